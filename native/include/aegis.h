@@ -4,8 +4,8 @@
  *
  *   - One process holds a store for writing from aegis_open to aegis_close; another gets AEGIS_E_LOCKED, whose detail names
  *     the holder. Any number of processes may hold it for reading beside the writer.
- *   - Never use a handle in a forked child: its descriptors are closed there and every call returns AEGIS_E_FORKED. Call
- *     aegis_abandon to free its memory; aegis_close in a child writes nothing and does the same.
+ *   - Never use a handle in a forked child: its descriptors are closed there and every call returns AEGIS_E_FORKED.
+ *     aegis_close and aegis_abandon do nothing there: the handle's memory belongs to threads that only the parent has.
  *   - AEGIS_E_UNKNOWN from aegis_commit means what it says: the record may or may not be there after the next open. The
  *     log is poisoned then: nothing more is accepted in this process; close and open again.
  *   - The network is never touched. Nothing is locked by pid files: a lock ends with its process.
@@ -230,7 +230,7 @@ typedef struct aegis_progress {
 int aegis_open(const char *path, const aegis_options *options, aegis_store **out, aegis_report *report);
 /* Commits what was appended, writes the end marks and frees the handle, which is gone whatever is returned. */
 int aegis_close(aegis_store *store);
-/* Frees the handle as a crash would leave it: nothing is written. */
+/* Gives the handle up as a crash would leave it: nothing is written. */
 int aegis_abandon(aegis_store *store);
 /* Readers: take in what the writer has made durable since. Writers: does nothing. */
 int aegis_refresh(aegis_store *store);

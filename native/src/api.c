@@ -1,0 +1,318 @@
+/* api: aegis.h on top of the store. Checks of arguments and of the fork, and nothing else. */
+#include <stdlib.h>
+
+#include "crc32c.h"
+#include "footer.h"
+#include "store.h"
+#include "upkeep.h"
+#include "verify.h"
+
+struct aegis_verifier {
+    aegis_store *store;
+    bool empty;              /* a tier without records */
+    verify work;
+};
+
+static int usable(const aegis_store *store) {
+    if (store == NULL) return fail(AEGIS_E_ARGUMENT, "no store");
+    if (store->fork_count != vfs_fork_count())
+        return fail(AEGIS_E_FORKED, "the store was opened before fork(); open it again in the child, for reading");
+    return AEGIS_OK;
+}
+
+static int usable_tier(const aegis_store *store, uint32_t tier) {
+    TRY(usable(store));
+    return tier >= 1 && tier <= AEGIS_TIERS ? AEGIS_OK : fail(AEGIS_E_ARGUMENT, "no such tier: %u", (unsigned)tier);
+}
+
+static int no_record(uint32_t tier, uint64_t index) {
+    const place where = {.tier = tier, .first = index, .end = index};
+    return fail_at(AEGIS_E_RANGE, &where, "record %llu does not exist: tier %s has none", (unsigned long long)index, tier_name(tier));
+}
+
+/* ---- opening and closing -------------------------------------------------------------------------------------------- */
+
+AEGIS_API int aegis_open(const char *path, const aegis_options *options, aegis_store **out, aegis_report *report) {
+    if (path == NULL || options == NULL || out == NULL) return fail(AEGIS_E_ARGUMENT, "a path, options and a place for the handle");
+    return store_open(vfs_posix(), path, options, out, report);
+}
+
+AEGIS_API int aegis_close(aegis_store *store) {
+    if (store == NULL) return AEGIS_OK;
+    int code = usable(store);
+    return code == AEGIS_OK ? store_close(store) : code;
+}
+
+AEGIS_API int aegis_abandon(aegis_store *store) {
+    if (store != NULL) store_abandon(store);
+    return AEGIS_OK;
+}
+
+AEGIS_API int aegis_refresh(aegis_store *store) {
+    TRY(usable(store));
+    return store_refresh(store);
+}
+
+static void copy_text(char *to, size_t capacity, const char *from) {
+    size_t length = (size_t)min_u64(strlen(from), capacity - 1);
+    memcpy(to, from, length);
+    to[length] = 0;
+}
+
+AEGIS_API int aegis_describe(aegis_store *store, aegis_info *out) {
+    TRY(usable(store));
+    manifest *m = &store->manifest;
+    memset(out, 0, sizeof *out);
+    pthread_mutex_lock(&m->mutex);
+    memcpy(out->store_id, store->s.store_id, STORE_ID_SIZE);
+    out->format = FORMAT_VERSION;
+    out->align = m->align;
+    out->segment_bytes = m->segment_bytes;
+    out->generation = m->generation;
+    out->name_length = (uint32_t)strlen(m->name);
+    out->meta_length = m->meta_length;
+    copy_text(out->name, sizeof out->name, m->name);
+    memcpy(out->meta, m->meta, m->meta_length);
+    pthread_mutex_unlock(&m->mutex);
+    copy_text(out->crc_path, sizeof out->crc_path, crc32c_path());
+    copy_text(out->sha_path, sizeof out->sha_path, sha256_path());
+    return AEGIS_OK;
+}
+
+/* ---- appending ------------------------------------------------------------------------------------------------------ */
+
+AEGIS_API int aegis_append(aegis_store *store, uint32_t tier, uint32_t kind, const uint8_t *entry, uint32_t entry_length,
+                           const uint8_t *payload, uint32_t payload_length, uint64_t *index) {
+    writer *w = NULL;
+    TRY(usable_tier(store, tier));
+    if (!store->writable) return fail(AEGIS_E_READONLY, "the store is open for reading");
+    if (kind == 0 || kind > UINT8_MAX) return fail(AEGIS_E_ARGUMENT, "a kind is 1 to 255");
+    if (entry == NULL || entry_length == 0) return fail(AEGIS_E_ARGUMENT, "a record has an entry");
+    if (payload == NULL && payload_length > 0) return fail(AEGIS_E_ARGUMENT, "a payload of %u bytes that is not there", (unsigned)payload_length);
+    if (entry_length > AEGIS_ENTRY_MAX) return fail(AEGIS_E_LIMIT, "an entry has at most %d bytes, not %u", AEGIS_ENTRY_MAX, (unsigned)entry_length);
+    if (payload_length > AEGIS_PAYLOAD_MAX)
+        return fail(AEGIS_E_LIMIT, "a payload has at most %d bytes, not %u", AEGIS_PAYLOAD_MAX, (unsigned)payload_length);
+    TRY(store_writer(store, tier, &w));
+    return writer_append(w, (uint8_t)kind, entry, entry_length, payload, payload_length, index);
+}
+
+AEGIS_API int aegis_commit(aegis_store *store, uint32_t tier, uint64_t index) {
+    TRY(usable_tier(store, tier));
+    if (!store->writable) return fail(AEGIS_E_READONLY, "the store is open for reading");
+    if (store_log(store, tier) == NULL) return no_record(tier, index);
+    return writer_commit(&store->writers[tier], index);
+}
+
+AEGIS_API int aegis_background(aegis_store *store, uint64_t *wait_ms) {
+    TRY(usable(store));
+    if (store->threaded) return fail(AEGIS_E_ARGUMENT, "the store has a thread for this");
+    *wait_ms = UPKEEP_NOTHING;
+    if (store->writable) store_upkeep(store, wait_ms);
+    return AEGIS_OK;
+}
+
+/* ---- reading -------------------------------------------------------------------------------------------------------- */
+
+AEGIS_API int aegis_size(aegis_store *store, uint32_t tier, uint64_t *size) {
+    TRY(usable_tier(store, tier));
+    log *l = store_log(store, tier);
+    *size = l == NULL ? 0 : log_size(l);
+    return AEGIS_OK;
+}
+
+AEGIS_API int aegis_read_range(aegis_store *store, uint32_t tier, uint64_t first, uint32_t limit, uint8_t *buffer, uint64_t capacity,
+                               aegis_record *records, uint32_t *count) {
+    TRY(usable_tier(store, tier));
+    if ((buffer == NULL && capacity > 0) || records == NULL) return fail(AEGIS_E_ARGUMENT, "a read needs a buffer and records");
+    log *l = store_log(store, tier);
+    return l == NULL ? no_record(tier, first) : log_read(l, first, limit, buffer, capacity, records, count);
+}
+
+AEGIS_API int aegis_read(aegis_store *store, uint32_t tier, uint64_t index, uint8_t *buffer, uint64_t capacity, aegis_record *record) {
+    uint32_t count = 0;
+    return aegis_read_range(store, tier, index, 1, buffer, capacity, record, &count);
+}
+
+/* ---- the tree ------------------------------------------------------------------------------------------------------- */
+
+static int past_end(uint32_t tier, uint64_t size, uint64_t have) {
+    const place where = {.tier = tier, .first = have, .end = size};
+    return fail_at(AEGIS_E_RANGE, &where, "tier %s has %llu records, not %llu", tier_name(tier), (unsigned long long)have,
+                   (unsigned long long)size);
+}
+
+AEGIS_API int aegis_head_at(aegis_store *store, uint32_t tier, uint64_t size, aegis_head *out) {
+    TRY(usable_tier(store, tier));
+    log *l = store_log(store, tier);
+    *out = (aegis_head){.tier = tier, .size = size};
+    if (l == NULL && size > 0) return past_end(tier, size, 0);
+    if (size == 0) {
+        sha256_whole("", 0, out->root);
+        return AEGIS_OK;
+    }
+    pthread_mutex_lock(&l->state);
+    uint64_t have = l->tree.range.size;
+    int code = size > have ? past_end(tier, size, have) : tree_root_at(&l->tree, size, out->root);
+    pthread_mutex_unlock(&l->state);
+    return code;
+}
+
+AEGIS_API int aegis_inclusion(aegis_store *store, uint32_t tier, uint64_t index, uint64_t size, uint8_t *hashes, uint32_t *count) {
+    unsigned found = 0;
+    TRY(usable_tier(store, tier));
+    if (index >= size) return fail(AEGIS_E_ARGUMENT, "record %llu is not among the first %llu", (unsigned long long)index, (unsigned long long)size);
+    log *l = store_log(store, tier);
+    if (l == NULL) return past_end(tier, size, 0);
+    pthread_mutex_lock(&l->state);
+    uint64_t have = l->tree.range.size;
+    int code = size > have ? past_end(tier, size, have)
+                           : tree_inclusion(&l->tree, index, size, (uint8_t(*)[HASH_SIZE])hashes, &found);
+    pthread_mutex_unlock(&l->state);
+    *count = found;
+    return code;
+}
+
+AEGIS_API int aegis_consistency(aegis_store *store, uint32_t tier, uint64_t old_size, uint64_t size, uint8_t *hashes, uint32_t *count) {
+    unsigned found = 0;
+    TRY(usable_tier(store, tier));
+    *count = 0;
+    if (old_size > size) return fail(AEGIS_E_ARGUMENT, "%llu records are not part of %llu", (unsigned long long)old_size, (unsigned long long)size);
+    log *l = store_log(store, tier);
+    if (l == NULL) return size == 0 ? AEGIS_OK : past_end(tier, size, 0);
+    pthread_mutex_lock(&l->state);
+    uint64_t have = l->tree.range.size;
+    int code = size > have ? past_end(tier, size, have)
+                           : tree_consistency(&l->tree, old_size, size, (uint8_t(*)[HASH_SIZE])hashes, &found);
+    pthread_mutex_unlock(&l->state);
+    *count = found;
+    return code;
+}
+
+AEGIS_API int aegis_check_inclusion(const uint8_t *leaf, uint64_t index, uint64_t size, const uint8_t *hashes, uint32_t count,
+                                    const uint8_t *root) {
+    return merkle_check_inclusion(leaf, index, size, (const uint8_t(*)[HASH_SIZE])hashes, count, root);
+}
+
+AEGIS_API int aegis_check_consistency(uint64_t old_size, const uint8_t *old_root, uint64_t size, const uint8_t *root,
+                                      const uint8_t *hashes, uint32_t count) {
+    return merkle_check_consistency(old_size, old_root, size, root, (const uint8_t(*)[HASH_SIZE])hashes, count);
+}
+
+AEGIS_API int aegis_leaf_hash(const uint8_t *entry, uint32_t length, uint8_t *out) {
+    leaf_hash(entry, length, out);
+    return AEGIS_OK;
+}
+
+/* ---- sealed segments ------------------------------------------------------------------------------------------------ */
+
+static int segment_at(aegis_store *store, uint32_t tier, uint64_t position, log **l, segment **seg, bool *sealed) {
+    TRY(usable_tier(store, tier));
+    *l = store_log(store, tier);
+    uint64_t have = 0;
+    if (*l != NULL) {
+        pthread_mutex_lock(&(*l)->state);
+        have = (*l)->segment_count;
+        *seg = position < have ? (*l)->segments[position] : NULL;
+        *sealed = *seg != NULL && (*seg)->sealed;
+        pthread_mutex_unlock(&(*l)->state);
+    }
+    return position < have ? AEGIS_OK
+                           : fail(AEGIS_E_RANGE, "tier %s has %llu segments", tier_name(tier), (unsigned long long)have);
+}
+
+AEGIS_API int aegis_segment(aegis_store *store, uint32_t tier, uint64_t position, aegis_footer *out) {
+    log *l = NULL;
+    segment *seg = NULL;
+    bool sealed = false;
+    footer f;
+    TRY(segment_at(store, tier, position, &l, &seg, &sealed));
+    memset(out, 0, sizeof *out);
+    pthread_mutex_lock(&l->state);
+    *out = (aegis_footer){.segment = seg->number, .generation = seg->generation, .first = seg->first, .count = seg->count, .sealed = sealed};
+    pthread_mutex_unlock(&l->state);
+    if (!sealed) return AEGIS_OK;
+    int code = footer_read(&l->s, seg, &f);
+    if (code == AEGIS_E_TORN) return fail(AEGIS_E_CORRUPT, "the footer of segment %llu is damaged", (unsigned long long)seg->number);
+    TRY(code);
+    out->is_signed = f.is_signed;
+    memcpy(out->root, f.root, HASH_SIZE);
+    memcpy(out->frames_sha256, f.frames_sha256, HASH_SIZE);
+    memcpy(out->message, f.message, FOOTER_MESSAGE);
+    memcpy(out->signature, f.signature, SIGNATURE_SIZE);
+    return AEGIS_OK;
+}
+
+AEGIS_API int aegis_sign_segment(aegis_store *store, uint32_t tier, uint64_t position, const uint8_t *signature) {
+    log *l = NULL;
+    segment *seg = NULL;
+    bool sealed = false;
+    TRY(segment_at(store, tier, position, &l, &seg, &sealed));
+    if (!store->writable) return fail(AEGIS_E_READONLY, "the store is open for reading");
+    if (!sealed) return fail(AEGIS_E_ARGUMENT, "segment %llu has no footer yet", (unsigned long long)seg->number);
+    return footer_sign(&l->s, seg, signature);
+}
+
+/* ---- verifying ------------------------------------------------------------------------------------------------------ */
+
+AEGIS_API int aegis_verify_start(aegis_store *store, uint32_t tier, aegis_verifier **out) {
+    TRY(usable_tier(store, tier));
+    aegis_verifier *verifier = calloc(1, sizeof *verifier);
+    if (verifier == NULL) return fail(AEGIS_E_NOMEM, "no memory for a verifier");
+    log *l = store_log(store, tier);
+    verifier->store = store;
+    verifier->empty = l == NULL;
+    if (l != NULL) verify_start(&verifier->work, l);
+    *out = verifier;
+    return AEGIS_OK;
+}
+
+AEGIS_API int aegis_verify_step(aegis_verifier *verifier, uint64_t budget_bytes, aegis_progress *progress) {
+    TRY(usable(verifier->store));
+    if (!verifier->empty) return verify_step(&verifier->work, budget_bytes, progress);
+    memset(progress, 0, sizeof *progress);
+    progress->done = 1;
+    sha256_whole("", 0, progress->root);
+    return AEGIS_OK;
+}
+
+AEGIS_API void aegis_verify_end(aegis_verifier *verifier) {
+    if (verifier != NULL && !verifier->empty) verify_end(&verifier->work);
+    free(verifier);
+}
+
+/* ---- about ---------------------------------------------------------------------------------------------------------- */
+
+static int segment_bytes_of(log *l, uint64_t *segments, uint64_t *bytes) {
+    pthread_mutex_lock(&l->state);
+    int code = AEGIS_OK;
+    *segments = l->segment_count;
+    for (uint64_t i = 0; i < l->segment_count && code == AEGIS_OK; i++) {
+        uint64_t size = 0;
+        code = l->s.vfs->size(l->s.vfs, l->segments[i]->file, &size);
+        *bytes += size;
+    }
+    pthread_mutex_unlock(&l->state);
+    return code;
+}
+
+AEGIS_API int aegis_stats(aegis_store *store, uint32_t tier, aegis_tier_stats *out) {
+    TRY(usable_tier(store, tier));
+    log *l = store_log(store, tier);
+    memset(out, 0, sizeof *out);
+    out->durability = store->durability[tier];
+    if (l == NULL) return AEGIS_OK;
+    if (store->writable) {
+        writer *w = &store->writers[tier];
+        pthread_mutex_lock(&w->mutex);
+        *out = w->stats;
+        pthread_mutex_unlock(&w->mutex);
+    }
+    TRY(segment_bytes_of(l, &out->segments, &out->bytes));
+    pthread_mutex_lock(&l->state);
+    out->size = l->tree.range.size;
+    out->frame_bytes = l->segments[l->segment_count - 1]->tail - SEGMENT_FRAMES;
+    out->tiles_written = l->tree.written;
+    out->tiles_rebuilt = l->tree.rebuilt;
+    pthread_mutex_unlock(&l->state);
+    return AEGIS_OK;
+}

@@ -1,0 +1,419 @@
+/* commit: see commit.h. */
+#include "commit.h"
+
+#include <stdlib.h>
+
+#define GROUP_BYTES_FIRST (256u << 10)
+
+static int group_init(group *g) {
+    g->capacity = GROUP_BYTES_FIRST;
+    g->bytes = malloc((size_t)g->capacity);
+    g->offsets = malloc(GROUP_FRAMES_MAX * sizeof *g->offsets);
+    g->leaves = malloc((size_t)GROUP_FRAMES_MAX * HASH_SIZE);
+    if (g->bytes != NULL && g->offsets != NULL && g->leaves != NULL) return AEGIS_OK;
+    return fail(AEGIS_E_NOMEM, "no memory for a commit group");
+}
+
+static void group_free(group *g) {
+    free(g->bytes);
+    free(g->offsets);
+    free(g->leaves);
+}
+
+int writer_init(writer *w, log *l, uint64_t segment_bytes, bool sync_groups, uint64_t zeroed) {
+    memset(w, 0, sizeof *w);
+    w->l = l;
+    w->segment_bytes = segment_bytes;
+    w->sync_groups = sync_groups;
+    pthread_mutex_init(&w->mutex, NULL);
+    pthread_cond_init(&w->landed[0], NULL);
+    pthread_cond_init(&w->landed[1], NULL);
+    pthread_cond_init(&w->room, NULL);
+    int code = group_init(&w->groups[0]);
+    if (code == AEGIS_OK) code = group_init(&w->groups[1]);
+    if (code != AEGIS_OK) {
+        writer_free(w);
+        return code;
+    }
+    const segment *active = l->segments[l->segment_count - 1];
+    w->next_index = w->acknowledged = w->synced = log_size(l);
+    w->rounds = 1;
+    w->groups[0].round = 1;
+    w->groups[0].first = w->next_index;
+    w->tail = active->tail;
+    w->zeroed = zeroed;
+    w->holds_records = active->count > 0;
+    w->full_bytes = (l->segment_count - 1) * segment_bytes;
+    w->last_work_ms = l->s.vfs->clock_ms(l->s.vfs);
+    return AEGIS_OK;
+}
+
+void writer_free(writer *w) {
+    group_free(&w->groups[0]);
+    group_free(&w->groups[1]);
+    if (w->next_ready) segment_close(&w->l->s, &w->next);
+    pthread_cond_destroy(&w->landed[0]);
+    pthread_cond_destroy(&w->landed[1]);
+    pthread_cond_destroy(&w->room);
+    pthread_mutex_destroy(&w->mutex);
+}
+
+/* Upkeep is woken for work that should not wait, and by the first commit after an idle time; else it looks by itself. */
+static void wake(writer *w) {
+    w->asleep = false;
+    if (w->wake != NULL) w->wake(w->wake_context);
+}
+
+/* ---- room ------------------------------------------------------------------------------------------------------------ */
+
+/* How far ahead to zero: as much again as the log has, between the two bounds. */
+static uint64_t zero_step(const writer *w) {
+    return max_u64(ZERO_STEP_MIN, min_u64(w->full_bytes + w->tail, ZERO_STEP_MAX));
+}
+
+/* Whether the group being built goes to the next segment if it takes `size` more bytes. */
+static bool passes_end(const writer *w, uint64_t size) {
+    return w->holds_records && w->tail + w->groups[w->building].used + size > w->segment_bytes;
+}
+
+static bool has_room(const writer *w, uint64_t size) {
+    uint64_t used = w->groups[w->building].used + size;
+    if (passes_end(w, size)) return w->next_ready && SEGMENT_FRAMES + used <= w->next_zeroed;
+    return w->tail + used <= w->zeroed;
+}
+
+/* Zeroes [from, to) of the active segment or the next one, which it makes where there is none. Called without the mutex, by the one
+ * who set `making`; the active segment cannot change meanwhile, for a rotation waits for `making`. */
+static int zero_range(writer *w, bool in_next, uint64_t from, uint64_t to) {
+    log *l = w->l;
+    segment *active = l->segments[l->segment_count - 1];
+    if (!in_next) return segment_zero(&l->s, l->dir, active, from, to);
+    if (w->next_ready) return segment_zero(&l->s, l->dir, &w->next, from, to);
+    TRY(segment_create(&l->s, l->dir, active->number + 1, manifest_next_generation(l->manifest), to, &w->next));
+    return MUTANT(NO_DIRECTORY_SYNC) ? AEGIS_OK : l->s.vfs->sync_dir(l->s.vfs, l->dir);
+}
+
+static int make_range(writer *w, bool in_next, uint64_t to) {
+    uint64_t from = in_next ? (w->next_ready ? w->next_zeroed : SEGMENT_FRAMES) : w->zeroed;
+    w->making = true;
+    pthread_mutex_unlock(&w->mutex);
+    int code = zero_range(w, in_next, from, to);
+    pthread_mutex_lock(&w->mutex);
+    w->making = false;
+    if (code == AEGIS_OK) {
+        if (in_next) {
+            w->next_ready = true;
+            w->next_zeroed = to;
+        } else {
+            w->zeroed = to;
+        }
+        w->stats.zeroed_bytes += to - from;
+        w->stats.syncs++;
+    } else if (in_next && !w->next_ready && w->next.file != NULL) {
+        /* Made, but its name may not be durable: take it away; the next append tries again. */
+        char name[SEGMENT_NAME_SIZE];
+        segment_name(w->next.number, name);
+        segment_close(&w->l->s, &w->next);
+        (void)w->l->s.vfs->unlink(w->l->s.vfs, w->l->dir, name);
+    }
+    pthread_cond_broadcast(&w->room);
+    return code;
+}
+
+int writer_make_room(writer *w, uint64_t size) {
+    while (!has_room(w, size)) {
+        if (w->poison != AEGIS_OK || w->closing) return AEGIS_OK;
+        if (w->making) {
+            pthread_cond_wait(&w->room, &w->mutex);
+            continue;
+        }
+        bool in_next = passes_end(w, size);
+        uint64_t start = in_next ? SEGMENT_FRAMES : w->tail;
+        uint64_t needed = start + w->groups[w->building].used + size;
+        /* A record larger than a segment gets a segment of its own size; else zeroing stops at the segment's end. */
+        uint64_t to = max_u64(needed, min_u64(needed + ZERO_STEP_MIN, w->segment_bytes));
+        TRY(make_range(w, in_next, align_up(to, 4096)));
+    }
+    return AEGIS_OK;
+}
+
+/* Bytes that are zeroed and not taken, in the active segment and the one after it. */
+static uint64_t zeros_ahead(const writer *w) {
+    uint64_t in_next = w->next_ready ? w->next_zeroed - SEGMENT_FRAMES : 0;
+    return w->zeroed - min_u64(w->zeroed, w->tail) + in_next;
+}
+
+static bool wants_zeros(const writer *w) {
+    bool next_full = w->next_ready && w->next_zeroed >= w->segment_bytes;
+    return zeros_ahead(w) < zero_step(w) / 2 && !(w->zeroed >= w->segment_bytes && next_full);
+}
+
+bool writer_zero_ahead(writer *w) {
+    if (w->making || w->closing || w->poison != AEGIS_OK) return false;
+    /* Once begun, a step is finished: its chunks come one a turn, so that nobody waits long for room. */
+    if (!wants_zeros(w) && !(w->zeroing && zeros_ahead(w) < zero_step(w))) return false;
+    bool in_next = w->zeroed >= w->segment_bytes;
+    uint64_t from = !in_next ? w->zeroed : w->next_ready ? w->next_zeroed : SEGMENT_FRAMES;
+    uint64_t to = min_u64(align_up(from + min_u64(zero_step(w), ZERO_CHUNK_MAX), 4096), w->segment_bytes);
+    w->zeroing = to > from && make_range(w, in_next, to) == AEGIS_OK;
+    return w->zeroing;
+}
+
+/* ---- appending ------------------------------------------------------------------------------------------------------- */
+
+static int group_grow(group *g, uint64_t size) {
+    if (size <= g->capacity) return AEGIS_OK;
+    uint64_t capacity = max_u64(size, min_u64(g->capacity * 2, GROUP_BYTES_MAX));
+    uint8_t *grown = realloc(g->bytes, (size_t)capacity);
+    if (grown == NULL) return fail(AEGIS_E_NOMEM, "no memory for a group of %llu bytes", (unsigned long long)capacity);
+    g->bytes = grown;
+    g->capacity = capacity;
+    return AEGIS_OK;
+}
+
+static bool group_full(const writer *w, uint64_t size) {
+    const group *g = &w->groups[w->building];
+    uint64_t limit = min_u64(GROUP_BYTES_MAX, w->segment_bytes - SEGMENT_FRAMES);
+    return g->count > 0 && (g->count == GROUP_FRAMES_MAX || g->used + size > limit);
+}
+
+static int refused(const writer *w) {
+    if (w->poison != AEGIS_OK)
+        return fail(AEGIS_E_POISONED, "an earlier write failed (%s); close the store and open it again", aegis_error_name(w->poison));
+    return fail(AEGIS_E_ARGUMENT, "the store is being closed");
+}
+
+static void lead(writer *w);
+
+/* Takes a place in the group being built. The mutex is held. */
+static int enqueue(writer *w, uint64_t size) {
+    for (;;) {
+        if (w->poison != AEGIS_OK || w->closing) return refused(w);
+        if (group_full(w, size)) {
+            if (!w->busy) lead(w);
+            else pthread_cond_wait(&w->landed[(w->groups[w->building].round + 1) & 1], &w->mutex);
+            continue;
+        }
+        if (has_room(w, size)) break;
+        TRY(writer_make_room(w, size));
+    }
+    group *g = &w->groups[w->building];
+    TRY(group_grow(g, g->used + size));
+    /* Published frames need a place for their offsets: taken now, when saying no costs nothing. */
+    log *l = w->l;
+    pthread_mutex_lock(&l->state);
+    segment *active = l->segments[l->segment_count - 1];
+    int code = segment_reserve_offsets(active, active->count + 2 * GROUP_FRAMES_MAX);
+    pthread_mutex_unlock(&l->state);
+    return code;
+}
+
+int writer_append(writer *w, uint8_t kind, const uint8_t *entry, uint32_t entry_length, const uint8_t *payload,
+                  uint32_t payload_length, uint64_t *index) {
+    uint8_t leaf[HASH_SIZE];
+    uint64_t size = frame_size(entry_length, payload_length);
+    /* The two things that cost by the byte, before any lock. */
+    leaf_hash(entry, entry_length, leaf);
+    uint32_t open_body = frame_body_open(&w->l->s, kind, entry, entry_length, payload, payload_length);
+    pthread_mutex_lock(&w->mutex);
+    int code = enqueue(w, size);
+    if (code == AEGIS_OK) {
+        group *g = &w->groups[w->building];
+        *index = w->next_index++;
+        frame_begin(g->bytes + g->used, kind, open_body, *index, entry, entry_length, payload, payload_length);
+        memcpy(g->leaves[g->count], leaf, HASH_SIZE);
+        g->offsets[g->count++] = (uint32_t)g->used;
+        g->used += size;
+        w->stats.appends++;
+    }
+    pthread_mutex_unlock(&w->mutex);
+    return code;
+}
+
+/* ---- leading --------------------------------------------------------------------------------------------------------- */
+
+/* Flags, checksums and links, now that the frames' place is known; then the write and the sync. Without the mutex. */
+static int write_group(writer *w, group *g, uint64_t offset, uint64_t watermark, const segment *active) {
+    vfs *v = w->l->s.vfs;
+    for (uint32_t i = 0; i < g->count; i++) {
+        bool last = i + 1 == g->count || MUTANT(NO_GROUP_FLAG);
+        frame_finish(&w->l->s, g->bytes + g->offsets[i], last ? FRAME_LAST : 0, watermark, active->nonce, offset + g->offsets[i],
+                     (const uint8_t *)g->leaves[i]);
+    }
+    TRY(v->write(v, active->file, offset, g->bytes, (size_t)g->used));
+    return w->sync_groups && !MUTANT(NO_GROUP_SYNC) ? v->sync(v, active->file) : AEGIS_OK;
+}
+
+/* Makes the prepared segment the active one. Without the mutex; `making` is off and `busy` on, so that nobody else touches either. */
+static int rotate(writer *w) {
+    log *l = w->l;
+    segment *full = l->segments[l->segment_count - 1], *added = NULL;
+    uint8_t root[HASH_SIZE];
+    /* With `write` durability the full segment may not have been synced yet. */
+    if (!w->sync_groups) TRY(l->s.vfs->sync(l->s.vfs, full->file));
+    full->frontier = malloc(sizeof *full->frontier);
+    if (full->frontier == NULL) return fail(AEGIS_E_NOMEM, "no memory to close a segment");
+    pthread_mutex_lock(&l->state);
+    *full->frontier = l->tree.range;
+    pthread_mutex_unlock(&l->state);
+    merkle_root(full->frontier, root);
+    w->next.first = full->frontier->size;
+    TRY(segment_reserve_offsets(&w->next, 2 * GROUP_FRAMES_MAX));
+    const manifest_segment listed = {.number = w->next.number, .generation = w->next.generation, .first = w->next.first};
+    if (!MUTANT(MANIFEST_AFTER_FRAME)) TRY(manifest_rotate(l->manifest, l->s.tier, &listed, listed.first, root));
+    TRY(log_add_segment(l, &w->next, &added));
+    memset(&w->next, 0, sizeof w->next);
+    return AEGIS_OK;
+}
+
+/* The group is as durable as was asked: its records become readable and acknowledged. With the mutex. */
+static void publish(writer *w, group *g, uint64_t offset) {
+    log *l = w->l;
+    segment *active = l->segments[l->segment_count - 1];
+    pthread_mutex_lock(&l->state);
+    for (uint32_t i = 0; i < g->count; i++) {
+        active->offsets[active->count++] = (uint32_t)((offset + g->offsets[i]) / FRAME_ALIGN);
+        tree_append(&l->tree, (const uint8_t *)g->leaves[i]);
+    }
+    active->tail = align_up(offset + g->used, l->s.align);
+    pthread_mutex_unlock(&l->state);
+    w->acknowledged = g->first + g->count;
+    if (w->sync_groups) w->synced = w->acknowledged;
+    lockfile_publish(l->lock, l->s.tier, w->acknowledged);
+}
+
+void writer_poison(writer *w, int code) {
+    if (w->poison != AEGIS_OK) return;
+    w->poison = code;
+    w->stats.poisoned = 1;
+    lockfile_poison(w->l->lock);
+    pthread_cond_broadcast(&w->landed[0]);
+    pthread_cond_broadcast(&w->landed[1]);
+    pthread_cond_broadcast(&w->room);
+}
+
+void writer_take(writer *w) {
+    while (w->busy) pthread_cond_wait(&w->landed[(w->groups[w->building].round + 1) & 1], &w->mutex);
+    w->busy = true;
+}
+
+/* Wakes those whose group landed, and one of those whose group is next: it will lead. */
+void writer_give(writer *w) {
+    uint64_t building = w->groups[w->building].round;
+    w->busy = false;
+    w->last_work_ms = w->l->s.vfs->clock_ms(w->l->s.vfs);
+    pthread_cond_broadcast(&w->landed[(building + 1) & 1]);
+    pthread_cond_signal(&w->landed[building & 1]);
+}
+
+/* Writes the group being built. The mutex is held, nobody is busy, and the group has frames. */
+static void lead(writer *w) {
+    group *g = &w->groups[w->building];
+    bool rotating = passes_end(w, 0);
+    w->busy = true;
+    while (rotating && w->making) pthread_cond_wait(&w->room, &w->mutex);
+    if (rotating) {
+        w->full_bytes += w->tail;
+        w->tail = SEGMENT_FRAMES;
+        w->zeroed = w->next_zeroed;
+        w->next_ready = false;
+        w->next_zeroed = 0;
+        w->stats.rotations++;
+        w->seal_failed = false;
+    }
+    uint64_t offset = w->tail, watermark = w->synced;
+    w->tail = align_up(offset + g->used, w->l->s.align);
+    w->holds_records = true;
+    w->building ^= 1;
+    group *fresh = &w->groups[w->building];
+    fresh->round = ++w->rounds;
+    fresh->first = w->next_index;
+    fresh->used = 0;
+    fresh->count = 0;
+    /* From here a maker of room works on the new active segment: not before it is there. */
+    if (rotating) w->making = true;
+    pthread_mutex_unlock(&w->mutex);
+    int code = rotating ? rotate(w) : AEGIS_OK;
+    if (rotating) {
+        pthread_mutex_lock(&w->mutex);
+        w->making = false;
+        pthread_cond_broadcast(&w->room);
+        pthread_mutex_unlock(&w->mutex);
+    }
+    if (code == AEGIS_OK) code = write_group(w, g, offset, watermark, w->l->segments[w->l->segment_count - 1]);
+    pthread_mutex_lock(&w->mutex);
+    if (code == AEGIS_OK) {
+        publish(w, g, offset);
+        w->stats.groups++;
+        w->stats.syncs += w->sync_groups ? 1 : 0;
+        if (w->asleep || rotating || wants_zeros(w)) wake(w);
+    } else {
+        writer_poison(w, code);
+    }
+    writer_give(w);
+}
+
+int writer_commit(writer *w, uint64_t index) {
+    pthread_mutex_lock(&w->mutex);
+    if (index >= w->next_index) {
+        uint64_t next = w->next_index;
+        pthread_mutex_unlock(&w->mutex);
+        return fail(AEGIS_E_RANGE, "record %llu was never appended: the next one is %llu", (unsigned long long)index,
+                    (unsigned long long)next);
+    }
+    while (w->acknowledged <= index && w->poison == AEGIS_OK) {
+        const group *building = &w->groups[w->building];
+        bool flying = index < building->first;
+        if (!w->busy && !flying) lead(w);
+        else pthread_cond_wait(&w->landed[flying ? (building->round + 1) & 1 : building->round & 1], &w->mutex);
+    }
+    bool there = w->acknowledged > index;
+    int cause = w->poison;
+    pthread_mutex_unlock(&w->mutex);
+    if (there) return AEGIS_OK;
+    return fail(AEGIS_E_UNKNOWN, "the write failed (%s): whether record %llu is stored, the next open will tell",
+                aegis_error_name(cause), (unsigned long long)index);
+}
+
+int writer_flush(writer *w) {
+    pthread_mutex_lock(&w->mutex);
+    uint64_t next = w->next_index;
+    pthread_mutex_unlock(&w->mutex);
+    return next == 0 ? AEGIS_OK : writer_commit(w, next - 1);
+}
+
+int writer_close(writer *w) {
+    log *l = w->l;
+    vfs *v = l->s.vfs;
+    uint8_t root[HASH_SIZE];
+    TRY(writer_flush(w));
+    pthread_mutex_lock(&w->mutex);
+    if (w->poison != AEGIS_OK) {
+        int code = refused(w);
+        pthread_mutex_unlock(&w->mutex);
+        return code;
+    }
+    w->closing = true;
+    while (w->making) pthread_cond_wait(&w->room, &w->mutex);
+    writer_take(w);
+    pthread_mutex_unlock(&w->mutex);
+    segment *active = l->segments[l->segment_count - 1];
+    merkle_root(&l->tree.range, root);
+    int code = AEGIS_OK;
+    if (!w->sync_groups) code = v->sync(v, active->file);    /* the mark must not be durable before what it marks */
+    if (code == AEGIS_OK) code = segment_write_slot(&l->s, active, l->tree.range.size, root, SLOT_END);
+    if (code == AEGIS_OK) code = v->truncate(v, active->file, active->tail);
+    if (code == AEGIS_OK) code = v->sync(v, active->file);
+    if (w->next_ready) {
+        char name[SEGMENT_NAME_SIZE];
+        segment_name(w->next.number, name);
+        segment_close(&l->s, &w->next);
+        w->next_ready = false;
+        if (code == AEGIS_OK) code = v->unlink(v, l->dir, name);
+    }
+    pthread_mutex_lock(&w->mutex);
+    w->synced = w->acknowledged;
+    writer_give(w);
+    pthread_mutex_unlock(&w->mutex);
+    return code;
+}

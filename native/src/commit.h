@@ -1,0 +1,91 @@
+/* commit: group commit. Threads queue frames; the first that waits leads: one write, and one sync, for all that have queued.
+ *
+ *     append --> building group --(a leader takes it)--> flying group --(write, sync)--> published: readable, acknowledged
+ *
+ * While a group flies the next one is built. A record is accepted only when the space that it will take has been zeroed and synced
+ * before: in the active segment, or in the prepared next one. So a full disk rejects an append and nothing else, and a group's own
+ * write goes to blocks that exist (one device write, one flush).
+ *
+ * The mutex `mutex` covers everything here; `busy` stands for the active file (a leader, an idle watermark, the close), `making`
+ * for whoever makes room. Order of locks: mutex, then the log's state, then the manifest's.
+ */
+#ifndef AEGIS_COMMIT_H
+#define AEGIS_COMMIT_H
+
+#include "log.h"
+
+#define GROUP_FRAMES_MAX 4096u
+#define GROUP_BYTES_MAX (4u << 20)
+#define ZERO_STEP_MIN (256u << 10)
+#define ZERO_STEP_MAX (16u << 20)
+#define ZERO_CHUNK_MAX (1u << 20)
+
+typedef struct group {
+    uint8_t *bytes;
+    uint64_t capacity;
+    uint64_t used;
+    uint64_t first;
+    uint32_t count;
+    uint64_t round;          /* which group this is, from 1; even and odd ones have a condition each */
+    uint32_t *offsets;       /* of each frame in `bytes` */
+    uint8_t (*leaves)[HASH_SIZE];
+} group;
+
+typedef struct writer {
+    log *l;
+    uint64_t segment_bytes;
+    bool sync_groups;        /* durability: false for `write` */
+    pthread_mutex_t mutex;
+    pthread_cond_t landed[2];        /* a group of that parity was published, or the log was poisoned */
+    pthread_cond_t room;             /* space was made, or could not be */
+    group groups[2];
+    uint32_t building;       /* which of the two */
+    uint64_t rounds;         /* groups begun */
+    uint64_t next_index;
+    uint64_t acknowledged;
+    uint64_t synced;         /* records known durable: the watermark */
+    bool busy;
+    bool making;
+    bool zeroing;            /* in the middle of a step of zeroing ahead */
+    bool closing;
+    int poison;              /* the code that did it; AEGIS_OK: none */
+    /* where the group being built will go, should every group before it land */
+    uint64_t tail;
+    uint64_t zeroed;
+    bool holds_records;
+    uint64_t full_bytes;     /* in segments before the active one */
+    /* the segment after the active one, made ahead */
+    segment next;
+    bool next_ready;
+    uint64_t next_zeroed;
+    uint64_t last_work_ms;
+    bool seal_failed;        /* upkeep's own */
+    bool asleep;             /* upkeep has nothing to wait for: the next commit wakes it */
+    void (*wake)(void *context);     /* work for the background thread */
+    void *wake_context;
+    aegis_tier_stats stats;
+} writer;
+
+/* Over a recovered log whose last segment is active, zeroed up to `zeroed`; all its records are durable. */
+int writer_init(writer *w, log *l, uint64_t segment_bytes, bool sync_groups, uint64_t zeroed);
+void writer_free(writer *w);
+
+int writer_append(writer *w, uint8_t kind, const uint8_t *entry, uint32_t entry_length, const uint8_t *payload,
+                  uint32_t payload_length, uint64_t *index);
+int writer_commit(writer *w, uint64_t index);
+/* Commits all that was queued. */
+int writer_flush(writer *w);
+/* The same, then writes the end mark, cuts the zeros off and refuses what comes after. A poisoned writer writes nothing. */
+int writer_close(writer *w);
+
+/* ---- for upkeep.c ---------------------------------------------------------------------------------------------------- */
+
+/* Takes and gives back the active file. The mutex is held by the caller; take waits. */
+void writer_take(writer *w);
+void writer_give(writer *w);
+void writer_poison(writer *w, int code);
+/* Makes room for `size` more bytes behind what is queued, at least; with the mutex held, which it lets go of meanwhile. */
+int writer_make_room(writer *w, uint64_t size);
+/* Zeroes ahead of need: the active segment first, then the next one. True where it did something. */
+bool writer_zero_ahead(writer *w);
+#endif

@@ -1,0 +1,250 @@
+/* log: see log.h. */
+#include "log.h"
+
+#include <stdlib.h>
+
+#define ENTRY_GUESS 512      /* header and entry of almost every record */
+
+const char *tier_name(uint32_t tier) {
+    static const char *const names[AEGIS_TIERS + 1] = {"", "audit", "memory", "session", "telemetry"};
+    return tier <= AEGIS_TIERS ? names[tier] : "";
+}
+
+static int read_leaves(void *context, uint64_t first, unsigned count, uint8_t (*out)[HASH_SIZE]);
+
+int log_init(log *l, const scope *s, vfs_dir *root, bool create, manifest *m, lockfile *lock, uint64_t cache_bytes) {
+    vfs *v = s->vfs;
+    vfs_dir *tiles = NULL;
+    memset(l, 0, sizeof *l);
+    l->s = *s;
+    l->manifest = m;
+    l->lock = lock;
+    l->writable = lock != NULL && lock->writer;
+    pthread_mutex_init(&l->state, NULL);
+    int code = v->open_dir(v, root, tier_name(s->tier), create ? VFS_CREATE : VFS_READ, &l->dir);
+    if (code == AEGIS_E_NOTFOUND && !create) {
+        const place where = {.tier = s->tier, .path = tier_name(s->tier)};
+        code = fail_at(AEGIS_E_CORRUPT, &where, "the directory of tier %s is missing", tier_name(s->tier));
+    }
+    if (code == AEGIS_OK && create && !MUTANT(NO_DIRECTORY_SYNC)) code = v->sync_dir(v, root);
+    /* Tiles are a cache: a place that cannot hold them is no error. */
+    if (code == AEGIS_OK && v->open_dir(v, l->dir, TILES_NAME, l->writable ? VFS_CREATE : VFS_READ, &tiles) != AEGIS_OK) tiles = NULL;
+    if (code == AEGIS_OK) code = tree_init(&l->tree, &l->s, tiles, l->writable, cache_bytes, read_leaves, l);
+    if (code != AEGIS_OK && tiles != NULL) v->close_dir(v, tiles);
+    if (code != AEGIS_OK) log_free(l);
+    return code;
+}
+
+void log_free(log *l) {
+    vfs *v = l->s.vfs;
+    for (uint64_t i = 0; i < l->segment_count; i++) {
+        segment_close(&l->s, l->segments[i]);
+        free(l->segments[i]);
+    }
+    free(l->segments);
+    l->segments = NULL;
+    l->segment_count = 0;
+    if (l->tree.dir != NULL) v->close_dir(v, l->tree.dir);
+    tree_free(&l->tree);
+    l->tree.dir = NULL;
+    if (l->dir != NULL) v->close_dir(v, l->dir);
+    l->dir = NULL;
+    pthread_mutex_destroy(&l->state);
+}
+
+int log_add_segment(log *l, const segment *seg, segment **added) {
+    segment *own = malloc(sizeof *own);
+    if (own == NULL) return fail(AEGIS_E_NOMEM, "no memory for a segment");
+    pthread_mutex_lock(&l->state);
+    if (l->segment_count == l->segment_capacity) {
+        uint64_t capacity = l->segment_capacity == 0 ? 8 : l->segment_capacity * 2;
+        segment **grown = realloc(l->segments, (size_t)capacity * sizeof *grown);
+        if (grown == NULL) {
+            pthread_mutex_unlock(&l->state);
+            free(own);
+            return fail(AEGIS_E_NOMEM, "no memory for a list of %llu segments", (unsigned long long)capacity);
+        }
+        l->segments = grown;
+        l->segment_capacity = capacity;
+    }
+    *own = *seg;
+    l->segments[l->segment_count++] = own;
+    pthread_mutex_unlock(&l->state);
+    *added = own;
+    return AEGIS_OK;
+}
+
+/* ---- what a crash in a rotation leaves ------------------------------------------------------------------------------ */
+
+typedef struct unlisted {
+    log *l;
+    uint64_t numbers[4];     /* one at most, by the order of a rotation; more means that something else happened */
+    unsigned count;
+} unlisted;
+
+static int note_unlisted(void *context, const char *name) {
+    unlisted *u = context;
+    uint64_t number = 0;
+    if (!segment_number(name, &number)) return AEGIS_OK;
+    const manifest_tier *t = &u->l->manifest->tiers[u->l->s.tier];
+    for (uint32_t i = 0; i < t->count; i++)
+        if (t->segments[i].number == number) return AEGIS_OK;
+    if (u->count < 4) u->numbers[u->count++] = number;
+    return AEGIS_OK;
+}
+
+static int remove_one(log *l, uint64_t number) {
+    vfs *v = l->s.vfs;
+    char name[SEGMENT_NAME_SIZE];
+    uint8_t bytes[FRAME_HEADER] = {0};
+    vfs_file *file = NULL;
+    size_t got = 0;
+    segment_name(number, name);
+    const place where = {.tier = l->s.tier, .segment = number, .path = name};
+    TRY(v->open(v, l->dir, name, VFS_READ, &file));
+    int code = v->read(v, file, SEGMENT_FRAMES, bytes, sizeof bytes, &got);
+    v->close(v, file);
+    TRY(code);
+    if (!all_zero(bytes, sizeof bytes))
+        return fail_at(AEGIS_E_CORRUPT, &where, "segment %s holds records and the manifest does not name it", name);
+    return v->unlink(v, l->dir, name);
+}
+
+int log_remove_unlisted(log *l) {
+    unlisted u = {.l = l};
+    TRY(l->s.vfs->list(l->s.vfs, l->dir, note_unlisted, &u));
+    for (unsigned i = 0; i < u.count; i++) TRY(remove_one(l, u.numbers[i]));
+    return AEGIS_OK;
+}
+
+/* ---- reading -------------------------------------------------------------------------------------------------------- */
+
+uint64_t log_size(log *l) {
+    pthread_mutex_lock(&l->state);
+    uint64_t size = l->tree.range.size;
+    pthread_mutex_unlock(&l->state);
+    return size;
+}
+
+/* The segment that holds record `index`. The caller holds the mutex and has checked that one does. */
+static segment *segment_of(const log *l, uint64_t index) {
+    uint64_t low = 0, high = l->segment_count;
+    while (high - low > 1) {
+        uint64_t middle = low + (high - low) / 2;
+        if (l->segments[middle]->first <= index) low = middle;
+        else high = middle;
+    }
+    return l->segments[low];
+}
+
+/* Places of up to `limit` records from `first` on, all in one segment: *count of them, and one offset more. */
+static int locate(log *l, uint64_t first, uint32_t limit, segment **in, unsigned *count, uint64_t *offsets) {
+    pthread_mutex_lock(&l->state);
+    uint64_t size = l->tree.range.size;
+    if (first >= size) {
+        pthread_mutex_unlock(&l->state);
+        const place where = {.tier = l->s.tier, .first = first, .end = first};
+        return fail_at(AEGIS_E_RANGE, &where, "record %llu does not exist: the log has %llu", (unsigned long long)first,
+                       (unsigned long long)size);
+    }
+    segment *seg = segment_of(l, first);
+    uint64_t left = min_u64(seg->first + seg->count, size) - first;
+    *in = seg;
+    *count = (unsigned)min_u64(left, min_u64(limit, SEGMENT_LOCATE_MAX));
+    bool sealed = seg->sealed;
+    int code = sealed ? AEGIS_OK : segment_locate(&l->s, seg, first - seg->first, *count, offsets);
+    pthread_mutex_unlock(&l->state);
+    /* A sealed segment no longer changes: its footer is read without holding anybody up. */
+    return sealed ? segment_locate(&l->s, seg, first - seg->first, *count, offsets) : code;
+}
+
+static int damaged(const log *l, const segment *seg, uint64_t index, uint64_t offset, const char *what) {
+    char name[SEGMENT_NAME_SIZE];
+    segment_name(seg->number, name);
+    const place where = {.tier = l->s.tier, .segment = seg->number, .offset = offset, .first = index, .end = index + 1, .path = name};
+    return fail_at(AEGIS_E_CORRUPT, &where, "record %llu is damaged (%s of segment %s at byte %llu)", (unsigned long long)index, what,
+                   name, (unsigned long long)offset);
+}
+
+/* The lengths of a record that does not fit the caller's buffer. */
+static int needs_space(const log *l, const segment *seg, uint64_t index, uint64_t offset, uint64_t extent, aegis_record *record) {
+    uint8_t header[FRAME_HEADER];
+    size_t got = 0;
+    frame f;
+    TRY(l->s.vfs->read(l->s.vfs, seg->file, offset, header, sizeof header, &got));
+    if (got < sizeof header || frame_parse(header, extent, &f) != AEGIS_OK) return damaged(l, seg, index, offset, "frame header");
+    record->index = index;
+    record->entry_length = f.entry_length;
+    record->payload_length = f.payload_length;
+    return fail(AEGIS_E_SPACE, "record %llu needs a buffer of %llu bytes", (unsigned long long)index, (unsigned long long)extent);
+}
+
+int log_read(log *l, uint64_t first, uint32_t limit, uint8_t *buffer, uint64_t capacity, aegis_record *records, uint32_t *count) {
+    uint64_t offsets[SEGMENT_LOCATE_MAX + 1];
+    segment *seg = NULL;
+    unsigned n = 0;
+    size_t got = 0;
+    if (limit == 0) return fail(AEGIS_E_ARGUMENT, "a read of no records");
+    TRY(locate(l, first, limit, &seg, &n, offsets));
+    while (n > 1 && offsets[n] - offsets[0] > capacity) n--;
+    uint64_t extent = offsets[n] - offsets[0];
+    if (extent > capacity) return needs_space(l, seg, first, offsets[0], extent, records);
+    TRY(l->s.vfs->read(l->s.vfs, seg->file, offsets[0], buffer, (size_t)extent, &got));
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t at = offsets[i] - offsets[0];
+        frame f;
+        if (at >= got || frame_parse(buffer + at, got - at, &f) != AEGIS_OK)
+            return damaged(l, seg, first + i, offsets[i], "frame header");
+        if (frame_check_body(&l->s, &f, buffer + at, first + i) != AEGIS_OK)
+            return damaged(l, seg, first + i, offsets[i], "checksum");
+        records[i] = (aegis_record){.index = first + i, .kind = f.kind, .flags = f.flags, .entry_length = f.entry_length,
+                                    .payload_length = f.payload_length, .entry_at = at + FRAME_HEADER,
+                                    .payload_at = at + FRAME_HEADER + f.entry_length};
+        leaf_hash(frame_entry(buffer + at), f.entry_length, records[i].leaf);
+    }
+    pthread_mutex_lock(&l->state);
+    int code = AEGIS_OK;
+    for (unsigned i = 0; i < n && code == AEGIS_OK; i++) code = tree_prove(&l->tree, first + i, records[i].leaf);
+    pthread_mutex_unlock(&l->state);
+    *count = n;
+    return code;
+}
+
+/* Leaf hashes for the tree, from the entries alone. Called with the mutex held, by the tree's functions. */
+static int read_leaves(void *context, uint64_t first, unsigned count, uint8_t (*out)[HASH_SIZE]) {
+    log *l = context;
+    vfs *v = l->s.vfs;
+    while (count > 0) {
+        uint64_t offsets[SEGMENT_LOCATE_MAX + 1];
+        segment *seg = segment_of(l, first);
+        CHECK(first >= seg->first && first < seg->first + seg->count);
+        unsigned n = (unsigned)min_u64(seg->first + seg->count - first, min_u64(count, SEGMENT_LOCATE_MAX));
+        TRY(segment_locate(&l->s, seg, first - seg->first, n, offsets));
+        for (unsigned i = 0; i < n; i++) {
+            uint8_t guess[ENTRY_GUESS];
+            uint8_t *bytes = guess, *larger = NULL;
+            size_t got = 0;
+            frame f;
+            uint64_t extent = offsets[i + 1] - offsets[i];
+            TRY(v->read(v, seg->file, offsets[i], bytes, (size_t)min_u64(extent, ENTRY_GUESS), &got));
+            if (frame_parse(bytes, got < FRAME_HEADER ? got : extent, &f) != AEGIS_OK || f.index != first + i)
+                return damaged(l, seg, first + i, offsets[i], "frame header");
+            size_t wanted = FRAME_HEADER + f.entry_length;
+            int code = AEGIS_OK;
+            if (wanted > got) {
+                larger = malloc(wanted);
+                if (larger == NULL) return fail(AEGIS_E_NOMEM, "no memory for an entry");
+                code = v->read(v, seg->file, offsets[i], larger, wanted, &got);
+                bytes = larger;
+            }
+            if (code == AEGIS_OK && got < wanted) code = damaged(l, seg, first + i, offsets[i], "entry");
+            if (code == AEGIS_OK) leaf_hash(frame_entry(bytes), f.entry_length, out[i]);
+            free(larger);
+            TRY(code);
+        }
+        first += n;
+        count -= n;
+        out += n;
+    }
+    return AEGIS_OK;
+}

@@ -1,0 +1,46 @@
+/* log: one tier's records: segments in order, and the tree over them. Reading happens here; commit.h appends.
+ *
+ * The mutex `state` covers the list of segments and the tree. A segment, once listed, stays where it is until the log is closed, so
+ * that a reader may use it after letting go of the mutex; what changes in it (count, tail, offsets, sealed) is read under it.
+ */
+#ifndef AEGIS_LOG_H
+#define AEGIS_LOG_H
+
+#include <pthread.h>
+
+#include "lockfile.h"
+#include "manifest.h"
+#include "segment.h"
+#include "tree.h"
+
+typedef struct log {
+    scope s;
+    vfs_dir *dir;
+    manifest *manifest;
+    lockfile *lock;
+    bool writable;
+    pthread_mutex_t state;
+    segment **segments;
+    uint64_t segment_count;
+    uint64_t segment_capacity;
+    tree tree;               /* its size is the number of readable records */
+} log;
+
+/* The folder of a tier: "session". */
+const char *tier_name(uint32_t tier);
+
+/* A log without segments; its directory must exist, or is made where `create` is set (then synced into `root`). */
+int log_init(log *l, const scope *s, vfs_dir *root, bool create, manifest *m, lockfile *lock, uint64_t cache_bytes);
+void log_free(log *l);
+/* Adds a segment to the end of the list; on success the list owns what *seg held. */
+int log_add_segment(log *l, const segment *seg, segment **added);
+/* Removes segment files that the manifest does not list and that hold no record, as a crash between two steps of a rotation leaves
+ * them. CORRUPT where one holds records: then the manifest is older than the segments, and nothing is removed. */
+int log_remove_unlisted(log *l);
+
+uint64_t log_size(log *l);
+/* Copies as many of [first, first + limit) as lie in one segment and fit; at least one, else SPACE with what the first one needs in
+ * records[0]. Checksums, indexes and inclusion are checked. RANGE past the end. */
+int log_read(log *l, uint64_t first, uint32_t limit, uint8_t *buffer, uint64_t capacity, aegis_record *records, uint32_t *count);
+
+#endif

@@ -1,0 +1,251 @@
+/* manifest: see manifest.h and docs/FORMAT.md.
+ *
+ * A copy is valid if and only if (1) magic and checksum match, (2) the format version is known, (3) its length lies inside its half of
+ * the file, (4) for who has the secret, its code matches, (5) its counts and lengths add up to its length, (6) tiers and first
+ * indexes ascend. Of two valid copies the first is used: they are identical unless the file was damaged.
+ * (1)-(6) each have a test of that number in tests/native/test_manifest.c.
+ */
+#include "manifest.h"
+
+#include <stdlib.h>
+
+#include "crc32c.h"
+
+static const uint8_t MAGIC[8] = {'A', 'E', 'G', 'I', 'S', 'M', 'A', 'N'};
+
+enum {
+    M_VERSION = 8, M_LENGTH = 12, M_STORE = 16, M_GENERATION = 32, M_EPOCH = 40, M_FLAGS = 48, M_ALIGN = 52, M_SEGMENT = 56,
+    M_NAME = 64, M_META = 66, M_TIERS = 68, M_HEADER = 72,
+    T_TIER = 0, T_COUNT = 4, T_SIZE = 8, T_ROOT = 16, T_HEADER = 48, SEGMENT_ENTRY = 24, TRAILER = 40,
+};
+
+#define NEW_NAME "MANIFEST.new"
+#define COPY_ALIGN 512
+#define FILE_MAX (64u << 20)
+
+static const place WHERE = {.path = MANIFEST_NAME};
+
+void manifest_init(manifest *m, const scope *s, vfs_dir *dir) {
+    memset(m, 0, sizeof *m);
+    pthread_mutex_init(&m->mutex, NULL);
+    m->s = s;
+    m->dir = dir;
+    for (uint32_t t = 1; t <= AEGIS_TIERS; t++) m->tiers[t].tier = t;
+}
+
+void manifest_free(manifest *m) {
+    for (uint32_t t = 1; t <= AEGIS_TIERS; t++) free(m->tiers[t].segments);
+    pthread_mutex_destroy(&m->mutex);
+}
+
+int manifest_add_segment(manifest *m, uint32_t tier, const manifest_segment *added) {
+    manifest_tier *t = &m->tiers[tier];
+    if (t->count == t->capacity) {
+        uint32_t capacity = t->capacity == 0 ? 8 : t->capacity * 2;
+        manifest_segment *grown = realloc(t->segments, capacity * sizeof *grown);
+        if (grown == NULL) return fail(AEGIS_E_NOMEM, "no memory for the list of %u segments", (unsigned)capacity);
+        t->segments = grown;
+        t->capacity = capacity;
+    }
+    t->segments[t->count++] = *added;
+    return AEGIS_OK;
+}
+
+/* ---- writing -------------------------------------------------------------------------------------------------------- */
+
+static size_t encoded_length(const manifest *m) {
+    size_t length = M_HEADER + (size_t)align_up(strlen(m->name) + m->meta_length, 8) + TRAILER;
+    for (uint32_t t = 1; t <= AEGIS_TIERS; t++)
+        if (m->tiers[t].count > 0) length += T_HEADER + (size_t)m->tiers[t].count * SEGMENT_ENTRY;
+    return length;
+}
+
+static void seal_copy(const manifest *m, uint8_t *copy, size_t length) {
+    uint8_t domain = MAC_MANIFEST;
+    uint8_t *trailer = copy + length - TRAILER;
+    /* Hashed first: a list of segments has any length, and the code's message then has one. */
+    sha256 inner;
+    uint8_t digest[HASH_SIZE];
+    sha256_start(&inner);
+    sha256_add(&inner, &domain, 1);
+    sha256_add(&inner, copy, length - TRAILER);
+    sha256_end(&inner, digest);
+    hmac_whole(&m->s->key, digest, sizeof digest, trailer);
+    store_u32(trailer + HASH_SIZE, crc32c(0, copy, length - 8));
+}
+
+static void encode(const manifest *m, uint64_t generation, uint8_t *copy, size_t length) {
+    size_t name = strlen(m->name);
+    memcpy(copy, MAGIC, 8);
+    store_u32(copy + M_VERSION, FORMAT_VERSION);
+    store_u32(copy + M_LENGTH, (uint32_t)length);
+    memcpy(copy + M_STORE, m->s->store_id, STORE_ID_SIZE);
+    store_u64(copy + M_GENERATION, generation);
+    store_u64(copy + M_EPOCH, m->epoch);
+    store_u32(copy + M_FLAGS, 0);
+    store_u32(copy + M_ALIGN, m->align);
+    store_u64(copy + M_SEGMENT, m->segment_bytes);
+    store_u16(copy + M_NAME, (uint16_t)name);
+    store_u16(copy + M_META, (uint16_t)m->meta_length);
+    uint8_t *p = copy + M_HEADER;
+    memcpy(p, m->name, name);
+    memcpy(p + name, m->meta, m->meta_length);
+    p += align_up(name + m->meta_length, 8);
+    uint32_t tiers = 0;
+    for (uint32_t t = 1; t <= AEGIS_TIERS; t++) {
+        const manifest_tier *tier = &m->tiers[t];
+        if (tier->count == 0) continue;
+        tiers++;
+        store_u32(p + T_TIER, t);
+        store_u32(p + T_COUNT, tier->count);
+        store_u64(p + T_SIZE, tier->size);
+        memcpy(p + T_ROOT, tier->root, HASH_SIZE);
+        p += T_HEADER;
+        for (uint32_t i = 0; i < tier->count; i++, p += SEGMENT_ENTRY) {
+            store_u64(p, tier->segments[i].number);
+            store_u64(p + 8, tier->segments[i].generation);
+            store_u64(p + 16, tier->segments[i].first);
+        }
+    }
+    store_u32(copy + M_TIERS, tiers);
+    seal_copy(m, copy, length);
+}
+
+int manifest_write(manifest *m) {
+    vfs *v = m->s->vfs;
+    size_t length = encoded_length(m), half = (size_t)align_up(length, COPY_ALIGN);
+    uint8_t *bytes = calloc(2, half);
+    vfs_file *file = NULL;
+    if (bytes == NULL) return fail(AEGIS_E_NOMEM, "no memory for a manifest of %zu bytes", 2 * half);
+    encode(m, m->generation + 1, bytes, length);
+    memcpy(bytes + half, bytes, half);
+    int code = v->open(v, m->dir, NEW_NAME, VFS_WRITE | VFS_CREATE, &file);
+    if (code == AEGIS_OK) code = v->truncate(v, file, 0);
+    if (code == AEGIS_OK) code = v->write(v, file, 0, bytes, 2 * half);
+    if (code == AEGIS_OK && !MUTANT(NO_MANIFEST_SYNC)) code = v->sync(v, file);
+    if (file != NULL) v->close(v, file);
+    free(bytes);
+    if (code == AEGIS_OK) code = v->rename(v, m->dir, NEW_NAME, MANIFEST_NAME);
+    if (code == AEGIS_OK && !MUTANT(NO_DIRECTORY_SYNC)) code = v->sync_dir(v, m->dir);
+    if (code == AEGIS_OK) m->generation++;
+    return code;
+}
+
+uint64_t manifest_next_generation(manifest *m) {
+    pthread_mutex_lock(&m->mutex);
+    uint64_t next = m->generation + 1;
+    pthread_mutex_unlock(&m->mutex);
+    return next;
+}
+
+int manifest_rotate(manifest *m, uint32_t tier, const manifest_segment *added, uint64_t size, const uint8_t root[HASH_SIZE]) {
+    pthread_mutex_lock(&m->mutex);
+    manifest_tier *t = &m->tiers[tier];
+    uint64_t old_size = t->size;
+    uint8_t old_root[HASH_SIZE];
+    memcpy(old_root, t->root, HASH_SIZE);
+    int code = manifest_add_segment(m, tier, added);
+    if (code == AEGIS_OK) {
+        t->size = size;
+        memcpy(t->root, root, HASH_SIZE);
+        code = manifest_write(m);
+        if (code != AEGIS_OK) {
+            t->count--;
+            t->size = old_size;
+            memcpy(t->root, old_root, HASH_SIZE);
+        }
+    }
+    pthread_mutex_unlock(&m->mutex);
+    return code;
+}
+
+/* ---- reading -------------------------------------------------------------------------------------------------------- */
+
+/* Takes the body of a copy whose checksum and code hold. CORRUPT, without detail: (5) or (6) is broken. */
+static int decode_body(manifest *m, const uint8_t *copy, size_t length) {
+    size_t name = load_u16(copy + M_NAME), meta = load_u16(copy + M_META), end = length - TRAILER;
+    size_t at = M_HEADER + (size_t)align_up(name + meta, 8);
+    uint32_t previous = 0;
+    if (at > end || name > AEGIS_NAME_MAX || meta > AEGIS_META_MAX) return AEGIS_E_CORRUPT;
+    memcpy(m->name, copy + M_HEADER, name);
+    m->name[name] = 0;
+    memcpy(m->meta, copy + M_HEADER + name, meta);
+    m->meta_length = (uint32_t)meta;
+    m->generation = load_u64(copy + M_GENERATION);
+    m->epoch = load_u64(copy + M_EPOCH);
+    m->align = load_u32(copy + M_ALIGN);
+    m->segment_bytes = load_u64(copy + M_SEGMENT);
+    if (m->align != 8 && m->align != 4096) return AEGIS_E_CORRUPT;
+    for (uint32_t t = 1; t <= AEGIS_TIERS; t++) m->tiers[t].count = 0;
+    for (uint32_t left = load_u32(copy + M_TIERS); left > 0; left--) {
+        if (end - at < T_HEADER) return AEGIS_E_CORRUPT;
+        const uint8_t *p = copy + at;
+        uint32_t tier = load_u32(p + T_TIER), count = load_u32(p + T_COUNT);
+        at += T_HEADER;
+        if (tier <= previous || tier > AEGIS_TIERS || count == 0 || count > (end - at) / SEGMENT_ENTRY) return AEGIS_E_CORRUPT;
+        previous = tier;
+        m->tiers[tier].size = load_u64(p + T_SIZE);
+        memcpy(m->tiers[tier].root, p + T_ROOT, HASH_SIZE);
+        uint64_t first = 0;
+        for (uint32_t i = 0; i < count; i++, at += SEGMENT_ENTRY) {
+            p = copy + at;
+            manifest_segment seg = {.number = load_u64(p), .generation = load_u64(p + 8), .first = load_u64(p + 16)};
+            if (i == 0 ? seg.first != 0 : seg.first <= first) return AEGIS_E_CORRUPT;
+            first = seg.first;
+            TRY(manifest_add_segment(m, tier, &seg));
+        }
+    }
+    return at == end ? AEGIS_OK : AEGIS_E_CORRUPT;
+}
+
+static int decode_copy(manifest *m, const uint8_t *copy, size_t half, uint8_t store_id[STORE_ID_SIZE]) {
+    if (half < M_HEADER + TRAILER || memcmp(copy, MAGIC, 8) != 0) return AEGIS_E_CORRUPT;
+    size_t length = load_u32(copy + M_LENGTH);
+    if (length < M_HEADER + TRAILER || length > half) return AEGIS_E_CORRUPT;
+    if (load_u32(copy + length - 8) != crc32c(0, copy, length - 8)) return AEGIS_E_CORRUPT;
+    if (load_u32(copy + M_VERSION) != FORMAT_VERSION)
+        return fail_at(AEGIS_E_VERSION, &WHERE, "the store has format %u; this engine reads %u",
+                       (unsigned)load_u32(copy + M_VERSION), (unsigned)FORMAT_VERSION);
+    if (m->s->keyed) {
+        uint8_t *again = malloc(length);
+        if (again == NULL) return fail(AEGIS_E_NOMEM, "no memory for a manifest of %zu bytes", length);
+        memcpy(again, copy, length);
+        seal_copy(m, again, length);
+        bool equal = equal_secret(again + length - TRAILER, copy + length - TRAILER, HASH_SIZE);
+        free(again);
+        if (!equal) return fail_at(AEGIS_E_SECRET, &WHERE, "the manifest was not written under this store secret");
+    }
+    memcpy(store_id, copy + M_STORE, STORE_ID_SIZE);
+    return decode_body(m, copy, length);
+}
+
+static int decode_file(manifest *m, const uint8_t *bytes, size_t size, uint8_t store_id[STORE_ID_SIZE], bool *copy_damaged) {
+    size_t half = size / 2;
+    int first = decode_copy(m, bytes, half, store_id);
+    if (first == AEGIS_OK) {
+        *copy_damaged = size % 2 != 0 || memcmp(bytes, bytes + half, half) != 0;
+        return AEGIS_OK;
+    }
+    *copy_damaged = true;
+    int second = decode_copy(m, bytes + half, half, store_id);
+    if (second == AEGIS_OK || second == AEGIS_E_VERSION || second == AEGIS_E_SECRET || second == AEGIS_E_NOMEM) return second;
+    if (first == AEGIS_E_VERSION || first == AEGIS_E_SECRET || first == AEGIS_E_NOMEM) return first;
+    return fail_at(AEGIS_E_CORRUPT, &WHERE, "both copies of the manifest are damaged");
+}
+
+int manifest_load(manifest *m, uint8_t store_id[STORE_ID_SIZE], bool *copy_damaged) {
+    vfs *v = m->s->vfs;
+    vfs_file *file = NULL;
+    uint64_t size = 0;
+    size_t got = 0;
+    TRY(v->open(v, m->dir, MANIFEST_NAME, VFS_READ, &file));
+    int code = v->size(v, file, &size);
+    if (code == AEGIS_OK && size > FILE_MAX) code = fail_at(AEGIS_E_CORRUPT, &WHERE, "the manifest is larger than one can be");
+    uint8_t *bytes = code == AEGIS_OK ? malloc((size_t)size + 1) : NULL;
+    if (code == AEGIS_OK && bytes == NULL) code = fail(AEGIS_E_NOMEM, "no memory for a manifest");
+    if (code == AEGIS_OK) code = v->read(v, file, 0, bytes, (size_t)size, &got);
+    v->close(v, file);
+    if (code == AEGIS_OK) code = decode_file(m, bytes, got, store_id, copy_damaged);
+    free(bytes);
+    return code;
+}

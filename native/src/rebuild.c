@@ -1,0 +1,118 @@
+/* rebuild: see rebuild.h. */
+#include "rebuild.h"
+
+#include <stdlib.h>
+
+#include "footer.h"
+#include "log.h"
+#include "scan.h"
+
+typedef struct numbers {
+    uint64_t *list;
+    uint32_t count;
+    uint32_t capacity;
+} numbers;
+
+static int collect(void *context, const char *name) {
+    numbers *n = context;
+    uint64_t number = 0;
+    if (!segment_number(name, &number)) return AEGIS_OK;
+    if (n->count == n->capacity) {
+        uint32_t capacity = n->capacity == 0 ? 64 : n->capacity * 2;
+        uint64_t *grown = realloc(n->list, capacity * sizeof *grown);
+        if (grown == NULL) return fail(AEGIS_E_NOMEM, "no memory for a list of segments");
+        n->list = grown;
+        n->capacity = capacity;
+    }
+    n->list[n->count++] = number;
+    return AEGIS_OK;
+}
+
+static int ascending(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* What the segments so far say about where the next one starts. */
+typedef struct border {
+    uint64_t first;
+    bool known;              /* the segment before is sealed, or there is none */
+} border;
+
+/* The index of the segment's first record, from its footer or that frame; NOTFOUND: it holds none. */
+static int first_record(const scope *s, const segment *seg, border *next, uint64_t *first) {
+    footer f;
+    scan sc;
+    scanned frame;
+    uint64_t size = 0;
+    int code = footer_read(s, seg, &f);
+    next->known = code == AEGIS_OK;
+    if (code == AEGIS_OK) {
+        *first = f.first;
+        next->first = f.first + f.count;
+    }
+    if (code != AEGIS_E_TORN) return code;
+    TRY(s->vfs->size(s->vfs, seg->file, &size));
+    scan_start(&sc, s, seg->file, seg->nonce, SEGMENT_FRAMES, size, 0);
+    code = scan_find(&sc, &frame);
+    scan_stop(&sc);
+    if (code == AEGIS_OK) *first = frame.head.index;
+    return code == AEGIS_E_TORN ? AEGIS_E_NOTFOUND : code;
+}
+
+static int add_segment(manifest *m, const scope *s, vfs_dir *dir, uint64_t number, bool is_last, border *next) {
+    segment seg;
+    manifest_segment listed = {.number = number};
+    scope own = *s;
+    const border before = *next;
+    TRY(segment_probe(s, dir, number, &listed.generation, &own.align));
+    m->align = own.align;
+    m->generation = max_u64(m->generation, listed.generation);
+    TRY(segment_open(&own, dir, number, listed.generation, false, &seg));
+    int code = first_record(&own, &seg, next, &listed.first);
+    segment_close(&own, &seg);
+    if (code == AEGIS_E_NOTFOUND && is_last) {
+        /* Without a record: it starts where a sealed one ended; behind an unsealed one nobody knows, and that one is the last. */
+        if (!before.known) return AEGIS_OK;
+        listed.first = before.first;
+        code = AEGIS_OK;
+    }
+    if (code == AEGIS_E_NOTFOUND) code = fail(AEGIS_E_CORRUPT, "segment %llu holds no record", (unsigned long long)number);
+    TRY(code);
+    return manifest_add_segment(m, s->tier, &listed);
+}
+
+static int rebuild_tier(manifest *m, vfs_dir *dir, const scope *s) {
+    numbers n = {0};
+    border next = {.first = 0, .known = true};
+    int code = s->vfs->list(s->vfs, dir, collect, &n);
+    if (code == AEGIS_OK && n.count > 0) qsort(n.list, n.count, sizeof *n.list, ascending);
+    for (uint32_t i = 0; i < n.count && code == AEGIS_OK; i++) {
+        char name[SEGMENT_NAME_SIZE];
+        segment_name(i, name);
+        const place where = {.tier = s->tier, .segment = i, .path = name};
+        if (n.list[i] != i) code = fail_at(AEGIS_E_CORRUPT, &where, "segment %s is missing", name);
+        else code = add_segment(m, s, dir, i, i + 1 == n.count, &next);
+    }
+    free(n.list);
+    return code;
+}
+
+int rebuild_manifest(manifest *m, vfs_dir *root, const scope *s) {
+    if (!s->keyed) return fail(AEGIS_E_SECRET, "the manifest is damaged; making it again needs the store secret");
+    for (uint32_t tier = 1; tier <= AEGIS_TIERS; tier++) {
+        vfs_dir *dir = NULL;
+        scope own = *s;
+        own.tier = tier;
+        m->tiers[tier].count = 0;
+        m->tiers[tier].size = 0;
+        sha256_whole("", 0, m->tiers[tier].root);
+        int code = s->vfs->open_dir(s->vfs, root, tier_name(tier), VFS_READ, &dir);
+        if (code == AEGIS_E_NOTFOUND) continue;
+        TRY(code);
+        code = rebuild_tier(m, dir, &own);
+        s->vfs->close_dir(s->vfs, dir);
+        TRY(code);
+    }
+    return AEGIS_OK;
+}

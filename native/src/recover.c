@@ -1,0 +1,340 @@
+/* recover: see recover.h. */
+#include "recover.h"
+
+#include <stdlib.h>
+
+#include "commit.h"
+#include "footer.h"
+#include "scan.h"
+
+/* What a scan of one segment's frames found. */
+typedef struct tail {
+    uint64_t count;          /* records of whole groups */
+    uint64_t end;            /* offset behind the last whole group */
+    uint64_t seen;           /* records that are valid, the last group being whole or not */
+    uint64_t stop;           /* offset of what is not valid */
+    uint64_t watermark;      /* highest one of any valid frame, behind a bad one too */
+    uint8_t (*leaves)[HASH_SIZE];
+    uint64_t leaves_capacity;
+} tail;
+
+static int add_record(segment *seg, tail *t, const scanned *frame) {
+    if (t->seen == t->leaves_capacity) {
+        uint64_t capacity = max_u64(1024, t->leaves_capacity * 2);
+        uint8_t(*grown)[HASH_SIZE] = realloc(t->leaves, (size_t)capacity * HASH_SIZE);
+        if (grown == NULL) return fail(AEGIS_E_NOMEM, "no memory for the leaves of a segment");
+        t->leaves = grown;
+        t->leaves_capacity = capacity;
+    }
+    TRY(segment_reserve_offsets(seg, seg->count + t->seen + 1));
+    memcpy(t->leaves[t->seen], frame->leaf, HASH_SIZE);
+    seg->offsets[seg->count + t->seen] = (uint32_t)(frame->offset / FRAME_ALIGN);
+    t->seen++;
+    return AEGIS_OK;
+}
+
+/* Scans from the segment's known end (seg->count, seg->tail) on, at most `most` records. Past a bad frame it looks on for valid ones,
+ * for what their watermarks say. */
+static int scan_tail(log *l, segment *seg, uint64_t most, tail *t) {
+    scan sc;
+    scanned frame;
+    uint64_t size = 0;
+    TRY(l->s.vfs->size(l->s.vfs, seg->file, &size));
+    scan_start(&sc, &l->s, seg->file, seg->nonce, seg->tail, size, seg->first + seg->count);
+    *t = (tail){.end = seg->tail, .watermark = seg->first};
+    int code = AEGIS_OK;
+    while (t->seen < most && (code = scan_next(&sc, &frame)) == AEGIS_OK) {
+        code = add_record(seg, t, &frame);
+        if (code != AEGIS_OK) break;
+        t->watermark = max_u64(t->watermark, frame.head.watermark);
+        if (frame.head.flags & FRAME_LAST) {
+            t->count = t->seen;
+            t->end = sc.offset;
+        }
+    }
+    t->stop = sc.offset;
+    if (code == AEGIS_E_TORN || code == AEGIS_E_CORRUPT) {
+        while ((code = scan_find(&sc, &frame)) == AEGIS_OK)
+            if (!MUTANT(NO_WATERMARK_TEST)) t->watermark = max_u64(t->watermark, frame.head.watermark);
+        if (code == AEGIS_E_TORN) code = AEGIS_OK;
+    }
+    scan_stop(&sc);
+    return code;
+}
+
+static int damaged(const log *l, const segment *seg, uint64_t first, uint64_t end, uint64_t offset) {
+    char name[SEGMENT_NAME_SIZE];
+    segment_name(seg->number, name);
+    const place where = {.tier = l->s.tier, .segment = seg->number, .offset = offset, .first = first, .end = end, .path = name};
+    return fail_at(AEGIS_E_CORRUPT, &where, "records %llu to %llu were durable and are damaged or missing (segment %s from byte %llu)",
+                   (unsigned long long)first, (unsigned long long)end - 1, name, (unsigned long long)offset);
+}
+
+/* Takes `count` scanned records into the segment and the range. */
+static void take_records(segment *seg, const tail *t, uint64_t count, uint64_t end, merkle_range *range) {
+    for (uint64_t i = 0; i < count; i++) merkle_append(range, (const uint8_t *)t->leaves[i]);
+    seg->count += count;
+    seg->tail = end;
+}
+
+/* ---- full segments --------------------------------------------------------------------------------------------------- */
+
+/* A segment that the manifest says is full, up to `end`. *range is the tree at its start on entry where it is known (size equals
+ * first), and the tree at its end on return if the segment had to be scanned. */
+static int recover_full(log *l, segment *seg, uint64_t end, merkle_range *range) {
+    footer f;
+    tail t = {0};
+    char name[SEGMENT_NAME_SIZE];
+    segment_name(seg->number, name);
+    const place where = {.tier = l->s.tier, .segment = seg->number, .first = seg->first, .end = end, .path = name};
+    int code = footer_read(&l->s, seg, &f);
+    if (code == AEGIS_OK) {
+        if (f.first != seg->first || f.first + f.count != end)
+            return fail_at(AEGIS_E_CORRUPT, &where, "the footer of %s says records %llu to %llu, the manifest %llu to %llu", name,
+                           (unsigned long long)f.first, (unsigned long long)(f.first + f.count) - 1, (unsigned long long)seg->first,
+                           (unsigned long long)end - 1);
+        seg->sealed = true;
+        seg->is_signed = f.is_signed;
+        seg->count = f.count;
+        seg->tail = f.frames_end;
+        memcpy(seg->root, f.root, HASH_SIZE);
+        return footer_frontier(&l->s, seg, &f, range);
+    }
+    if (code != AEGIS_E_TORN) return code;
+    /* Full, and its footer not written before the power went, or damaged: the frames are the truth. */
+    code = scan_tail(l, seg, end - seg->first, &t);
+    if (code == AEGIS_OK && t.count != end - seg->first) code = damaged(l, seg, seg->first + t.seen, end, t.stop);
+    if (code == AEGIS_OK) {
+        take_records(seg, &t, t.count, t.end, range);
+        seg->frontier = malloc(sizeof *seg->frontier);
+        if (seg->frontier == NULL) code = fail(AEGIS_E_NOMEM, "no memory for a frontier");
+        else *seg->frontier = *range;
+    }
+    free(t.leaves);
+    return code;
+}
+
+/* ---- the active segment ---------------------------------------------------------------------------------------------- */
+
+/* Copies [from, size) of the segment, less its trailing zeros, to a file of its own. */
+static int save_cut(log *l, const segment *seg, uint64_t from, uint64_t size, aegis_verdict *verdict) {
+    vfs *v = l->s.vfs;
+    vfs_file *out = NULL;
+    char name[SEGMENT_NAME_SIZE + 8] = "tail-";
+    size_t got = 0, length = (size_t)(size - from);
+    segment_name(manifest_next_generation(l->manifest), name + 5);
+    memcpy(name + 5 + 8, ".cut", 5);
+    uint8_t *bytes = malloc(length + 1);
+    if (bytes == NULL) return fail(AEGIS_E_NOMEM, "no memory for a cut tail of %zu bytes", length);
+    int code = v->read(v, seg->file, from, bytes, length, &got);
+    while (got > 0 && bytes[got - 1] == 0) got--;
+    verdict->cut_bytes = got;
+    if (code == AEGIS_OK) code = v->open(v, l->dir, name, VFS_WRITE | VFS_CREATE, &out);
+    if (code == AEGIS_OK) code = v->truncate(v, out, 0);
+    if (code == AEGIS_OK) code = v->write(v, out, 0, bytes, got);
+    if (code == AEGIS_OK) code = v->sync(v, out);
+    if (out != NULL) v->close(v, out);
+    if (code == AEGIS_OK) code = v->sync_dir(v, l->dir);
+    free(bytes);
+    if (code != AEGIS_OK) return code;
+    size_t tier = strlen(tier_name(l->s.tier));
+    memcpy(verdict->saved, tier_name(l->s.tier), tier);
+    verdict->saved[tier] = '/';
+    memcpy(verdict->saved + tier + 1, name, strlen(name) + 1);
+    return AEGIS_OK;
+}
+
+/* Writes [from, to) of the file again, as it reads, and syncs: after a failed or interrupted write the page cache may hold what
+ * the device does not. */
+static int rewrite(log *l, const segment *seg, uint64_t from, uint64_t to) {
+    vfs *v = l->s.vfs;
+    enum { CHUNK = 1 << 16 };
+    uint8_t *bytes = malloc(CHUNK);
+    if (bytes == NULL) return fail(AEGIS_E_NOMEM, "no memory to write a tail again");
+    int code = AEGIS_OK;
+    while (from < to && code == AEGIS_OK) {
+        size_t got = 0;
+        code = v->read(v, seg->file, from, bytes, (size_t)min_u64(CHUNK, to - from), &got);
+        if (code == AEGIS_OK && got == 0) code = fail(AEGIS_E_CORRUPT, "a segment shrank while it was recovered");
+        if (code == AEGIS_OK) code = v->write(v, seg->file, from, bytes, got);
+        from += got;
+    }
+    free(bytes);
+    return code;
+}
+
+/* A writer's part: what is served from now on is durable, and nothing but zeros follows it. `durable` records were so before. */
+static int settle(log *l, segment *seg, bool clean, uint64_t durable, aegis_verdict *verdict, uint64_t *zeroed) {
+    vfs *v = l->s.vfs;
+    scan sc;
+    uint64_t size = 0;
+    bool zeros = true;
+    TRY(v->size(v, seg->file, &size));
+    scan_start(&sc, &l->s, seg->file, seg->nonce, seg->tail, size, 0);
+    int code = scan_zeros(&sc, seg->tail, size, &zeros);
+    scan_stop(&sc);
+    TRY(code);
+    if (!zeros) {
+        TRY(save_cut(l, seg, seg->tail, size, verdict));
+        verdict->flags |= AEGIS_VERDICT_TAIL_CUT | AEGIS_VERDICT_TAIL_AMBIGUOUS;
+    }
+    if (!clean && durable < seg->first + seg->count && !MUTANT(NO_TAIL_REWRITE)) {
+        uint64_t n = durable > seg->first ? durable - seg->first : 0;
+        TRY(rewrite(l, seg, n == seg->count ? seg->tail : (uint64_t)seg->offsets[n] * FRAME_ALIGN, min_u64(seg->tail, size)));
+    }
+    if (!zeros && !MUTANT(NO_ZERO_PAST_CUT)) {
+        TRY(v->truncate(v, seg->file, seg->tail));
+        size = seg->tail;
+    }
+    if (!clean || !zeros) TRY(v->sync(v, seg->file));
+    *zeroed = max_u64(size, seg->tail);
+    return AEGIS_OK;
+}
+
+/* How many records of the log were durable by all that is believed. Without the secret only the manifest is: everything else could
+ * have been written by anybody. */
+static uint64_t known_durable(const log *l, const segment *seg, const recovery *how, const tail *t) {
+    uint64_t listed = max_u64(l->manifest->tiers[l->s.tier].size, seg->first);
+    if (!l->s.keyed) return listed;
+    uint64_t known = max_u64(listed, max_u64(t->watermark, seg->last_slot.size));
+    return !l->writable && how->live ? max_u64(known, how->limit) : known;
+}
+
+/* Takes what is served of the active segment. *durable and *clean are for settle. */
+static int recover_active(log *l, segment *seg, const recovery *how, merkle_range *range, aegis_verdict *verdict, uint64_t *durable,
+                          bool *clean) {
+    tail t = {0};
+    const slot *mark = &seg->last_slot;
+    int code = scan_tail(l, seg, UINT64_MAX, &t);
+    uint64_t found = seg->first + t.count;
+    *durable = known_durable(l, seg, how, &t);
+    *clean = l->s.keyed && (mark->flags & SLOT_END) && mark->size == found && mark->offset == t.end && !how->poisoned;
+    if (code == AEGIS_OK && *durable > found) code = damaged(l, seg, seg->first + t.seen, max_u64(*durable, seg->first + t.seen + 1), t.stop);
+    if (code == AEGIS_OK) {
+        uint64_t served = l->writable ? found : *durable;
+        uint64_t count = served - seg->first;
+        take_records(seg, &t, count, count == t.count ? t.end : (uint64_t)seg->offsets[count] * FRAME_ALIGN, range);
+        verdict->flags |= *clean ? AEGIS_VERDICT_CLEAN : AEGIS_VERDICT_UNCLEAN;
+        if (!l->s.keyed && found > served) verdict->flags |= AEGIS_VERDICT_UNAUTHENTICATED;
+    }
+    free(t.leaves);
+    return code;
+}
+
+/* ---- heads ----------------------------------------------------------------------------------------------------------- */
+
+static int check_head(log *l, uint64_t size, const uint8_t root[HASH_SIZE], int code, const char *whose) {
+    uint8_t ours[HASH_SIZE];
+    const place where = {.tier = l->s.tier, .first = min_u64(size, l->tree.range.size), .end = size};
+    if (size > l->tree.range.size)
+        return fail_at(code, &where, "tier %s has %llu records; %s says %llu", tier_name(l->s.tier),
+                       (unsigned long long)l->tree.range.size, whose, (unsigned long long)size);
+    TRY(tree_root_at(&l->tree, size, ours));
+    if (memcmp(ours, root, HASH_SIZE) != 0)
+        return fail_at(code, &where, "the first %llu records of tier %s are not those that %s was made for", (unsigned long long)size,
+                       tier_name(l->s.tier), whose);
+    return AEGIS_OK;
+}
+
+static int check_heads(log *l, const recovery *how, const slot *mark) {
+    const manifest_tier *listed = &l->manifest->tiers[l->s.tier];
+    TRY(check_head(l, listed->size, listed->root, AEGIS_E_CORRUPT, "the manifest"));
+    if (l->s.keyed && mark->sequence > 0 && mark->size <= l->tree.range.size)
+        TRY(check_head(l, mark->size, mark->root, AEGIS_E_CORRUPT, "the watermark"));
+    for (uint32_t i = 0; i < how->anchor_count; i++)
+        if (how->anchors[i].tier == l->s.tier && (l->s.keyed || how->anchors[i].size <= l->tree.range.size))
+            TRY(check_head(l, how->anchors[i].size, how->anchors[i].root, AEGIS_E_ROLLBACK, "a head that was kept outside"));
+    return AEGIS_OK;
+}
+
+/* ---- opening --------------------------------------------------------------------------------------------------------- */
+
+static int open_listed(log *l, uint32_t position, segment **out) {
+    const manifest_segment *listed = &l->manifest->tiers[l->s.tier].segments[position];
+    segment seg;
+    TRY(segment_open(&l->s, l->dir, listed->number, listed->generation, l->writable, &seg));
+    seg.first = listed->first;
+    int code = log_add_segment(l, &seg, out);
+    if (code != AEGIS_OK) segment_close(&l->s, &seg);
+    return code;
+}
+
+int recover_log(log *l, const recovery *how, aegis_verdict *verdict, uint64_t *zeroed) {
+    const manifest_tier *listed = &l->manifest->tiers[l->s.tier];
+    merkle_range range;
+    segment *seg = NULL;
+    merkle_clear(&range);
+    *verdict = (aegis_verdict){.tier = l->s.tier, .flags = how->poisoned ? AEGIS_VERDICT_POISON : 0};
+    CHECK(listed->count > 0);
+    for (uint32_t i = 0; i + 1 < listed->count; i++) {
+        TRY(open_listed(l, i, &seg));
+        TRY(recover_full(l, seg, listed->segments[i + 1].first, &range));
+    }
+    uint64_t durable = 0;
+    bool clean = false;
+    TRY(open_listed(l, listed->count - 1, &seg));
+    TRY(recover_active(l, seg, how, &range, verdict, &durable, &clean));
+    TRY(tree_start(&l->tree, &range));
+    /* Nothing on disk has been changed so far, and nothing is unless every kept head agrees. */
+    TRY(check_heads(l, how, &seg->last_slot));
+    verdict->size = range.size;
+    if (!l->writable) return l->s.vfs->size(l->s.vfs, seg->file, zeroed);
+    TRY(log_remove_unlisted(l));
+    TRY(settle(l, seg, clean, durable, verdict, zeroed));
+    /* From here on the tail is durable, and an older end mark no longer says that nothing follows. */
+    uint8_t root[HASH_SIZE];
+    merkle_root(&range, root);
+    return segment_write_slot(&l->s, seg, range.size, root, 0);
+}
+
+/* Takes scanned records into the segment and the running tree. */
+static void follow_records(log *l, segment *seg, const tail *t, uint64_t count, uint64_t end) {
+    pthread_mutex_lock(&l->state);
+    for (uint64_t i = 0; i < count; i++) tree_append(&l->tree, (const uint8_t *)t->leaves[i]);
+    seg->count += count;
+    seg->tail = end;
+    pthread_mutex_unlock(&l->state);
+}
+
+/* Brings a segment that was active up to `size` records of the log. */
+static int follow_segment(log *l, segment *seg, uint64_t size) {
+    tail t = {0};
+    uint64_t known = seg->first + seg->count;
+    if (size <= known) return AEGIS_OK;
+    int code = scan_tail(l, seg, size - known, &t);
+    if (code == AEGIS_OK && t.count < size - known) code = damaged(l, seg, known + t.seen, size, t.stop);
+    if (code == AEGIS_OK) follow_records(l, seg, &t, t.count, t.end);
+    free(t.leaves);
+    return code;
+}
+
+int recover_follow(log *l, uint64_t limit) {
+    const manifest_tier *listed = &l->manifest->tiers[l->s.tier];
+    CHECK(listed->count >= l->segment_count);
+    for (uint32_t i = (uint32_t)l->segment_count - 1; i < listed->count; i++) {
+        segment *seg = i < l->segment_count ? l->segments[i] : NULL;
+        if (seg == NULL) TRY(open_listed(l, i, &seg));
+        TRY(follow_segment(l, seg, i + 1 < listed->count ? listed->segments[i + 1].first : max_u64(limit, listed->size)));
+    }
+    return AEGIS_OK;
+}
+
+int recover_create(log *l, uint64_t *zeroed) {
+    segment seg, *added = NULL;
+    merkle_range empty;
+    uint8_t root[HASH_SIZE];
+    merkle_clear(&empty);
+    merkle_root(&empty, root);
+    TRY(log_remove_unlisted(l));
+    *zeroed = SEGMENT_FRAMES + ZERO_STEP_MIN;
+    TRY(segment_create(&l->s, l->dir, 0, manifest_next_generation(l->manifest), *zeroed, &seg));
+    int code = MUTANT(NO_DIRECTORY_SYNC) ? AEGIS_OK : l->s.vfs->sync_dir(l->s.vfs, l->dir);
+    const manifest_segment first = {.number = 0, .generation = seg.generation, .first = 0};
+    if (code == AEGIS_OK) code = manifest_rotate(l->manifest, l->s.tier, &first, 0, root);
+    if (code == AEGIS_OK) code = log_add_segment(l, &seg, &added);
+    if (code != AEGIS_OK) {
+        segment_close(&l->s, &seg);
+        return code;
+    }
+    return tree_start(&l->tree, &empty);
+}

@@ -1,0 +1,420 @@
+/* tree: see tree.h. */
+#include "tree.h"
+
+#include <stdlib.h>
+
+#include "sha256.h"
+
+#define TILE_BYTES (TILE_WIDTH * HASH_SIZE)
+#define HEIGHT 8u
+/* Where the nodes of height h start: 0, 256, 384, … */
+#define TILE_NODE(h, i) (512u - (512u >> (h)) + (unsigned)(i))
+_Static_assert(TILE_NODE(8, 0) == TILE_NODES - 1, "the tile's root is its last node");
+_Static_assert(TREE_LEVELS * HEIGHT == 64, "levels cover every size");
+
+int tree_init(tree *t, const scope *s, vfs_dir *dir, bool writable, uint64_t cache_bytes, tree_leaf_fn leaves, void *context) {
+    *t = (tree){.s = s, .dir = dir, .writable = writable, .leaves = leaves, .context = context};
+    t->cache_count = (uint32_t)max_u64(8, min_u64(cache_bytes, 1u << 30) / sizeof(tile));
+    t->cache = calloc(t->cache_count, sizeof *t->cache);
+    t->cache_keys = calloc(t->cache_count, sizeof *t->cache_keys);
+    t->cache_uses = calloc(t->cache_count, sizeof *t->cache_uses);
+    t->cache_made = calloc(t->cache_count, sizeof *t->cache_made);
+    t->pending = calloc(TREE_PENDING, sizeof *t->pending);
+    tile *edges = calloc(TREE_LEVELS, sizeof *edges);
+    for (unsigned level = 0; level < TREE_LEVELS; level++) t->edges[level] = edges == NULL ? NULL : edges + level;
+    if (t->cache != NULL && t->cache_keys != NULL && t->cache_uses != NULL && t->cache_made != NULL &&
+        t->pending != NULL && edges != NULL) return AEGIS_OK;
+    tree_free(t);
+    return fail(AEGIS_E_NOMEM, "no memory for the tree's cache of %u tiles", (unsigned)t->cache_count);
+}
+
+void tree_free(tree *t) {
+    free(t->edges[0]);
+    free(t->cache);
+    free(t->cache_keys);
+    free(t->cache_uses);
+    free(t->cache_made);
+    free(t->pending);
+    t->edges[0] = NULL;
+    t->cache = NULL;
+    t->cache_keys = NULL;
+    t->cache_uses = NULL;
+    t->cache_made = NULL;
+    t->pending = NULL;
+}
+
+/* ---- tiles on disk -------------------------------------------------------------------------------------------------- */
+
+/* "007" at `to`, zero-terminated. */
+static void three_digits(char *to, unsigned n) {
+    to[0] = (char)('0' + n / 100 % 10);
+    to[1] = (char)('0' + n / 10 % 10);
+    to[2] = (char)('0' + n % 10);
+    to[3] = 0;
+}
+
+/* The folder of a tile below tiles/, opened, and the tile's own name. Folders are made where `create` is set. */
+static int tile_place(const tree *t, uint32_t level, uint64_t number, bool create, vfs_dir **dir, char name[8]) {
+    vfs *v = t->s->vfs;
+    char part[8] = {(char)('0' + level), 0};
+    unsigned groups[7];
+    unsigned count = 0;
+    for (uint64_t n = number; count == 0 || n > 0; n /= 1000) groups[count++] = (unsigned)(n % 1000);
+    TRY(v->open_dir(v, t->dir, part, create ? VFS_CREATE : VFS_READ, dir));
+    while (--count > 0) {
+        vfs_dir *below = NULL;
+        part[0] = 'x';
+        three_digits(part + 1, groups[count]);
+        int code = v->open_dir(v, *dir, part, create ? VFS_CREATE : VFS_READ, &below);
+        v->close_dir(v, *dir);
+        TRY(code);
+        *dir = below;
+    }
+    three_digits(name, groups[0]);
+    return AEGIS_OK;
+}
+
+static int write_file(vfs *v, vfs_dir *dir, const char *name, const uint8_t *bytes, size_t length) {
+    vfs_file *file = NULL;
+    TRY(v->open(v, dir, name, VFS_WRITE | VFS_CREATE, &file));
+    int code = v->write(v, file, 0, bytes, length);
+    v->close(v, file);
+    return code;
+}
+
+/* True where the file was there and had the right length. It may still be wrong: nothing here is believed for being there. */
+static bool read_file(vfs *v, vfs_dir *dir, const char *name, uint8_t *bytes, size_t length) {
+    vfs_file *file = NULL;
+    size_t got = 0;
+    uint64_t size = 0;
+    if (v->open(v, dir, name, VFS_READ, &file) != AEGIS_OK) return false;
+    bool whole = v->size(v, file, &size) == AEGIS_OK && size == length &&
+                 v->read(v, file, 0, bytes, length, &got) == AEGIS_OK && got == length;
+    v->close(v, file);
+    return whole;
+}
+
+int tree_write_tile(const tree *t, const pending_tile *tile) {
+    vfs_dir *dir = NULL;
+    char name[8];
+    if (t->dir == NULL || !t->writable) return AEGIS_OK;
+    TRY(tile_place(t, tile->level, tile->number, true, &dir, name));
+    int code = write_file(t->s->vfs, dir, name, tile->hashes[0], TILE_BYTES);
+    t->s->vfs->close_dir(t->s->vfs, dir);
+    return code;
+}
+
+static bool read_tile(const tree *t, uint32_t level, uint64_t number, tile *into) {
+    vfs_dir *dir = NULL;
+    char name[8];
+    if (t->dir == NULL || tile_place(t, level, number, false, &dir, name) != AEGIS_OK) return false;
+    bool there = read_file(t->s->vfs, dir, name, into->nodes[0], TILE_BYTES);
+    t->s->vfs->close_dir(t->s->vfs, dir);
+    return there;
+}
+
+/* "015.p" / "66": C2SP's partial tiles. */
+static int partial_place(const tree *t, uint32_t level, bool create, vfs_dir **dir, char width[8]) {
+    char name[8], folder[12];
+    vfs_dir *above = NULL;
+    TRY(tile_place(t, level, t->edges[level]->number, create, &above, name));
+    memcpy(folder, name, 3);
+    memcpy(folder + 3, ".p", 3);
+    three_digits(width, t->widths[level]);
+    while (*width == '0') memmove(width, width + 1, 3);
+    int code = t->s->vfs->open_dir(t->s->vfs, above, folder, create ? VFS_CREATE : VFS_READ, dir);
+    t->s->vfs->close_dir(t->s->vfs, above);
+    return code;
+}
+
+int tree_write_edges(tree *t) {
+    if (t->dir == NULL || !t->writable) return AEGIS_OK;
+    /* Level 0 is read from the log itself as fast: its records are the newest. */
+    for (unsigned level = 1; level < TREE_LEVELS; level++) {
+        vfs_dir *dir = NULL;
+        char width[8];
+        if (t->widths[level] == 0) continue;
+        TRY(partial_place(t, level, true, &dir, width));
+        int code = write_file(t->s->vfs, dir, width, t->edges[level]->nodes[0], (size_t)t->widths[level] * HASH_SIZE);
+        t->s->vfs->close_dir(t->s->vfs, dir);
+        TRY(code);
+    }
+    return AEGIS_OK;
+}
+
+static bool read_partial(const tree *t, unsigned level, uint8_t *bytes) {
+    vfs_dir *dir = NULL;
+    char width[8];
+    if (t->dir == NULL || partial_place(t, level, false, &dir, width) != AEGIS_OK) return false;
+    bool there = read_file(t->s->vfs, dir, width, bytes, (size_t)t->widths[level] * HASH_SIZE);
+    t->s->vfs->close_dir(t->s->vfs, dir);
+    return there;
+}
+
+/* ---- tiles in memory ------------------------------------------------------------------------------------------------ */
+
+/* Computes the inner nodes that `width` hashes of height 0 give. */
+static void fill_inner(tile *tl, unsigned width) {
+    for (unsigned h = 1; h <= HEIGHT; h++)
+        for (unsigned i = 0; i < width >> h; i++)
+            node_hash(tl->nodes[TILE_NODE(h - 1, 2 * i)], tl->nodes[TILE_NODE(h - 1, 2 * i + 1)], tl->nodes[TILE_NODE(h, i)]);
+}
+
+/* Never 0, which is an empty place. */
+static uint64_t cache_key(uint32_t level, uint64_t number) { return ((uint64_t)level << 56 | number) + 1; }
+
+static tile *cached(tree *t, uint32_t level, uint64_t number) {
+    uint64_t key = cache_key(level, number);
+    uint32_t at = t->cache_keys[t->last_hit] == key ? t->last_hit : 0;    /* a proof asks the same tile eight times */
+    while (at < t->cache_count && t->cache_keys[at] != key) at++;
+    if (at == t->cache_count) return NULL;
+    t->cache_uses[at] = ++t->uses;
+    t->last_hit = at;
+    return &t->cache[at];
+}
+
+/* A place for a tile: its own, an empty one, or that of the least recently used. */
+static tile *cache_room(tree *t, uint32_t level, uint64_t number) {
+    tile *own = cached(t, level, number);
+    uint32_t oldest = 0;
+    if (own != NULL) return own;
+    for (uint32_t i = 0; i < t->cache_count; i++)
+        if (t->cache_uses[i] < t->cache_uses[oldest]) oldest = i;
+    t->cache_keys[oldest] = cache_key(level, number);
+    t->cache_uses[oldest] = ++t->uses;
+    return &t->cache[oldest];
+}
+
+static const pending_tile *pending_of(const tree *t, uint32_t level, uint64_t number) {
+    for (uint32_t i = 0; i < t->pending_count; i++) {
+        const pending_tile *p = &t->pending[(t->pending_first + i) % TREE_PENDING];
+        if (p->level == level && p->number == number) return p;
+    }
+    return NULL;
+}
+
+static void add_pending(tree *t, uint32_t level, const tile *tl) {
+    if (t->dir == NULL || !t->writable) return;
+    if (t->pending_count == TREE_PENDING) {
+        t->pending_first = (t->pending_first + 1) % TREE_PENDING;
+        t->pending_count--;
+    }
+    pending_tile *p = &t->pending[(t->pending_first + t->pending_count++) % TREE_PENDING];
+    p->level = level;
+    p->number = tl->number;
+    memcpy(p->hashes, tl->nodes, TILE_BYTES);
+}
+
+bool tree_take_pending(tree *t, pending_tile *out) {
+    if (t->pending_count == 0) return false;
+    memcpy(out, &t->pending[t->pending_first], sizeof *out);
+    t->pending_first = (t->pending_first + 1) % TREE_PENDING;
+    t->pending_count--;
+    t->written++;
+    return true;
+}
+
+static int node_of(tree *t, bool trust, unsigned level, uint64_t index, uint8_t out[HASH_SIZE]);
+
+/* The 256 hashes of a finished tile, made from the level below: the log itself for level 0. */
+static int rebuild(tree *t, bool trust, uint32_t level, uint64_t number, tile *into) {
+    uint64_t first = number * TILE_WIDTH;
+    t->rebuilt++;
+    if (level == 0) return t->leaves(t->context, first, TILE_WIDTH, (uint8_t(*)[HASH_SIZE])into->nodes);
+    /* Levels below use the same cache: the hashes are collected before a place in it is taken. */
+    uint8_t(*hashes)[HASH_SIZE] = malloc(TILE_BYTES);
+    if (hashes == NULL) return fail(AEGIS_E_NOMEM, "no memory for a tile");
+    int code = AEGIS_OK;
+    for (unsigned i = 0; i < TILE_WIDTH && code == AEGIS_OK; i++) code = node_of(t, trust, level * HEIGHT, first + i, hashes[i]);
+    if (code == AEGIS_OK) memcpy(into->nodes, hashes, TILE_BYTES);
+    free(hashes);
+    return code;
+}
+
+static int finished_tile(tree *t, bool trust, uint32_t level, uint64_t number, const tile **out) {
+    tile *found = cached(t, level, number);
+    if (found != NULL && (trust || t->cache_made[found - t->cache] > t->distrusted)) {
+        *out = found;
+        return AEGIS_OK;
+    }
+    tile *fresh = malloc(sizeof *fresh);
+    if (fresh == NULL) return fail(AEGIS_E_NOMEM, "no memory for a tile");
+    const pending_tile *waiting = pending_of(t, level, number);
+    int code = AEGIS_OK;
+    if (waiting != NULL) {
+        memcpy(fresh->nodes, waiting->hashes, TILE_BYTES);
+    } else if (!trust || !read_tile(t, level, number, fresh)) {
+        code = rebuild(t, trust, level, number, fresh);
+        if (code == AEGIS_OK) {
+            fresh->number = number;
+            add_pending(t, level, fresh);
+        }
+    }
+    if (code == AEGIS_OK) {
+        tile *room = cache_room(t, level, number);
+        fresh->number = number;
+        fill_inner(fresh, TILE_WIDTH);
+        memcpy(room, fresh, sizeof *fresh);
+        t->cache_made[room - t->cache] = t->uses;
+        *out = room;
+    }
+    free(fresh);
+    return code;
+}
+
+/* The root of the perfect subtree of 2^level leaves at `index`, which must lie within the tree. With trust, tiles are believed;
+ * without, they are made again. */
+static int node_of(tree *t, bool trust, unsigned level, uint64_t index, uint8_t out[HASH_SIZE]) {
+    unsigned tile_level = level / HEIGHT, height = level % HEIGHT;
+    uint64_t number = (index << height) / TILE_WIDTH;
+    unsigned at = (unsigned)(index - (number << (HEIGHT - height)));
+    const tile *from = NULL;
+    if (number == t->edges[tile_level]->number) {
+        CHECK((at + 1) << height <= t->widths[tile_level]);
+        from = t->edges[tile_level];
+    } else {
+        CHECK(number < t->edges[tile_level]->number);
+        TRY(finished_tile(t, trust, tile_level, number, &from));
+    }
+    memcpy(out, from->nodes[TILE_NODE(height, at)], HASH_SIZE);
+    return AEGIS_OK;
+}
+
+/* From here on, tiles that were made before are not believed by `distrusting`: each is made again once. */
+static void distrust(tree *t) { t->distrusted = t->uses++; }
+
+static int trusting(void *context, unsigned level, uint64_t index, uint8_t out[HASH_SIZE]) {
+    return node_of(context, true, level, index, out);
+}
+
+static int distrusting(void *context, unsigned level, uint64_t index, uint8_t out[HASH_SIZE]) {
+    return node_of(context, false, level, index, out);
+}
+
+/* ---- growing -------------------------------------------------------------------------------------------------------- */
+
+static void edge_add(tree *t, unsigned level, const uint8_t hash[HASH_SIZE]) {
+    tile *edge = t->edges[level];
+    unsigned at = t->widths[level]++;
+    memcpy(edge->nodes[at], hash, HASH_SIZE);
+    for (unsigned h = 1; (at & 1) == 1; h++) {
+        at >>= 1;
+        node_hash(edge->nodes[TILE_NODE(h - 1, 2 * at)], edge->nodes[TILE_NODE(h - 1, 2 * at + 1)], edge->nodes[TILE_NODE(h, at)]);
+        if (h == HEIGHT) break;
+    }
+    if (t->widths[level] < TILE_WIDTH) return;
+    add_pending(t, level, edge);
+    if (level + 1 < TREE_LEVELS) edge_add(t, level + 1, edge->nodes[TILE_NODES - 1]);
+    edge->number++;
+    t->widths[level] = 0;
+}
+
+void tree_append(tree *t, const uint8_t leaf[HASH_SIZE]) {
+    edge_add(t, 0, leaf);
+    /* The peaks are the truth that everything is compared with, so they are made from leaves alone and not from the edges. */
+    merkle_append(&t->range, leaf);
+}
+
+static int load_edges(tree *t, bool trust) {
+    for (unsigned level = 0; level < TREE_LEVELS; level++) {
+        tile *edge = t->edges[level];
+        uint64_t hashes = level * HEIGHT < 64 ? t->range.size >> (level * HEIGHT) : 0;
+        edge->number = hashes / TILE_WIDTH;
+        t->widths[level] = (unsigned)(hashes % TILE_WIDTH);
+    }
+    for (unsigned level = 0; level < TREE_LEVELS; level++) {
+        tile *edge = t->edges[level];
+        unsigned width = t->widths[level];
+        uint64_t first = edge->number * TILE_WIDTH;
+        if (width == 0) continue;
+        if (level == 0) {
+            TRY(t->leaves(t->context, first, width, (uint8_t(*)[HASH_SIZE])edge->nodes));
+        } else if (!trust || !read_partial(t, level, edge->nodes[0])) {
+            for (unsigned i = 0; i < width; i++) {
+                const tile *below = NULL;
+                TRY(finished_tile(t, trust, level - 1, first + i, &below));
+                memcpy(edge->nodes[i], below->nodes[TILE_NODES - 1], HASH_SIZE);
+            }
+        }
+        fill_inner(edge, width);
+    }
+    return AEGIS_OK;
+}
+
+int tree_start(tree *t, const merkle_range *range) {
+    uint8_t expected[HASH_SIZE], root[HASH_SIZE];
+    t->range = *range;
+    merkle_root(range, expected);
+    TRY(load_edges(t, true));
+    TRY(merkle_root_at(range->size, trusting, t, root));
+    if (memcmp(root, expected, HASH_SIZE) == 0) return AEGIS_OK;
+    distrust(t);
+    TRY(load_edges(t, false));
+    TRY(merkle_root_at(range->size, trusting, t, root));
+    if (memcmp(root, expected, HASH_SIZE) == 0) return AEGIS_OK;
+    const place where = {.tier = t->s->tier, .end = range->size};
+    return fail_at(AEGIS_E_CORRUPT, &where, "the records of the log do not lead to the root in its footers");
+}
+
+/* ---- asking --------------------------------------------------------------------------------------------------------- */
+
+int tree_root_at(tree *t, uint64_t size, uint8_t root[HASH_SIZE]) {
+    if (size == t->range.size) {
+        merkle_root(&t->range, root);
+        return AEGIS_OK;
+    }
+    uint8_t expected[HASH_SIZE], proof[MERKLE_MAX_PROOF][HASH_SIZE];
+    unsigned count = 0;
+    merkle_root(&t->range, expected);
+    TRY(merkle_root_at(size, trusting, t, root));
+    if (size == 0) return AEGIS_OK;
+    /* An old root comes from tiles: it is believed only if it is consistent with the root in memory. */
+    TRY(merkle_consistency(size, t->range.size, trusting, t, proof, &count));
+    if (merkle_check_consistency(size, root, t->range.size, expected, (const uint8_t(*)[HASH_SIZE])proof, count) == AEGIS_OK)
+        return AEGIS_OK;
+    distrust(t);
+    TRY(merkle_root_at(size, distrusting, t, root));
+    TRY(merkle_consistency(size, t->range.size, distrusting, t, proof, &count));
+    return merkle_check_consistency(size, root, t->range.size, expected, (const uint8_t(*)[HASH_SIZE])proof, count);
+}
+
+int tree_inclusion(tree *t, uint64_t index, uint64_t size, uint8_t proof[MERKLE_MAX_PROOF][HASH_SIZE], unsigned *count) {
+    uint8_t leaf[HASH_SIZE], root[HASH_SIZE];
+    CHECK(index < size && size <= t->range.size);
+    TRY(tree_root_at(t, size, root));
+    TRY(node_of(t, true, 0, index, leaf));
+    TRY(merkle_inclusion(index, size, trusting, t, proof, count));
+    if (merkle_check_inclusion(leaf, index, size, (const uint8_t(*)[HASH_SIZE])proof, *count, root) == AEGIS_OK) return AEGIS_OK;
+    distrust(t);
+    return merkle_inclusion(index, size, distrusting, t, proof, count);
+}
+
+int tree_consistency(tree *t, uint64_t old_size, uint64_t size, uint8_t proof[MERKLE_MAX_PROOF][HASH_SIZE], unsigned *count) {
+    uint8_t old_root[HASH_SIZE], root[HASH_SIZE];
+    CHECK(old_size <= size && size <= t->range.size);
+    *count = 0;
+    if (old_size == 0) return AEGIS_OK;
+    TRY(tree_root_at(t, old_size, old_root));
+    TRY(tree_root_at(t, size, root));
+    TRY(merkle_consistency(old_size, size, trusting, t, proof, count));
+    if (merkle_check_consistency(old_size, old_root, size, root, (const uint8_t(*)[HASH_SIZE])proof, *count) == AEGIS_OK)
+        return AEGIS_OK;
+    distrust(t);
+    return merkle_consistency(old_size, size, distrusting, t, proof, count);
+}
+
+int tree_prove(tree *t, uint64_t index, const uint8_t leaf[HASH_SIZE]) {
+    uint8_t proof[MERKLE_MAX_PROOF][HASH_SIZE], root[HASH_SIZE];
+    unsigned count = 0;
+    CHECK(index < t->range.size);
+    merkle_root(&t->range, root);
+    TRY(merkle_inclusion(index, t->range.size, trusting, t, proof, &count));
+    if (merkle_check_inclusion(leaf, index, t->range.size, (const uint8_t(*)[HASH_SIZE])proof, count, root) == AEGIS_OK)
+        return AEGIS_OK;
+    distrust(t);
+    TRY(merkle_inclusion(index, t->range.size, distrusting, t, proof, &count));
+    if (merkle_check_inclusion(leaf, index, t->range.size, (const uint8_t(*)[HASH_SIZE])proof, count, root) == AEGIS_OK)
+        return AEGIS_OK;
+    const place where = {.tier = t->s->tier, .first = index, .end = index + 1};
+    return fail_at(AEGIS_E_CORRUPT, &where, "record %llu is not the one that the tree was made with", (unsigned long long)index);
+}

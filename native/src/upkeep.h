@@ -1,0 +1,15 @@
+/* upkeep: what a writer does off the commit path: zeroing ahead, footers of full segments, tiles, idle watermarks. */
+#ifndef AEGIS_UPKEEP_H
+#define AEGIS_UPKEEP_H
+
+#include "commit.h"
+
+#define IDLE_WATERMARK_MS 50u
+#define UPKEEP_NOTHING UINT64_MAX
+
+/* One turn: does one piece of work, if there is one. *wait_ms is when the next turn is due: 0 at once, UPKEEP_NOTHING when woken. */
+void upkeep_turn(writer *w, uint64_t *wait_ms);
+/* Footers and tiles that are still to be written, before a close. Footers first; tiles are a cache, so theirs is no error. */
+int upkeep_finish(writer *w);
+
+#endif

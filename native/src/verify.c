@@ -1,0 +1,145 @@
+/* verify: see verify.h. */
+#include "verify.h"
+
+void verify_start(verify *v, log *l) {
+    memset(v, 0, sizeof *v);
+    v->l = l;
+    merkle_clear(&v->range);
+    pthread_mutex_lock(&l->state);
+    v->size = l->tree.range.size;
+    for (uint64_t i = 0; i < l->segment_count; i++) v->bytes_total += l->segments[i]->tail - SEGMENT_FRAMES;
+    pthread_mutex_unlock(&l->state);
+    v->progress.records_total = v->size;
+    v->progress.bytes_total = v->bytes_total;
+}
+
+void verify_end(verify *v) {
+    if (v->scanning) scan_stop(&v->sc);
+    v->scanning = false;
+}
+
+static int finding(const verify *v, uint64_t first, uint64_t end, uint64_t offset, const char *what) {
+    char name[SEGMENT_NAME_SIZE];
+    segment_name(v->seg->number, name);
+    const place where = {.tier = v->l->s.tier, .segment = v->seg->number, .offset = offset, .first = first, .end = end, .path = name};
+    if (end == first + 1)
+        return fail_at(AEGIS_E_CORRUPT, &where, "record %llu is damaged (%s of segment %s at byte %llu)", (unsigned long long)first, what,
+                       name, (unsigned long long)offset);
+    return fail_at(AEGIS_E_CORRUPT, &where, "%s of segment %s, records %llu to %llu", what, name, (unsigned long long)first,
+                   (unsigned long long)end - 1);
+}
+
+static bool segment_left(const verify *v) {
+    pthread_mutex_lock(&v->l->state);
+    bool left = v->position < v->l->segment_count && v->l->segments[v->position]->first < v->size;
+    pthread_mutex_unlock(&v->l->state);
+    return left;
+}
+
+static int segment_start(verify *v) {
+    log *l = v->l;
+    pthread_mutex_lock(&l->state);
+    segment *seg = l->segments[v->position];
+    v->seg = seg;
+    v->sealed = seg->sealed;
+    v->end = min_u64(seg->first + seg->count, v->size);
+    uint64_t tail = seg->tail;
+    pthread_mutex_unlock(&l->state);
+    /* Links guard what is not sealed; a sealed segment's frames may come from elsewhere, and its footer guards them. */
+    scan_start(&v->sc, &l->s, seg->file, v->sealed ? NULL : seg->nonce, SEGMENT_FRAMES, tail, seg->first);
+    v->scanning = true;
+    v->hashed_to = SEGMENT_FRAMES;
+    v->footer_bad = false;
+    sha256_start(&v->frames);
+    if (!v->sealed) return AEGIS_OK;
+    int code = footer_read(&l->s, seg, &v->f);
+    if (code == AEGIS_OK) code = footer_check_table(&l->s, seg, &v->f);
+    v->footer_bad = code != AEGIS_OK;
+    return code == AEGIS_E_TORN ? finding(v, seg->first, v->end, tail, "the footer is damaged") : code;
+}
+
+/* Zeros up to `offset`: what a group on block boundaries leaves behind it. */
+static void hash_gap(verify *v, uint64_t offset) {
+    static const uint8_t zeros[4096];
+    sha256_add(&v->frames, zeros, (size_t)min_u64(offset - v->hashed_to, sizeof zeros));
+    v->hashed_to = offset;
+}
+
+static void hash_frame(verify *v, const scanned *frame) {
+    hash_gap(v, frame->offset);
+    sha256_add(&v->frames, frame->bytes, (size_t)frame->head.size);
+    v->hashed_to = frame->offset + frame->head.size;
+}
+
+static int segment_end(verify *v) {
+    uint8_t digest[HASH_SIZE], root[HASH_SIZE];
+    scan_stop(&v->sc);
+    v->scanning = false;
+    v->position++;
+    if (!v->sealed || v->footer_bad || v->holes) return AEGIS_OK;
+    hash_gap(v, v->sc.end);
+    sha256_end(&v->frames, digest);
+    merkle_root(&v->range, root);
+    if (memcmp(digest, v->f.frames_sha256, HASH_SIZE) != 0)
+        return finding(v, v->seg->first, v->end, SEGMENT_FRAMES, "the frames are not those that the footer was made for");
+    if (memcmp(root, v->f.root, HASH_SIZE) != 0)
+        return finding(v, v->seg->first, v->end, SEGMENT_FRAMES, "the entries do not lead to the root in the footer");
+    return AEGIS_OK;
+}
+
+/* Steps over a damaged record, by the list of offsets. */
+static int skip_record(verify *v) {
+    uint64_t offsets[2] = {0, 0}, index = v->sc.index, at = v->sc.offset;
+    v->holes = true;
+    pthread_mutex_lock(&v->l->state);
+    int code = segment_locate(&v->l->s, v->seg, index - v->seg->first, 1, offsets);
+    pthread_mutex_unlock(&v->l->state);
+    if (code == AEGIS_OK && offsets[1] > at) {
+        v->sc.offset = offsets[1];
+        v->sc.index = index + 1;
+        v->progress.records++;
+        return finding(v, index, index + 1, at, "checksum");
+    }
+    v->sc.index = v->end;
+    return finding(v, index, v->end, at, "frames that cannot be told apart");
+}
+
+static int finish(verify *v) {
+    uint8_t expected[HASH_SIZE];
+    v->done = true;
+    if (v->holes) return AEGIS_OK;
+    merkle_root(&v->range, v->progress.root);
+    pthread_mutex_lock(&v->l->state);
+    int code = tree_root_at(&v->l->tree, v->size, expected);
+    pthread_mutex_unlock(&v->l->state);
+    TRY(code);
+    if (memcmp(expected, v->progress.root, HASH_SIZE) == 0) return AEGIS_OK;
+    const place where = {.tier = v->l->s.tier, .end = v->size};
+    return fail_at(AEGIS_E_CORRUPT, &where, "the entries of the log do not lead to its root");
+}
+
+int verify_step(verify *v, uint64_t budget, aegis_progress *progress) {
+    uint64_t stop = v->progress.bytes + max_u64(budget, 1);
+    int code = AEGIS_OK;
+    while (code == AEGIS_OK && !v->done && v->progress.bytes < stop) {
+        scanned frame;
+        if (!v->scanning) {
+            code = segment_left(v) ? segment_start(v) : finish(v);
+        } else if (v->sc.index >= v->end) {
+            code = segment_end(v);
+        } else {
+            code = scan_next(&v->sc, &frame);
+            if (code == AEGIS_E_TORN || code == AEGIS_E_CORRUPT) {
+                code = skip_record(v);
+            } else if (code == AEGIS_OK) {
+                if (v->sealed) hash_frame(v, &frame);
+                merkle_append(&v->range, frame.leaf);
+                v->progress.records++;
+                v->progress.bytes += frame.head.size;
+            }
+        }
+    }
+    v->progress.done = v->done;
+    *progress = v->progress;
+    return code;
+}

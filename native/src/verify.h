@@ -1,0 +1,34 @@
+/* verify: every byte of a log read again, and its tree made anew from the entries, independently of every cache. */
+#ifndef AEGIS_VERIFY_H
+#define AEGIS_VERIFY_H
+
+#include "footer.h"
+#include "log.h"
+#include "scan.h"
+
+typedef struct verify {
+    log *l;
+    uint64_t size;           /* records that were readable when it began: what is verified */
+    uint64_t bytes_total;
+    uint64_t position;       /* of the segment at work */
+    segment *seg;
+    bool scanning;
+    uint64_t end;            /* index behind the last record to verify in this segment */
+    scan sc;
+    bool sealed;
+    bool footer_bad;
+    footer f;
+    sha256 frames;
+    uint64_t hashed_to;
+    bool holes;              /* a record was damaged: roots behind it cannot be recomputed */
+    bool done;
+    merkle_range range;
+    aegis_progress progress;
+} verify;
+
+void verify_start(verify *v, log *l);
+/* Verifies about `budget` bytes. An error names one finding; calling again goes on behind it, so that all can be listed. */
+int verify_step(verify *v, uint64_t budget, aegis_progress *progress);
+void verify_end(verify *v);
+
+#endif
