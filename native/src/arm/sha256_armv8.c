@@ -12,7 +12,8 @@
 extern const uint32_t sha256_k[64];
 void sha256_compress_armv8(uint32_t state[8], const uint8_t *blocks, size_t count);
 
-__attribute__((target("+sha2")))
+/* "+sha2" would say it better, but gcc 12 has these intrinsics under the older name only. */
+__attribute__((target("+crypto")))
 void sha256_compress_armv8(uint32_t state[8], const uint8_t *blocks, size_t count) {
     uint32x4_t abcd = vld1q_u32(state);
     uint32x4_t efgh = vld1q_u32(state + 4);

@@ -1,0 +1,69 @@
+# What developers do here. `make help` lists it.
+
+PYTHON ?= python3
+VENV ?= .venv
+NATIVE := $(MAKE) --no-print-directory -C tests/native check
+
+.PHONY: help build test lint format native-test native-asan native-tsan native-mutants crash kill bench ci clean
+
+# Shows this list.
+help:
+	@awk '/^# / { text = substr($$0, 3); next } /^[a-z-]+:/ { sub(/:.*/, ""); printf "  %-16s %s\n", $$0, text } { text = "" }' Makefile
+
+# Installs the package, with what tests and linters need, into .venv.
+build:
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	AEGIS_WERROR=1 $(VENV)/bin/pip install --quiet ".[test,dev]"
+
+# Runs the Python tests against what `make build` installs.
+test: build
+	$(VENV)/bin/pytest
+
+# Looks at style and types.
+lint:
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+# Lays the Python files out as `make lint` wants them.
+format:
+	$(VENV)/bin/ruff format
+
+# Runs the C tests.
+native-test:
+	$(NATIVE) WERROR=1
+
+# Runs the C tests under the address and undefined-behaviour sanitizers, on fast paths and on portable ones.
+native-asan:
+	$(NATIVE) WERROR=1 SAN=asan
+	AEGIS_CPU=portable $(NATIVE) WERROR=1 SAN=asan
+
+# Runs the C tests under the thread sanitizer.
+native-tsan:
+	$(NATIVE) WERROR=1 SAN=tsan
+
+# Runs the C tests with the switches that take single safeguards out.
+native-mutants:
+	$(NATIVE) WERROR=1 MUTANTS=1
+
+# Enumerates crash states, the long way.
+crash:
+	$(VENV)/bin/pytest tests/crash -m "long or not long"
+
+# Kills writers with SIGKILL, again and again, and looks at what is left.
+kill:
+	$(VENV)/bin/pytest tests/crash/test_kill.py -m "long or not long"
+
+# Measures against other stores.
+bench:
+	$(VENV)/bin/pip install --quiet ".[bench]"
+	$(VENV)/bin/python -P -m bench
+
+# Does what CI does with the last commit.
+ci:
+	.ci/run
+
+# Removes what was built.
+clean:
+	rm -rf build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find aegis_store native tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,82 @@
+"""aegis-store: an embedded checkpoint store for agent runtimes.
+
+    import aegis_store
+
+    with aegis_store.open("state", agent="planner") as store:
+        session = store.session("ticket-4711")
+        ref = session.checkpoint({"messages": []}, position="plan/1")    # durable when it returns
+        session.latest().state
+
+What it keeps survives kill -9 and power cuts, and proves that nobody touched it. docs/ARCHITECTURE.md shows how.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from aegis_store import errors
+from aegis_store.config import Align, Config, Durability, TierDurability
+from aegis_store.errors import AegisError
+from aegis_store.session import Checkpoint, Session
+from aegis_store.store import Mode, SessionInfo, Store, StoreStats
+from aegis_store.types import Clock, Head, MemoryPointer, Randomness, Ref, Tier
+from aegis_store.verification import Finding, Result
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AegisError",
+    "Align",
+    "Checkpoint",
+    "Config",
+    "Durability",
+    "Finding",
+    "Head",
+    "MemoryPointer",
+    "Ref",
+    "Result",
+    "Session",
+    "SessionInfo",
+    "Store",
+    "StoreStats",
+    "Tier",
+    "TierDurability",
+    "errors",
+    "open",
+]
+
+
+def open(  # noqa: A001 - as in `gzip.open`: always used with its module's name
+    path: str | os.PathLike[str],
+    *,
+    agent: str = "agent",
+    mode: Mode = "a",
+    keys: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+    anchors: Iterable[Head] = (),
+    config: Config | None = None,
+    clock: Clock | None = None,
+    randomness: Randomness | None = None,
+) -> Store:
+    """Open the store at `path`, a directory, and make it where it is missing.
+
+    `agent` names who signs what is written. `mode` is "a" to write (default), "x" for a store that must not exist yet, "r" to
+    read, which changes nothing and follows a writer. `keys` is the key directory, beside the store as `<path>.keys` by default;
+    keep a copy of it elsewhere: without it nothing can be read. `name` is a new store's. `anchors` are heads that were kept outside:
+    a store that is older than one of them, or different, is refused. `clock` and `randomness` stand in for the machine's.
+
+    Raises NotAStore, StoreExists, KeysMissing, KeysWrong, Locked (names the holder), Corrupt, RolledBack, NewerFormat, ReadOnly,
+    NetworkFileSystem, NoSpace; all of them are `aegis_store.AegisError`.
+    """
+    return Store.open(
+        path,
+        agent=agent,
+        mode=mode,
+        keys=keys,
+        name=name,
+        anchors=anchors,
+        config=config,
+        clock=clock,
+        randomness=randomness,
+    )

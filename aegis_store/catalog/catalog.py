@@ -1,0 +1,396 @@
+"""The catalogue: which sessions, checkpoints and keys there are, and where in the log.
+
+The log is the truth, this is a cache. It is fed: the caller asks at open what is covered, applies the rows of the rest, and
+from then on notes the row of each record that it has committed. Rows pend in memory, so that to acknowledge a record does not
+wait for LMDB; lookups see them. Nothing that goes wrong with LMDB fails a note or a lookup: the catalogue deletes the file,
+reads the log again into memory at the next lookup (`refill`), and says so in `broken`. At a clean close a sidecar vouches for
+the file, and without it the next open starts empty.
+
+    rows ──note──▶ pending rows ──fold──▶ overlay (bytes) ──flush──▶ tables: LMDB, or dicts in a reader
+                                              lookups: overlay, then tables
+
+Two locks, taken in this order: `_lock` for overlay and tables, `_pend` for pending rows and coverage. A note takes the second
+only, but for the one in a thousand that finds enough rows to flush.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import lmdb
+
+from aegis_store.catalog.coverage import Coverage
+from aegis_store.catalog.disk import DiskTables
+from aegis_store.catalog.memory import MemoryTables
+from aegis_store.catalog.rows import CheckpointRecord, KeyRecord, Row, SessionRecord
+from aegis_store.catalog.sidecar import Seal
+from aegis_store.catalog.tables import (
+    GROUP,
+    KEY_ID_SIZE,
+    NUMBER_MAX,
+    ORDINAL_MAX,
+    TAG_SIZE,
+    Table,
+    Tables,
+    checkpoint_record,
+    fold,
+    group_key,
+    id_key,
+    key_records,
+    last_ordinal,
+    no_updates,
+    number_key,
+    session_record,
+    signer_key,
+)
+from aegis_store.errors import Closed, Corrupt, InvalidArgument, UsedAfterFork
+from aegis_store.types import Head, Tier
+
+#: Rows that pend before a note flushes them; before it waits for a flush that another thread is in.
+PENDING_ROWS = 1_024
+PENDING_ROWS_MAX = 8_192
+#: Rows in one transaction of a rebuild.
+BULK_ROWS = 16_384
+#: Of address space, not of disk; doubled when full.
+MAP_BYTES = 64 << 20
+
+Found = TypeVar("Found")
+
+
+class Catalog:
+    """Lookups into the log of one store, from any thread. See the module's text."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        *,
+        covers: Iterable[Head],
+        root_at: Callable[[Tier, int], bytes],
+        refill: Callable[[], Iterable[Row]],
+        broken: str | None = None,
+    ) -> None:
+        self._tables = tables
+        self._root_at = root_at
+        self._refill = refill
+        self._broken = broken
+        self._stale = False
+        self._closed = False
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._overlay = no_updates()
+        self._unwritten = 0
+        self._pend = threading.Lock()
+        self._rows: list[Row] = []
+        self._coverage = Coverage({cover.tier: cover.size for cover in covers})
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        *,
+        store_id: bytes,
+        mac_key: bytes,
+        log_sizes: Mapping[Tier, int],
+        root_at: Callable[[Tier, int], bytes],
+        refill: Callable[[], Iterable[Row]],
+        writable: bool,
+        map_bytes: int = MAP_BYTES,
+    ) -> Self:
+        """The catalogue in `directory`, an empty one where that cannot be vouched for, or one in memory if not `writable`.
+
+        `log_sizes` and `root_at(tier, size)` are the logs' own. `refill()` yields the rows of all tiers from their first record
+        on; it is called from within a lookup and must not look up. Locked if this process has the catalogue open already."""
+        if not writable:
+            return cls(MemoryTables(), covers=(), root_at=root_at, refill=refill)
+
+        def vouch(covers: Iterable[Head]) -> bool:
+            return all(
+                cover.size <= log_sizes.get(cover.tier, 0) and cover.root == root_at(cover.tier, cover.size) for cover in covers
+            )
+
+        seal = Seal(mac_key=mac_key, store_id=store_id)
+        try:
+            disk = DiskTables(directory, seal=seal, vouch=vouch, map_bytes=map_bytes)
+        except (lmdb.Error, OSError) as error:
+            return cls(MemoryTables(), covers=(), root_at=root_at, refill=refill, broken=_reason(error))
+        return cls(disk, covers=disk.covers, root_at=root_at, refill=refill)
+
+    @property
+    def broken(self) -> str | None:
+        """Why the catalogue is in memory although it was opened for writing; None if all is well."""
+        return self._broken
+
+    def covered(self, tier: Tier) -> int:
+        """How many records of the tier are known: feed it the rest."""
+        self._check()
+        with self._pend:
+            return self._coverage.sizes.get(tier, 0)
+
+    # ---- feeding ----------------------------------------------------------------------------------------------------------
+
+    def note(self, row: Row) -> None:
+        """Take in a committed record. Never fails for a reason of the tables; one call in a thousand writes what pends."""
+        self._check()
+        with self._pend:
+            if self._closed:
+                raise _closed()
+            if self._stale:
+                return  # it is in the log, and the log will be read
+            self._rows.append(row)
+            self._coverage.note(row.tier, row.index)
+            pending = self._unwritten + len(self._rows)
+        if pending >= PENDING_ROWS and self._lock.acquire(blocking=pending >= PENDING_ROWS_MAX):
+            try:
+                self._flush()
+            except Exception as error:
+                self._lose(error)
+            finally:
+                self._lock.release()
+
+    def cover(self, tier: Tier, size: int) -> None:
+        """The caller has looked at every record below `size`: what was not applied or noted, no lookup asks for."""
+        self._check()
+        with self._pend:
+            if not self._stale:
+                self._coverage.cover(tier, size)
+
+    def apply(self, rows: Iterable[Row]) -> None:
+        """Take in many records, in large transactions, while nobody notes. Corrupt for rows that contradict each other."""
+        self._check()
+        rest = iter(rows)
+        while batch := list(islice(rest, BULK_ROWS)):
+            with self._lock:
+                with self._pend:
+                    if self._closed:
+                        raise _closed()
+                    if self._stale:
+                        return
+                    self._rows.extend(batch)
+                    for row in batch:
+                        self._coverage.note(row.tier, row.index)
+                try:
+                    self._flush()
+                except Exception as error:
+                    self._lose(error)
+                    if isinstance(error, Corrupt):
+                        raise
+
+    def flush(self) -> None:
+        """Write what pends, without a sync. For a moment with nothing else to do."""
+        self._look(self._flush)
+
+    def _settle(self) -> None:
+        """Fold the pending rows into the overlay."""
+        with self._pend:
+            rows = self._rows[:]
+        if not rows:
+            return
+        updates = fold(rows, self._get)
+        for table, items in updates.items():
+            self._overlay[table].update(items)
+        # Only now, so that an interrupt in between loses nothing: folding a row twice changes nothing.
+        with self._pend:
+            del self._rows[: len(rows)]
+            self._unwritten += len(rows)
+
+    def _flush(self) -> None:
+        self._settle()
+        if self._unwritten:
+            self._tables.write(self._overlay)
+            self._overlay = no_updates()
+            self._unwritten = 0
+
+    # ---- when LMDB fails --------------------------------------------------------------------------------------------------
+
+    def _lose(self, error: BaseException) -> None:
+        """Forget everything: the next lookup reads the log."""
+        if isinstance(self._tables, DiskTables):
+            self._tables.discard()
+            self._broken = _reason(error)
+        self._tables = MemoryTables()
+        with self._pend:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._stale = True
+        self._rows.clear()
+        self._overlay = no_updates()
+        self._unwritten = 0
+        self._coverage = Coverage()
+
+    def _fill(self) -> None:
+        """Read the log into memory. What is noted meanwhile pends: the log may have been read past it already."""
+        with self._pend:
+            self._stale = False
+        try:
+            tables = MemoryTables()
+            rest = iter(self._refill())
+            while batch := list(islice(rest, BULK_ROWS)):
+                tables.write(fold(batch, tables.get))
+                with self._pend:
+                    for row in batch:
+                        self._coverage.note(row.tier, row.index)
+            self._tables = tables
+        except BaseException:
+            with self._pend:
+                self._forget()
+            raise
+
+    def _look(self, find: Callable[[], Found]) -> Found:
+        """Run a lookup under the lock; where the tables fail it, once more on the log."""
+        self._check()
+        with self._lock:
+            if self._closed:
+                raise _closed()
+            if not self._stale:
+                try:
+                    self._settle()
+                    return find()
+                except Exception as error:
+                    self._lose(error)
+            self._fill()
+            self._settle()
+            return find()
+
+    # ---- lookups ----------------------------------------------------------------------------------------------------------
+
+    def session(self, session_id: str) -> SessionRecord | None:
+        """The session of that id."""
+        key = id_key(session_id)
+        found = self._look(lambda: self._session(self._get(Table.IDS, key)))
+        return found if found is not None and found.id == session_id else None
+
+    def session_by_tag(self, tag: bytes) -> SessionRecord | None:
+        """The session whose entries carry `tag`."""
+        if len(tag) != TAG_SIZE:
+            return None
+        return self._look(lambda: self._session(self._get(Table.TAGS, tag)))
+
+    def sessions(self, *, after: int | None = None, limit: int = 100) -> list[SessionRecord]:
+        """At most `limit` sessions with numbers above `after`, oldest first."""
+        _positive(limit)
+        if after is not None and not 0 <= after <= NUMBER_MAX:
+            raise InvalidArgument(f"no session has the number {after}", op="sessions")
+        key = b"" if after is None else number_key(after)
+
+        def find() -> list[SessionRecord]:
+            self._flush()
+            items = self._tables.sessions_after(key, limit)
+            return [session_record(number, value, self._head(number)) for number, value in items]
+
+        return self._look(find)
+
+    def checkpoint(self, number: int, ordinal: int) -> CheckpointRecord | None:
+        """The checkpoint of that ordinal in the session of that number."""
+        if not (0 <= number <= NUMBER_MAX and 0 <= ordinal <= ORDINAL_MAX):
+            return None
+        key = group_key(number, ordinal // GROUP)
+        return self._look(lambda: checkpoint_record(number, ordinal, self._get(Table.POINTS, key)))
+
+    def checkpoints(self, number: int, *, before: int | None = None, limit: int = 100) -> list[CheckpointRecord]:
+        """At most `limit` checkpoints of a session with ordinals below `before`, newest first."""
+        _positive(limit)
+        if not 0 <= number <= NUMBER_MAX:
+            return []
+
+        def find() -> list[CheckpointRecord]:
+            head = self._get(Table.HEADS, number_key(number))
+            last = last_ordinal(head) if head else None
+            if last is None:
+                return []
+            found: list[CheckpointRecord] = []
+            ordinal = last if before is None else min(last, before - 1)
+            while ordinal >= 0 and len(found) < limit:
+                points = self._get(Table.POINTS, group_key(number, ordinal // GROUP))
+                first = ordinal - ordinal % GROUP
+                here = (checkpoint_record(number, each, points) for each in range(ordinal, first - 1, -1))
+                found.extend(islice((record for record in here if record is not None), limit - len(found)))
+                ordinal = first - 1
+            return found
+
+        return self._look(find)
+
+    def key(self, tier: Tier, key_id: bytes) -> list[KeyRecord]:
+        """The times that a key of that id was allowed in the tier, oldest first."""
+        if len(key_id) != KEY_ID_SIZE:
+            return []
+        key = signer_key(tier, key_id)
+        return self._look(lambda: key_records(tier, key_id, self._get(Table.KEYS, key)))
+
+    def _get(self, table: Table, key: bytes) -> bytes | None:
+        value = self._overlay[table].get(key)
+        return self._tables.get(table, key) if value is None else value
+
+    def _head(self, number: bytes) -> bytes:
+        head = self._get(Table.HEADS, number)
+        if head is None:
+            raise Corrupt("the catalogue contradicts itself", op="lookup")
+        return head
+
+    def _session(self, number: bytes | None) -> SessionRecord | None:
+        value = self._get(Table.SESSIONS, number) if number else None
+        return session_record(number, value, self._head(number)) if number and value else None
+
+    # ---- the end ----------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Flush, sync and vouch for it all; failing that, the next open starts empty. Does nothing in a forked child."""
+        self._end(clean=True)
+
+    def abandon(self) -> None:
+        """Close as a crash would: nothing more is written."""
+        self._end(clean=False)
+
+    def _end(self, *, clean: bool) -> None:
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            with self._pend:
+                if self._closed:
+                    return
+                self._closed = True
+            tables = self._tables
+            if not isinstance(tables, DiskTables):
+                return
+            if not clean:
+                tables.close()
+                return
+            try:
+                self._flush()
+                sizes = sorted(self._coverage.sizes.items())
+                covers = [Head(tier=Tier(tier), size=size, root=self._root_at(Tier(tier), size)) for tier, size in sizes]
+                tables.vouch(covers)
+            except Exception as error:
+                tables.discard()
+                self._broken = _reason(error)
+
+    def _check(self) -> None:
+        if os.getpid() != self._pid:
+            raise UsedAfterFork("the catalogue was opened before fork()", hint="Open the store again in the child, for reading")
+        if self._closed:
+            raise _closed()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _closed() -> Closed:
+    return Closed("the catalogue was closed", hint="Open the store again")
+
+
+def _positive(limit: int) -> None:
+    if limit < 1:
+        raise InvalidArgument(f"a limit of {limit} asks for nothing", op="lookup")
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

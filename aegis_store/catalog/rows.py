@@ -1,0 +1,103 @@
+"""What the catalogue is told, and what it answers.
+
+A row says what one record of a log means for lookups. The order of rows does not matter, and telling one twice changes
+nothing, but for this: a session's begin comes before anything else of that session. So threads may note what they have
+committed in the order in which they come back from the commit.
+
+A session is numbered by the index of its session-begin record: unique, in order of creation, and the same in every rebuild.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from aegis_store.types import LogIndex, Ordinal, Tier, TimeMs
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A record of a log, by its tier and its index there."""
+
+    tier: Tier
+    index: LogIndex
+
+
+class Other(Row, frozen=True, kw_only=True, gc=False):
+    """A record that no lookup asks for; it counts as covered."""
+
+
+class SessionBegan(Row, frozen=True, kw_only=True, gc=False):
+    """A session-begin record. `parent` is where it was forked from; `id` and `agent` are any str, lone surrogates too."""
+
+    time_ms: TimeMs
+    leaf: bytes
+    tag: bytes
+    id: str
+    agent: str
+    parent: LogIndex | None = None
+
+
+class CheckpointMade(Row, frozen=True, kw_only=True, gc=False):
+    """A checkpoint record. The ordinals of a session count up from 0."""
+
+    time_ms: TimeMs
+    leaf: bytes
+    tag: bytes
+    ordinal: Ordinal
+
+
+class SessionEnded(Row, frozen=True, kw_only=True, gc=False):
+    """A session-end record."""
+
+    tag: bytes
+
+
+class KeyAdded(Row, frozen=True, kw_only=True, gc=False):
+    """A key-add record. `key_id` is the four bytes by which entries name their signer."""
+
+    key_id: bytes
+    public_key: bytes
+    agent: str
+
+
+class KeyRevoked(Row, frozen=True, kw_only=True, gc=False):
+    """A key-revoke record."""
+
+    key_id: bytes
+    public_key: bytes
+
+
+class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A session. The `last_` fields are those of its newest checkpoint, or of its session-begin while it has none."""
+
+    number: LogIndex
+    id: str
+    tag: bytes
+    agent: str
+    parent: LogIndex | None
+    created_ms: TimeMs
+    last_ordinal: Ordinal | None
+    last_index: LogIndex
+    last_leaf: bytes
+    last_ms: TimeMs
+    #: Index of the session-end record; None while the session is open.
+    ended: LogIndex | None
+
+
+class CheckpointRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Where a checkpoint is in the log, and its time."""
+
+    number: int
+    ordinal: Ordinal
+    index: LogIndex
+    time_ms: TimeMs
+
+
+class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A key may sign the records between index `added` and index `revoked` (None: still allowed) of its tier."""
+
+    tier: Tier
+    key_id: bytes
+    agent: str
+    public_key: bytes
+    added: LogIndex
+    revoked: LogIndex | None

@@ -1,0 +1,57 @@
+"""zstd of a whole envelope, one frame, level 3.
+
+Compressing gives up where nothing is gained: the caller stores the envelope raw then. Decompressing believes nothing that the
+frame says: the declared size must be the one that the signed entry gives before a byte is allocated, and the output ends there.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+import zstandard
+
+from aegis_store.errors import Corrupt
+
+LEVEL: Final = 3
+
+#: Envelopes shorter than this are not tried: a frame's own bytes eat what so few could give.
+TRIED_MIN: Final = 64
+
+
+class _Contexts(threading.local):
+    """zstd contexts are costly to make and may be used by one thread at a time: each thread keeps its own."""
+
+    def __init__(self) -> None:
+        compressor = zstandard.ZstdCompressor(level=LEVEL, write_content_size=True, write_checksum=False, write_dict_id=False)
+        self.compress = compressor.compress
+        self.decompress = zstandard.ZstdDecompressor().decompress
+
+
+_contexts = _Contexts()
+
+
+def compress(envelope: bytes) -> bytes | None:
+    """One zstd frame that declares its content size, or None where it would not be shorter than the envelope."""
+    if len(envelope) < TRIED_MIN:
+        return None
+    frame = _contexts.compress(envelope)
+    return frame if len(frame) < len(envelope) else None
+
+
+def decompress(frame: bytes, *, length: int) -> bytes:
+    """The envelope of `length` bytes in a frame. Corrupt for anything but exactly one frame that declares and holds that many.
+
+    The caller has compared `length` with its limit: that many bytes are allocated.
+    """
+    try:
+        # -1 where the frame declares none. A skippable frame declares its own length and fails in the decoder.
+        declared = zstandard.frame_content_size(frame)
+        if declared != length or length == 0:
+            raise Corrupt(f"a zstd frame declares {declared} bytes, the entry says {length}", op="decompress")
+        envelope: bytes = _contexts.decompress(frame, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise Corrupt(f"a zstd frame cannot be decoded: {error}", op="decompress") from None
+    if len(envelope) != length:
+        raise Corrupt(f"a zstd frame holds {len(envelope)} bytes, the entry says {length}", op="decompress")
+    return envelope

@@ -1,0 +1,109 @@
+"""How a store is made and opened, as one frozen value.
+
+Sizes are in bytes. `align` and `segment_bytes` count when a store is made and are its own from then on; the rest holds for as
+long as it is open. A value that cannot be meant is refused here, by name, before any file is touched.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, TypeVar
+
+import msgspec
+
+from aegis_store.errors import InvalidArgument
+from aegis_store.types import Tier
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+GIB: Final = 1 << 30
+
+SEGMENT_BYTES_MIN: Final = 64 * KIB
+SEGMENT_BYTES_MAX: Final = 1 * GIB
+CACHE_BYTES_MIN: Final = 64 * KIB
+CACHE_BYTES_MAX: Final = 64 * GIB
+#: The format keeps the length of an envelope in 32 bits.
+STATE_LIMIT_BYTES_MAX: Final = (1 << 32) - 1
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+class Durability(StrEnum):
+    """What an acknowledged record survives."""
+
+    #: A power cut: each group of commits is synced.
+    COMMIT = "commit"
+    #: The death of the process: each group is written and left to the operating system.
+    WRITE = "write"
+
+
+class Align(StrEnum):
+    """Where a group of records starts in its file."""
+
+    #: Right after the one before. Assumes that a sector is written whole or not at all.
+    PACKED = "packed"
+    #: At a block of 4 KiB of its own, for devices that break that assumption. Costs space.
+    BLOCK = "block"
+
+    @property
+    def bytes(self) -> int:
+        """The alignment in bytes, as the format stores it."""
+        return 4096 if self is Align.BLOCK else 8
+
+
+class TierDurability(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The durability of each tier."""
+
+    audit: Durability = Durability.COMMIT
+    memory: Durability = Durability.COMMIT
+    session: Durability = Durability.COMMIT
+    telemetry: Durability = Durability.WRITE
+
+    def __post_init__(self) -> None:
+        for tier in Tier:
+            _choose(self, tier.label, Durability, prefix="durability.")
+
+    def of(self, tier: Tier) -> Durability:
+        """The durability of one tier."""
+        durability: Durability = getattr(self, tier.label)
+        return durability
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Options of a store; the defaults are safe. InvalidArgument names the option and what it allows."""
+
+    durability: TierDurability = msgspec.field(default_factory=TierDurability)
+    align: Align = Align.PACKED
+    #: Size at which a segment file is full: 64 KiB to 1 GiB.
+    segment_bytes: int = 32 * MIB
+    #: Memory for nodes of the tree, for each tier.
+    cache_bytes: int = 4 * MIB
+    #: The largest state that is stored or restored; checked before memory is taken for it.
+    state_limit_bytes: int = 256 * MIB
+    #: Allow writing on a network file system, whose locks and syncs may not do what they say.
+    allow_network: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.durability, TierDurability):
+            raise InvalidArgument(f"durability is {self.durability!r}, not a TierDurability")
+        _choose(self, "align", Align)
+        _check_bytes("segment_bytes", self.segment_bytes, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
+        _check_bytes("cache_bytes", self.cache_bytes, CACHE_BYTES_MIN, CACHE_BYTES_MAX)
+        _check_bytes("state_limit_bytes", self.state_limit_bytes, 1, STATE_LIMIT_BYTES_MAX)
+        if not isinstance(self.allow_network, bool):
+            raise InvalidArgument(f"allow_network is {self.allow_network!r}, not True or False")
+
+
+def _choose(struct: msgspec.Struct, field: str, choices: type[_Choice], prefix: str = "") -> None:
+    """Makes a plain string the choice of that name, so that `align="block"` is enough."""
+    value: object = getattr(struct, field)
+    if not isinstance(value, choices):
+        if not isinstance(value, str) or value not in {*choices}:
+            allowed = " or ".join(repr(str(choice)) for choice in choices)
+            raise InvalidArgument(f"{prefix}{field} is {value!r}, not {allowed}")
+        msgspec.structs.force_setattr(struct, field, choices(value))
+
+
+def _check_bytes(field: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise InvalidArgument(f"{field} is {value!r}, not a whole number of bytes from {low:,} to {high:,}")

@@ -1,0 +1,245 @@
+"""Trusted records of one tier: the only place where an entry is made, signed, read and believed.
+
+Writing: envelope -> payload and commitment -> entry -> signature -> engine. Reading goes the other way and believes nothing: the
+engine proves that the entry is in the tree; here its signature is checked under a key that an enrolment record in the same log
+allowed at that index, and the envelope is the one that the entry commits to. Whatever does not hold raises, naming the record.
+Source: FORMAT.md, Entry and Payload.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
+from aegis_store._engine import PAYLOAD_MAX, Engine, Record
+from aegis_store.catalog import Catalog, KeyAdded, KeyRecord
+from aegis_store.codec.payload import SALT_SIZE, open_payload, seal
+from aegis_store.errors import AegisError, BadSignature, Corrupt, Foreign, InvalidArgument, KeysWrong, StateTooLarge
+from aegis_store.schema import keys as key_schema
+from aegis_store.schema.entry import NO_LEAF, NO_TAG, UNSIGNED_SIZE, Entry, pack_unsigned, parse, signing_prefix
+from aegis_store.trust.signer import Signer, key_id, verify_signature
+from aegis_store.types import Clock, Kind, LogIndex, Randomness, Tier, TimeMs
+
+#: What an envelope may have around its state: names, claims, metadata.
+ENVELOPE_MARGIN_BYTES: Final = 1 << 20
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Where a record stands: what the next one of its session needs to know."""
+
+    index: LogIndex
+    leaf: bytes
+    time_ms: TimeMs
+
+
+class TrustedRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that every check was made on. `agent` is whose key signed it; `envelope` is what it commits to."""
+
+    index: LogIndex
+    leaf: bytes
+    entry: Entry
+    agent: str
+    envelope: bytes
+
+
+class Records:
+    """The records of one tier of an open store. Any number of threads may use it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        catalog: Catalog,
+        tier: Tier,
+        *,
+        store_id: bytes,
+        enrolment_key: bytes,
+        clock: Clock,
+        randomness: Randomness,
+        state_limit_bytes: int,
+    ) -> None:
+        self.engine = engine
+        self.catalog = catalog
+        self.tier = tier
+        self._prefix = signing_prefix(store_id, tier)
+        self._enrolment_key = enrolment_key
+        self._clock = clock
+        self._draw = randomness.draw
+        self._limit = state_limit_bytes
+        self._allowed: dict[tuple[bytes, int], str] = {}
+        self._enrolled: set[bytes] = set()
+        self._lock = threading.Lock()
+
+    # ---- writing ----------------------------------------------------------------------------------------------------------
+
+    def seal(self, envelope: bytes) -> tuple[bytes, bytes, int]:
+        """(payload, commitment, length) of an envelope under a fresh salt. StateTooLarge above the store's limit."""
+        if len(envelope) > self._limit + ENVELOPE_MARGIN_BYTES:
+            raise StateTooLarge(
+                f"the checkpoint has {len(envelope):,} bytes, and the limit for a state is {self._limit:,}",
+                op="checkpoint",
+                hint="store what is large elsewhere and its address here, or open the store with a higher state_limit_bytes",
+            )
+        sealed = seal(envelope, self._draw(SALT_SIZE))
+        if len(sealed[0]) > PAYLOAD_MAX:
+            raise StateTooLarge(
+                f"the checkpoint has {len(sealed[0]):,} bytes once compressed, and a record holds {PAYLOAD_MAX:,}",
+                op="checkpoint",
+                hint="store what is large elsewhere and its address here",
+            )
+        return sealed
+
+    def append(
+        self,
+        kind: Kind,
+        sealed: tuple[bytes, bytes, int],
+        signer: Signer,
+        *,
+        tag: bytes = NO_TAG,
+        ordinal: int = 0,
+        parent: Position | None = None,
+        not_before: int = 0,
+    ) -> Position:
+        """Sign and queue a record; durable once `commit` of its index returns. Its time is never below its parent's."""
+        payload, commitment, length = sealed
+        now = max(self._clock.now_ms(), not_before)
+        if parent is not None and parent.time_ms > now:
+            now = parent.time_ms
+        unsigned = pack_unsigned(
+            kind=kind,
+            tier=self.tier,
+            time_ms=now,
+            commitment=commitment,
+            length=length,
+            key_id=signer.key_id,
+            session_tag=tag,
+            ordinal=ordinal,
+            parent=None if parent is None else parent.index,
+            parent_leaf=NO_LEAF if parent is None else parent.leaf,
+        )
+        entry = unsigned + signer.sign(self._prefix + unsigned)
+        index = self.engine.append(self.tier, kind, entry, payload)
+        return Position(index=LogIndex(index), leaf=leaf_of(entry), time_ms=TimeMs(now))
+
+    def commit(self, index: LogIndex) -> None:
+        """Return once the record is as durable as its tier asks. OutcomeUnknown, Poisoned: close and open the store."""
+        self.engine.commit(self.tier, index)
+
+    def enrol(self, signer: Signer, enrolment: Signer) -> None:
+        """See to it that the log allows a signer's key: appends a key-add record where it does not yet."""
+        if signer.public_key in self._enrolled:
+            return
+        with self._lock:
+            if signer.public_key in self._enrolled:
+                return
+            standing = [key for key in self.catalog.key(self.tier, signer.key_id) if key.revoked is None]
+            for key in standing:
+                if self._key_of(key) != (signer.public_key, signer.name):
+                    raise KeysWrong(
+                        f"the key id {signer.key_id.hex()} of agent {signer.name!r} is another key's in this log",
+                        op="enrol",
+                        tier=self.tier.label,
+                        hint="remove the agent's key from the key directory, so that another one is drawn",
+                    )
+            if not standing:
+                self._add_key(signer, enrolment)
+            self._enrolled.add(signer.public_key)
+
+    def _add_key(self, signer: Signer, enrolment: Signer) -> None:
+        envelope = key_schema.encode_add(key_schema.KeyAdd(agent=signer.name, public_key=signer.public_key))
+        added = self.append(Kind.KEY_ADD, self.seal(envelope), enrolment)
+        self.commit(added.index)
+        self.catalog.note(
+            KeyAdded(
+                tier=self.tier, index=added.index, key_id=signer.key_id, public_key=signer.public_key, agent=signer.name
+            )
+        )
+
+    def size(self) -> int:
+        """How many records can be read: in a writer, those that are as durable as the tier asks."""
+        return self.engine.size(self.tier)
+
+    # ---- reading ----------------------------------------------------------------------------------------------------------
+
+    def read(self, index: LogIndex) -> TrustedRecord:
+        """The record at `index`, every check made. Corrupt, BadSignature, Foreign, NewerFormat: it is not to be believed."""
+        return self.check(self.engine.read(self.tier, index))
+
+    def scan(self, first: int, end: int) -> Iterator[Record]:
+        """Records [first, end) as the engine proves them, for whoever checks or indexes them in bulk."""
+        return self.engine.scan(self.tier, LogIndex(first), end)
+
+    def check(self, record: Record) -> TrustedRecord:
+        """Every check that the engine has not made."""
+        index = LogIndex(record.index)
+        try:
+            entry = self.entry_of(record)
+            agent = self._check_signer(record.entry, entry, index)
+            envelope = open_payload(
+                record.payload,
+                length=entry.length,
+                commitment=entry.commitment,
+                limit=self._limit + ENVELOPE_MARGIN_BYTES,
+            )
+        except AegisError as error:
+            raise self._placed(error, index) from None
+        return TrustedRecord(index=index, leaf=record.leaf, entry=entry, agent=agent, envelope=envelope)
+
+    def entry_of(self, record: Record) -> Entry:
+        """A record's entry, parsed and in the right place; nothing in it is believed yet."""
+        entry = parse(record.entry)
+        if entry.kind != record.kind or entry.tier is not self.tier:
+            raise Foreign(f"its entry is of kind {entry.kind.label} in tier {entry.tier.label}", op="read")
+        return entry
+
+    def _check_signer(self, raw: bytes, entry: Entry, index: LogIndex) -> str:
+        """The agent whose key signed the entry, if that key was allowed to at `index`."""
+        message = self._prefix + raw[:UNSIGNED_SIZE]
+        if entry.kind in (Kind.KEY_ADD, Kind.KEY_REVOKE):
+            if not verify_signature(self._enrolment_key, message, entry.signature):
+                raise BadSignature("the enrolment key did not sign it", op="read")
+            return ""
+        for key in self.catalog.key(self.tier, entry.key_id):
+            if key.added < index and (key.revoked is None or index < key.revoked):
+                public_key, agent = self._key_of(key)
+                if verify_signature(public_key, message, entry.signature):
+                    return agent
+                raise BadSignature(f"the key of agent {agent!r} did not sign it", op="read")
+        raise BadSignature(f"no key with id {entry.key_id.hex()} was allowed to sign it", op="read")
+
+    def _key_of(self, key: KeyRecord) -> tuple[bytes, str]:
+        """(public key, agent) by the key-add record itself: the catalogue only says where it is."""
+        known = self._allowed.get((key.public_key, key.added))
+        if known is not None:
+            return key.public_key, known
+        record = self.read(key.added)
+        if record.entry.kind is not Kind.KEY_ADD:
+            raise Corrupt("the catalogue names a record that enrols no key", op="read", tier=self.tier.label, index=key.added)
+        added = key_schema.decode_add(record.envelope)
+        if added.public_key != key.public_key or key_id(added.agent, added.public_key) != key.key_id:
+            raise Corrupt("the catalogue and the log disagree on a key", op="read", tier=self.tier.label, index=key.added)
+        self._allowed[key.public_key, key.added] = added.agent
+        return added.public_key, added.agent
+
+    def _placed(self, error: AegisError, index: LogIndex) -> AegisError:
+        """The same error, with the record that it is about."""
+        if error.index is not None:
+            return error
+        if isinstance(error, (InvalidArgument, StateTooLarge)):
+            return error
+        return type(error)(
+            f"record {index} is not to be believed: {error.message}",
+            op=error.op,
+            path=error.path or self.engine.path,
+            tier=self.tier.label,
+            index=index,
+            hint=error.hint or f"see what else is wrong: aegis verify {self.engine.path}",
+        )
+
+
+def leaf_of(entry: bytes) -> bytes:
+    """The leaf hash [32] of an entry (RFC 6962, 2.1)."""
+    return sha256(b"\x00" + entry).digest()

@@ -1,0 +1,108 @@
+"""The envelope of a checkpoint: everything that was handed to `checkpoint()`.
+
+    ["checkpoint", 0, position, claims, memory_pointer, approvals, last_tool_call, metadata, request_id, state]
+
+Each may be nil. memory_pointer is [index, root]. Source: FORMAT.md, Envelopes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from aegis_store.codec.canonical import decode_envelope, encode_envelope
+from aegis_store.errors import Corrupt, InvalidArgument
+from aegis_store.types import HASH_SIZE, LogIndex, MemoryPointer
+
+SCHEMA: Final = "checkpoint"
+VERSION: Final = 0
+
+_NAMES: Final = (
+    "schema",
+    "version",
+    "position",
+    "claims",
+    "memory_pointer",
+    "approvals",
+    "last_tool_call",
+    "metadata",
+    "request_id",
+    "state",
+)
+_INDEX_MAX: Final = 2**64 - 1
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent saved. Fields typed `object` hold any value that `codec.canonical` stores."""
+
+    position: object = None
+    claims: object = None
+    memory_pointer: MemoryPointer | None = None
+    approvals: object = None
+    last_tool_call: object = None
+    metadata: object = None
+    request_id: str | None = None
+    state: object = None
+
+
+def encode(checkpoint: Checkpoint) -> bytes:
+    """The envelope. StateTypeError names what cannot be stored, as in `state["messages"][3]` or `metadata["user"]`."""
+    pointer = checkpoint.memory_pointer
+    request_id = checkpoint.request_id
+    if request_id is not None and type(request_id) is not str:
+        raise InvalidArgument(f"request_id is of type {type(request_id).__name__}, not str", op="encode")
+    return encode_envelope(
+        [
+            SCHEMA,
+            VERSION,
+            checkpoint.position,
+            checkpoint.claims,
+            None if pointer is None else _pointer_to_wire(pointer),
+            checkpoint.approvals,
+            checkpoint.last_tool_call,
+            checkpoint.metadata,
+            request_id,
+            checkpoint.state,
+        ],
+        _NAMES,
+    )
+
+
+def decode(data: bytes) -> Checkpoint:
+    """The checkpoint in an envelope. Corrupt if it is anything else; NewerFormat if a later version wrote it."""
+    _, _, position, claims, pointer, approvals, last_tool_call, metadata, request_id, state = decode_envelope(
+        data, schema=SCHEMA, version=VERSION, names=_NAMES
+    )
+    if request_id is not None and type(request_id) is not str:
+        raise Corrupt("the request id of a checkpoint is not a str", op="decode")
+    return Checkpoint(
+        position=position,
+        claims=claims,
+        memory_pointer=None if pointer is None else _pointer_from_wire(pointer),
+        approvals=approvals,
+        last_tool_call=last_tool_call,
+        metadata=metadata,
+        request_id=request_id,
+        state=state,
+    )
+
+
+def _pointer_to_wire(pointer: MemoryPointer) -> list[object]:
+    wire: list[object] = [pointer.index, pointer.root]
+    if not _is_pointer(wire):
+        raise InvalidArgument(f"a memory pointer is an index and a root of {HASH_SIZE} bytes", op="encode")
+    return wire
+
+
+def _pointer_from_wire(wire: object) -> MemoryPointer:
+    if type(wire) is not list or not _is_pointer(wire):
+        raise Corrupt(f"the memory pointer of a checkpoint is not an index and a root of {HASH_SIZE} bytes", op="decode")
+    return MemoryPointer(index=LogIndex(wire[0]), root=wire[1])
+
+
+def _is_pointer(wire: list[object]) -> bool:
+    if len(wire) != 2:
+        return False
+    index, root = wire
+    return type(index) is int and 0 <= index <= _INDEX_MAX and type(root) is bytes and len(root) == HASH_SIZE

@@ -1,0 +1,245 @@
+"""The entry of a record: 176 bytes that the tree hashes as the leaf and the agent signs.
+
+  offset  size  field
+       0     1  version, 0
+       1     1  kind
+       2     1  tier
+       3     1  flags, 0
+       4     4  writer epoch
+       8    16  session tag; zero where there is none
+      24     4  ordinal within the session
+      28     6  time in ms
+      34     6  index of the parent; 0xffffffffffff: none
+      40    32  leaf hash of the parent; zero where there is none
+      72    32  commitment
+     104     4  length of the envelope
+     108     4  key id of the signer
+     112    64  Ed25519 signature over: "aegis-store/v0/entry" 0x0A, store id [16], tier u32, bytes 0..111
+
+All integers are little-endian. An entry is well-formed if and only if
+  (1) it has 176 bytes,
+  (2) version and flags are 0,
+  (3) the kind is one of `types.WRITTEN`, the tier one of 1 to 4,
+  (4) the parent's leaf hash is zero exactly where there is no parent,
+  (5) a checkpoint and a session-end have a parent, a key-add and a key-revoke have none,
+  (6) the session tag is zero exactly for key-add and key-revoke,
+  (7) the ordinal of a session-begin, key-add and key-revoke is 0.
+(1)-(7) each have a test of that number in tests/schema/test_entry.py. Source: FORMAT.md, Entry.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import msgspec
+
+from aegis_store.errors import Corrupt, InvalidArgument, NewerFormat
+from aegis_store.types import HASH_SIZE, WRITTEN, Kind, LogIndex, Ordinal, Tier, TimeMs
+
+ENTRY_SIZE: Final = 176
+#: Bytes that are signed; the signature follows them.
+UNSIGNED_SIZE: Final = 112
+SIGNATURE_SIZE: Final = 64
+TAG_SIZE: Final = 16
+KEY_ID_SIZE: Final = 4
+STORE_ID_SIZE: Final = 16
+
+#: The session tag where there is none.
+NO_TAG: Final = bytes(TAG_SIZE)
+#: The parent's leaf hash where there is none.
+NO_LEAF: Final = bytes(HASH_SIZE)
+
+_DOMAIN: Final = b"aegis-store/v0/entry\n"
+_NO_PARENT: Final = 0xFFFF_FFFF_FFFF
+# Time and parent are 6 bytes each: their low 32 and high 16 bits, which lie next to each other.
+_LAYOUT: Final = struct.Struct("<BBBBI16sIIHIH32s32sI4s")
+_LOW: Final = 0xFFFF_FFFF
+_pack = _LAYOUT.pack
+
+_KINDS: Final = {kind.value: kind for kind in WRITTEN}
+_TIERS: Final = {tier.value: tier for tier in Tier}
+_OF_A_KEY: Final = frozenset({Kind.KEY_ADD, Kind.KEY_REVOKE})
+_IN_A_SESSION: Final = frozenset({Kind.CHECKPOINT, Kind.SESSION_END})
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry, parsed. `session_tag` [16] is zero and `parent_leaf` [32] is zero where there is none."""
+
+    kind: Kind
+    tier: Tier
+    epoch: int
+    session_tag: bytes
+    ordinal: Ordinal
+    time_ms: TimeMs
+    parent: LogIndex | None
+    parent_leaf: bytes
+    commitment: bytes
+    length: int
+    key_id: bytes
+    signature: bytes
+
+
+def pack_unsigned(
+    *,
+    kind: int,
+    tier: int,
+    time_ms: int,
+    commitment: bytes,
+    length: int,
+    key_id: bytes,
+    session_tag: bytes = NO_TAG,
+    ordinal: int = 0,
+    parent: int | None = None,
+    parent_leaf: bytes = NO_LEAF,
+    epoch: int = 0,
+) -> bytes:
+    """The first 112 bytes of an entry. InvalidArgument for what `parse` would not take back."""
+    if len(session_tag) != TAG_SIZE or len(key_id) != KEY_ID_SIZE or not len(commitment) == len(parent_leaf) == HASH_SIZE:
+        raise InvalidArgument("a session tag, hash or key id of the wrong length", op="pack")
+    if kind not in _KINDS or tier not in _TIERS:
+        raise InvalidArgument(f"no entry has kind {kind} and tier {tier}", op="pack")
+    if parent == _NO_PARENT:
+        raise InvalidArgument(f"{parent} is not an index", op="pack")
+    fault = _fault(kind, session_tag, ordinal, parent, parent_leaf)
+    if fault is not None:
+        raise InvalidArgument(f"an entry {fault}", op="pack")
+    if parent is None:
+        parent = _NO_PARENT
+    try:
+        return _pack(
+            0,
+            kind,
+            tier,
+            0,
+            epoch,
+            session_tag,
+            ordinal,
+            time_ms & _LOW,
+            time_ms >> 32,
+            parent & _LOW,
+            parent >> 32,
+            parent_leaf,
+            commitment,
+            length,
+            key_id,
+        )
+    except struct.error as error:
+        raise InvalidArgument(f"a number does not fit its place in an entry: {error}", op="pack") from None
+
+
+def signing_prefix(store_id: bytes, tier: int) -> bytes:
+    """What stands before the 112 bytes in the signed message: the same for all entries of a log, so it is made once."""
+    if len(store_id) != STORE_ID_SIZE:
+        raise InvalidArgument(f"a store id has {STORE_ID_SIZE} bytes, not {len(store_id)}", op="sign")
+    return _DOMAIN + store_id + tier.to_bytes(4, "little")
+
+
+def signing_message(store_id: bytes, tier: int, unsigned: bytes) -> bytes:
+    """What the signer of an entry signs: `unsigned` is its first 112 bytes (more are not looked at)."""
+    return signing_prefix(store_id, tier) + unsigned[:UNSIGNED_SIZE]
+
+
+def pack(entry: Entry) -> bytes:
+    """The 176 bytes of an entry: what `parse` takes back."""
+    if len(entry.signature) != SIGNATURE_SIZE:
+        raise InvalidArgument(f"a signature has {SIGNATURE_SIZE} bytes, not {len(entry.signature)}", op="pack")
+    return (
+        pack_unsigned(
+            kind=entry.kind,
+            tier=entry.tier,
+            time_ms=entry.time_ms,
+            commitment=entry.commitment,
+            length=entry.length,
+            key_id=entry.key_id,
+            session_tag=entry.session_tag,
+            ordinal=entry.ordinal,
+            parent=entry.parent,
+            parent_leaf=entry.parent_leaf,
+            epoch=entry.epoch,
+        )
+        + entry.signature
+    )
+
+
+def parse(data: bytes) -> Entry:
+    """The entry in exactly 176 bytes. NewerFormat: a version, flag or kind of a later version; Corrupt: not well-formed.
+
+    The signature is taken as it stands: whether it holds is `trust.signer.verify_signature`'s to say.
+    """
+    if len(data) != ENTRY_SIZE:
+        if data and data[0] != 0:
+            raise _newer(f"version {data[0]}")
+        raise Corrupt(f"an entry has {ENTRY_SIZE} bytes, not {len(data)}", op="parse")
+    (
+        version,
+        kind_number,
+        tier_number,
+        flags,
+        epoch,
+        session_tag,
+        ordinal,
+        time_low,
+        time_high,
+        parent_low,
+        parent_high,
+        parent_leaf,
+        commitment,
+        length,
+        key_id,
+    ) = _LAYOUT.unpack_from(data)
+    if version != 0:
+        raise _newer(f"version {version}")
+    if flags != 0:
+        raise _newer(f"flags {flags}")
+    kind = _KINDS.get(kind_number)
+    if kind is None:
+        if kind_number == 0:
+            raise Corrupt("an entry has no kind", op="parse")
+        raise _newer(f"kind {kind_number}")
+    tier = _TIERS.get(tier_number)
+    if tier is None:
+        raise Corrupt(f"an entry has tier {tier_number}, and there are four", op="parse")
+    parent: int | None = parent_high << 32 | parent_low
+    if parent == _NO_PARENT:
+        parent = None
+    fault = _fault(kind, session_tag, ordinal, parent, parent_leaf)
+    if fault is not None:
+        raise Corrupt(f"an entry {fault}", op="parse")
+    return Entry(
+        kind=kind,
+        tier=tier,
+        epoch=epoch,
+        session_tag=session_tag,
+        ordinal=ordinal,
+        time_ms=TimeMs(time_high << 32 | time_low),
+        parent=None if parent is None else LogIndex(parent),
+        parent_leaf=parent_leaf,
+        commitment=commitment,
+        length=length,
+        key_id=key_id,
+        signature=data[UNSIGNED_SIZE:],
+    )
+
+
+def _fault(kind: int, session_tag: bytes, ordinal: int, parent: int | None, parent_leaf: bytes) -> str | None:
+    """Rules (4) to (7), in words that follow "an entry"."""
+    if (parent is None) != (parent_leaf == NO_LEAF):
+        return "names a parent by its index or its leaf hash, but not by both"
+    if (session_tag == NO_TAG) != (kind in _OF_A_KEY):
+        return "of a key has a session tag" if kind in _OF_A_KEY else "of a session has no session tag"
+    if kind in _IN_A_SESSION:
+        return f"of kind {Kind(kind).label} has no parent" if parent is None else None
+    if ordinal != 0:
+        return f"of kind {Kind(kind).label} has ordinal {ordinal}, not 0"
+    if kind in _OF_A_KEY and parent is not None:
+        return f"of kind {Kind(kind).label} has a parent"
+    return None
+
+
+def _newer(what: str) -> NewerFormat:
+    return NewerFormat(
+        f"an entry has {what}, which this version does not know",
+        op="parse",
+        hint="read it with a later aegis-store: pip install --upgrade aegis-store",
+    )

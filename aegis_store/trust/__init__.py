@@ -1,0 +1,1 @@
+"""Who signed what, and how others check it: signers, the key directory, notes and tree heads, proofs."""

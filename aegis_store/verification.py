@@ -1,0 +1,213 @@
+"""The whole store, checked: what the engine can tell from bytes, and what only keys and chains can tell.
+
+The engine reads every byte again and recomputes the tree. `deep` adds, for every record: the signature, under a key that was allowed
+at that index; the envelope, against the entry's commitment; each session's chain of parents, ordinals and times. A finding does not
+end the work: what is damaged is listed, and the rest is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from aegis_store._engine import Engine, Footer, Progress, Record
+from aegis_store.errors import AegisError, Corrupt
+from aegis_store.records import Position, Records, TrustedRecord
+from aegis_store.trust.signer import verify_signature
+from aegis_store.types import Kind, Tier
+
+_FOOTER_DOMAIN = b"aegis-store/v0/footer\n"
+#: Records between two calls of a progress function.
+PROGRESS_RECORDS = 512
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is not as it should be. `index` is the first record hit, where there is one."""
+
+    tier: Tier
+    problem: str
+    index: int | None = None
+    path: str | None = None
+
+
+class TierResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What was checked of a tier. `root` [32] is recomputed from every entry; None where damage prevented it."""
+
+    tier: Tier
+    records: int
+    bytes: int
+    root: bytes | None
+    segments: int
+    segments_sealed: int
+    segments_signed: int
+    signatures: int | None
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of a verification."""
+
+    tiers: tuple[TierResult, ...]
+    findings: tuple[Finding, ...]
+    deep: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+
+#: (tier, what is being done, done, total)
+Watcher = Callable[[Tier, str, int, int], object]
+
+
+def verify(engine: Engine, records: dict[Tier, Records], log_key: bytes, *, deep: bool, watch: Watcher | None) -> Result:
+    """Check the tiers of an open store. `log_key` [32] is whose signature sealed segments should have."""
+    findings: list[Finding] = []
+    tiers = []
+    for tier in Tier:
+        if engine.size(tier) == 0:
+            continue
+        progress = _verify_bytes(engine, tier, findings, watch)
+        sealed, is_signed, segments = _verify_segments(engine, tier, log_key, findings)
+        signatures = None
+        if deep and tier in records:
+            signatures = _Chains(records[tier], findings, watch).verify()
+        tiers.append(
+            TierResult(
+                tier=tier,
+                records=progress.records_done,
+                bytes=progress.bytes_done,
+                root=progress.root,
+                segments=segments,
+                segments_sealed=sealed,
+                segments_signed=is_signed,
+                signatures=signatures,
+            )
+        )
+    return Result(tiers=tuple(tiers), findings=tuple(findings), deep=deep)
+
+
+def _verify_bytes(engine: Engine, tier: Tier, findings: list[Finding], watch: Watcher | None) -> Progress:
+    def show(progress: Progress) -> None:
+        if watch is not None:
+            watch(tier, "bytes", progress.bytes_done, progress.bytes_total)
+
+    def found(error: AegisError) -> None:
+        findings.append(_finding(tier, error))
+
+    return engine.verify(tier, show, found)
+
+
+def _verify_segments(engine: Engine, tier: Tier, log_key: bytes, findings: list[Finding]) -> tuple[int, int, int]:
+    sealed = is_signed = segments = 0
+    for footer in _footers(engine, tier, findings):
+        segments += 1
+        sealed += footer.sealed
+        if footer.signature is None:
+            continue
+        is_signed += 1
+        if not verify_signature(log_key, footer_message(footer), footer.signature):
+            problem = f"the log key did not sign the footer of segment {footer.segment}"
+            findings.append(Finding(tier=tier, problem=problem, index=footer.first))
+    return sealed, is_signed, segments
+
+
+def _footers(engine: Engine, tier: Tier, findings: list[Finding]) -> Iterator[Footer]:
+    try:
+        yield from engine.segments(tier)
+    except Corrupt as error:
+        findings.append(_finding(tier, error))
+
+
+def footer_message(footer: Footer) -> bytes:
+    """What the log key signs of a footer (FORMAT.md, Footer)."""
+    return _FOOTER_DOMAIN + footer.message
+
+
+class _Chain(msgspec.Struct):
+    last: Position
+    next_ordinal: int
+
+
+class _Chains:
+    """Every record of a tier in order, and where each session stands."""
+
+    def __init__(self, records: Records, findings: list[Finding], watch: Watcher | None) -> None:
+        self._records = records
+        self._findings = findings
+        self._watch = watch
+        self._sessions: dict[bytes, _Chain] = {}
+        self._signatures = 0
+
+    def verify(self) -> int:
+        """How many signatures held."""
+        size = self._records.size()
+        done = 0
+        while done < size:
+            try:
+                for record in self._records.scan(done, size):
+                    self._check(record)
+                    done = record.index + 1
+                    if self._watch is not None and done % PROGRESS_RECORDS == 0:
+                        self._watch(self._records.tier, "records", done, size)
+            except AegisError as error:
+                # The engine could not read a stretch: it was named already, byte by byte. Go on record by record.
+                done = self._one_by_one(done, min(size, done + PROGRESS_RECORDS), error)
+        return self._signatures
+
+    def _one_by_one(self, first: int, end: int, why: AegisError) -> int:
+        for index in range(first, end):
+            try:
+                for record in self._records.scan(index, index + 1):
+                    self._check(record)
+            except AegisError as error:
+                self._report(index, error)
+                if type(error) is not type(why):
+                    raise
+        return end
+
+    def _check(self, record: Record) -> None:
+        try:
+            trusted = self._records.check(record)
+        except AegisError as error:
+            self._report(record.index, error)
+            return
+        self._signatures += 1
+        problem = self._chain_problem(trusted)
+        if problem is not None:
+            self._findings.append(Finding(tier=self._records.tier, problem=problem, index=record.index))
+
+    def _chain_problem(self, record: TrustedRecord) -> str | None:
+        entry = record.entry
+        here = Position(index=record.index, leaf=record.leaf, time_ms=entry.time_ms)
+        if entry.kind in (Kind.KEY_ADD, Kind.KEY_REVOKE):
+            return None
+        chain = self._sessions.get(entry.session_tag)
+        if entry.kind is Kind.SESSION_BEGIN:
+            self._sessions[entry.session_tag] = _Chain(here, 0)
+            return None if chain is None else f"record {record.index} begins a session that has begun"
+        if chain is None:
+            return f"record {record.index} belongs to a session that never began"
+        problem = None
+        if (entry.parent, entry.parent_leaf) != (chain.last.index, chain.last.leaf):
+            problem = f"record {record.index} does not follow record {chain.last.index}, the one before it in its session"
+        elif entry.kind is Kind.CHECKPOINT and entry.ordinal != chain.next_ordinal:
+            problem = f"record {record.index} is checkpoint {entry.ordinal} where {chain.next_ordinal} comes"
+        elif entry.time_ms < chain.last.time_ms:
+            problem = f"record {record.index} is older than the one that it follows"
+        chain.last = here
+        chain.next_ordinal = entry.ordinal + 1
+        return problem
+
+    def _report(self, index: int, error: AegisError) -> None:
+        finding = _finding(self._records.tier, error)
+        if finding.index is None:
+            finding = msgspec.structs.replace(finding, index=index)
+        known = {(each.tier, each.index) for each in self._findings}
+        if (finding.tier, finding.index) not in known:
+            self._findings.append(finding)
+
+
+def _finding(tier: Tier, error: AegisError) -> Finding:
+    return Finding(tier=tier, problem=error.message, index=error.index, path=error.path)

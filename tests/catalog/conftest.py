@@ -1,0 +1,258 @@
+"""A log made up for the catalogue's tests, and a model that answers by looking through all of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import strategies as st
+
+from aegis_store.catalog import (
+    Catalog,
+    CheckpointMade,
+    CheckpointRecord,
+    KeyAdded,
+    KeyRecord,
+    KeyRevoked,
+    Other,
+    Row,
+    SessionBegan,
+    SessionEnded,
+    SessionRecord,
+)
+from aegis_store.types import Tier
+
+STORE_ID = bytes(range(16))
+MAC_KEY = b"m" * 32
+
+
+class Log:
+    """Rows of records of several tiers, in the order in which they were committed."""
+
+    def __init__(self, salt: str = "") -> None:
+        self.salt = salt
+        self.rows: list[Row] = []
+        self.sizes: dict[Tier, int] = {}
+        self.begun: list[SessionBegan] = []
+        self.ordinals: dict[bytes, int] = {}
+
+    def place(self, tier: Tier = Tier.SESSION) -> dict[str, object]:
+        index = self.sizes.get(tier, 0)
+        self.sizes[tier] = index + 1
+        return {"tier": tier, "index": index}
+
+    def add(self, row: Row) -> Row:
+        self.rows.append(row)
+        return row
+
+    def stamp(self) -> dict[str, object]:
+        number = len(self.rows)
+        return {"time_ms": 1_700_000_000_000 + number, "leaf": hashlib.sha256(f"{self.salt}{number}".encode()).digest()}
+
+    def begin(self, name: str | None = None, *, agent: str = "support-bot", fork: bool = False) -> SessionBegan:
+        number = len(self.begun)
+        tag = hashlib.sha256(f"tag {self.salt}{number}".encode()).digest()[:16]
+        parent = self.begun[-1].index if fork and self.begun else None
+        name = f"session {number}" if name is None else name
+        row = SessionBegan(**self.place(), **self.stamp(), tag=tag, id=name, agent=agent, parent=parent)
+        self.begun.append(row)
+        self.ordinals[tag] = 0
+        self.add(row)
+        return row
+
+    def checkpoint(self, session: SessionBegan) -> CheckpointMade:
+        ordinal = self.ordinals[session.tag]
+        self.ordinals[session.tag] += 1
+        row = CheckpointMade(**self.place(), **self.stamp(), tag=session.tag, ordinal=ordinal)
+        self.add(row)
+        return row
+
+    def end(self, session: SessionBegan) -> Row:
+        return self.add(SessionEnded(**self.place(), tag=session.tag))
+
+    def other(self, tier: Tier = Tier.SESSION) -> Row:
+        return self.add(Other(**self.place(tier)))
+
+    def add_key(self, number: int, tier: Tier = Tier.SESSION) -> Row:
+        return self.add(
+            KeyAdded(**self.place(tier), key_id=_key_id(number), public_key=_public(number), agent=f"agent {number}")
+        )
+
+    def revoke_key(self, number: int, tier: Tier = Tier.SESSION) -> Row:
+        return self.add(KeyRevoked(**self.place(tier), key_id=_key_id(number), public_key=_public(number)))
+
+    def root_at(self, tier: Tier, size: int) -> bytes:
+        """Of the rows of the tier before `size`, so that two logs differ in it where they differ in rows."""
+        return hashlib.sha256(repr([row for row in self.rows if row.tier == tier and row.index < size]).encode()).digest()
+
+    def open(self, directory: Path, **options: object) -> Catalog:
+        """The catalogue of this log, not fed."""
+        usual: dict[str, object] = {
+            "store_id": STORE_ID,
+            "mac_key": MAC_KEY,
+            "log_sizes": self.sizes,
+            "root_at": self.root_at,
+            "refill": lambda: iter(self.rows),
+            "writable": True,
+        }
+        return Catalog.open(directory, **(usual | options))
+
+    def feed(self, catalog: Catalog) -> Catalog:
+        """Apply what the catalogue does not cover."""
+        covered = {tier: catalog.covered(tier) for tier in Tier}
+        catalog.apply(row for row in self.rows if row.index >= covered[row.tier])
+        return catalog
+
+
+def _key_id(number: int) -> bytes:
+    # Two keys that share an id, so that they are told apart by the key itself.
+    return (number // 2).to_bytes(4, "big")
+
+
+def _public(number: int) -> bytes:
+    return bytes([number]) * 32
+
+
+def expected(rows: list[Row]) -> dict[str, object]:
+    """Everything that can be asked, answered from the rows alone."""
+    rows = sorted(rows, key=lambda row: (row.tier, row.index))
+    sessions, points, keys = [], {}, {}
+    for begun in (row for row in rows if isinstance(row, SessionBegan)):
+        made = [row for row in rows if isinstance(row, CheckpointMade) and row.tag == begun.tag]
+        ended = [row.index for row in rows if isinstance(row, SessionEnded) and row.tag == begun.tag]
+        last = made[-1] if made else begun
+        sessions.append(
+            SessionRecord(
+                number=begun.index,
+                id=begun.id,
+                tag=begun.tag,
+                agent=begun.agent,
+                parent=begun.parent,
+                created_ms=begun.time_ms,
+                last_ordinal=made[-1].ordinal if made else None,
+                last_index=last.index,
+                last_leaf=last.leaf,
+                last_ms=last.time_ms,
+                ended=ended[-1] if ended else None,
+            )
+        )
+        points[begun.index] = [
+            CheckpointRecord(number=begun.index, ordinal=row.ordinal, index=row.index, time_ms=row.time_ms)
+            for row in reversed(made)
+        ]
+    for tier in Tier:
+        for number in range(6):
+            allowed: list[list[int | None]] = []
+            for row in rows:
+                if row.tier == tier and isinstance(row, KeyAdded) and row.public_key == _public(number):
+                    allowed.append([row.index, None])
+                elif row.tier == tier and isinstance(row, KeyRevoked) and row.public_key == _public(number):
+                    still = [each for each in allowed if each[1] is None]
+                    if still:
+                        still[-1][1] = row.index
+            keys.setdefault((tier, _key_id(number)), []).extend(
+                KeyRecord(
+                    tier=tier,
+                    key_id=_key_id(number),
+                    agent=f"agent {number}",
+                    public_key=_public(number),
+                    added=added,
+                    revoked=revoked,
+                )
+                for added, revoked in allowed
+            )
+    return {
+        "sessions": sessions,
+        "points": points,
+        "keys": {place: sorted(found, key=lambda record: record.added) for place, found in keys.items()},
+    }
+
+
+def answers(catalog: Catalog, rows: list[Row]) -> dict[str, object]:
+    """The same, asked of a catalogue, each fact by every way that leads to it."""
+    sessions: list[SessionRecord] = []
+    while page := catalog.sessions(after=sessions[-1].number if sessions else None, limit=3):
+        sessions += page
+    points = {}
+    for session in sessions:
+        assert catalog.session(session.id) == catalog.session_by_tag(session.tag) == session
+        found: list[CheckpointRecord] = []
+        while some := catalog.checkpoints(session.number, before=found[-1].ordinal if found else None, limit=50):
+            found += some
+        assert [catalog.checkpoint(session.number, each.ordinal) for each in found] == found
+        assert catalog.checkpoint(session.number, len(found)) is None
+        points[session.number] = found
+    keys = {(tier, _key_id(number)): catalog.key(tier, _key_id(number)) for tier in Tier for number in range(6)}
+    return {"sessions": sessions, "points": points, "keys": keys}
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["begin", "fork", "checkpoint", "checkpoint", "burst", "end", "add", "revoke", "other", "away"]),
+        st.integers(0, 5),
+    ),
+    max_size=25,
+)
+
+
+def work(log: Log, actions: list[tuple[str, int]]) -> list[Row]:
+    """Do them, and return the rows that came of it."""
+    start = len(log.rows)
+    for action, number in actions:
+        tier = Tier.AUDIT if number % 2 else Tier.SESSION
+        if action in ("begin", "fork"):
+            log.begin(fork=action == "fork", agent=f"agent {number}")
+        elif action == "add":
+            log.add_key(number, tier)
+        elif action == "revoke":
+            log.revoke_key(number, tier)
+        elif action == "other":
+            log.other()
+        elif action == "away":
+            log.other(Tier.AUDIT)
+        elif log.begun:
+            session = log.begun[number % len(log.begun)]
+            if action == "end":
+                log.end(session)
+            for _ in range({"checkpoint": 1, "burst": 70}.get(action, 0)):
+                log.checkpoint(session)
+    return log.rows[start:]
+
+
+class Kit:
+    """What tests of this directory share."""
+
+    STORE_ID = STORE_ID
+    MAC_KEY = MAC_KEY
+    Log = Log
+    actions = ACTIONS
+    work = staticmethod(work)
+    expected = staticmethod(expected)
+    answers = staticmethod(answers)
+
+    @staticmethod
+    def busy(sessions: int = 5, checkpoints: int = 100) -> Log:
+        """A log with something of everything."""
+        log = Log()
+        for number in range(4):
+            log.add_key(number)
+        for _ in range(sessions):
+            log.begin()
+        for number in range(checkpoints):
+            log.checkpoint(log.begun[number % sessions])
+        log.revoke_key(1)
+        log.other(Tier.AUDIT)
+        log.end(log.begun[0])
+        return log
+
+
+@pytest.fixture(scope="session")
+def kit() -> type[Kit]:
+    return Kit
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "catalog"

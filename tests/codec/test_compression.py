@@ -1,0 +1,131 @@
+"""One frame, its size declared, nothing believed."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aegis_store.codec import compression
+from aegis_store.codec.compression import TRIED_MIN, compress, decompress
+from aegis_store.errors import Corrupt
+
+TEXT = b"a checkpoint is an agent's saved state; " * 15
+SKIPPABLE = bytes.fromhex("502a4d18") + (4).to_bytes(4, "little") + b"abcd"
+
+
+def declared(frame, size):
+    """The frame with another content size in its header (256 to 65 791 bytes: two bytes, less 256)."""
+    assert frame[4] & 0xC0 == 0x40
+    return frame[:5] + (size - 256).to_bytes(2, "little") + frame[7:]
+
+
+@settings(deadline=None)
+@given(st.binary(min_size=1, max_size=300), st.integers(1, 50))
+def test_what_shrinks_comes_back_and_what_does_not_is_left(part, times):
+    envelope = part * times
+    frame = compress(envelope)
+    if frame is not None:
+        assert len(frame) < len(envelope)
+        assert zstandard.frame_content_size(frame) == len(envelope)
+        assert decompress(frame, length=len(envelope)) == envelope
+
+
+def test_text_shrinks():
+    frame = compress(TEXT)
+    assert len(frame) < len(TEXT) / 5
+    assert zstandard.get_frame_parameters(frame).has_checksum is False
+
+
+def test_noise_and_short_envelopes_do_not_shrink():
+    assert compress(zstandard.ZstdCompressor(level=19).compress(TEXT)) is None
+    assert compress(b"\0" * (TRIED_MIN - 1)) is None
+    assert compress(b"\0" * TRIED_MIN) is not None
+    assert compress(b"") is None
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\x28\xb5\x2f",
+        b"not a frame at all",
+        SKIPPABLE,
+        SKIPPABLE + compress(TEXT),
+        compress(TEXT) + b"\0",
+        compress(TEXT) + SKIPPABLE,
+        compress(TEXT) * 2,
+        compress(TEXT)[:-1],
+        zstandard.ZstdCompressor(write_content_size=False).compress(TEXT),
+        declared(compress(TEXT + b"one more"), len(TEXT)),
+        declared(compress(TEXT[:-1]), len(TEXT)),
+        zstandard.ZstdCompressor(dict_data=zstandard.ZstdCompressionDict(TEXT * 20)).compress(TEXT),
+    ],
+    ids=[
+        "empty", "header cut", "other bytes", "skippable", "skippable first", "byte after", "skippable after", "two",
+        "cut", "no size", "holds more", "holds less", "dictionary",
+    ],
+)  # fmt: skip
+def test_anything_but_one_frame_of_that_size_is_corrupt(frame):
+    with pytest.raises(Corrupt):
+        decompress(frame, length=len(TEXT))
+
+
+@pytest.mark.parametrize("length", [0, 1, len(TEXT) - 1, len(TEXT) + 1, 2**32 - 1])
+def test_a_frame_of_another_size_is_corrupt(length):
+    with pytest.raises(Corrupt, match="declares"):
+        decompress(compress(TEXT), length=length)
+
+
+def test_an_empty_frame_is_corrupt():
+    with pytest.raises(Corrupt):
+        decompress(zstandard.ZstdCompressor().compress(b"") + b"garbage", length=0)
+
+
+def test_a_frame_that_declares_the_world_allocates_nothing(monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("decoded before it was compared")
+
+    monkeypatch.setattr(compression._contexts, "decompress", never)
+    huge = b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + compress(TEXT)[7:]
+    with pytest.raises(Corrupt, match="declares 1099511627776"):
+        decompress(huge, length=len(TEXT))
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.binary(max_size=100), st.integers(0, 600))
+def test_any_bytes_are_corrupt_or_a_frame_of_that_size(data, length):
+    for frame in (data, b"\x28\xb5\x2f\xfd" + data, b"\x28\xb5\x2f\xfd\x20" + bytes([length & 255]) + data):
+        try:
+            envelope = decompress(frame, length=length)
+        except Corrupt:
+            continue
+        assert len(envelope) == length
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.integers(0, len(compress(TEXT)) - 1), st.integers(1, 255))
+def test_a_changed_byte_never_gives_another_length(at, flip):
+    frame = bytearray(compress(TEXT))
+    frame[at] ^= flip
+    with suppress(Corrupt):
+        assert len(decompress(bytes(frame), length=len(TEXT))) == len(TEXT)
+
+
+def test_each_thread_has_its_own_contexts():
+    barrier = Barrier(4)
+
+    def use(part):
+        barrier.wait()
+        for size in range(1, 200):
+            envelope = part * size * 10
+            frame = compress(envelope)
+            assert frame is None or decompress(frame, length=len(envelope)) == envelope
+        return compression._contexts.compress
+
+    with ThreadPoolExecutor(4) as pool:
+        used = list(pool.map(use, [b"a", b"bc", b"def", b"ghij"]))
+    assert len({id(each.__self__) for each in used}) == 4

@@ -1,0 +1,287 @@
+"""The 176 bytes of an entry. The numbers in brackets are those of the head of schema/entry.py."""
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aegis_store.errors import Corrupt, InvalidArgument, NewerFormat
+from aegis_store.schema.entry import (
+    ENTRY_SIZE,
+    NO_LEAF,
+    NO_TAG,
+    UNSIGNED_SIZE,
+    Entry,
+    pack,
+    pack_unsigned,
+    parse,
+    signing_message,
+    signing_prefix,
+)
+from aegis_store.types import WRITTEN, Kind, Tier
+
+TAG = b"T" * 16
+LEAF = b"L" * 32
+COMMITMENT = b"C" * 32
+KEY_ID = b"KEYI"
+SIGNATURE = b"S" * 64
+SESSION_KINDS = (Kind.SESSION_BEGIN, Kind.CHECKPOINT, Kind.SESSION_END)
+KEY_KINDS = (Kind.KEY_ADD, Kind.KEY_REVOKE)
+
+
+def checkpoint(**changed):
+    fields = {
+        "kind": Kind.CHECKPOINT,
+        "tier": Tier.SESSION,
+        "epoch": 0x01020304,
+        "session_tag": TAG,
+        "ordinal": 0x11121314,
+        "time_ms": 0x212223242526,
+        "parent": 0x313233343536,
+        "parent_leaf": LEAF,
+        "commitment": COMMITMENT,
+        "length": 0x41424344,
+        "key_id": KEY_ID,
+    }
+    return {**fields, **changed}
+
+
+def key_add(**changed):
+    return checkpoint(kind=Kind.KEY_ADD, session_tag=NO_TAG, ordinal=0, parent=None, parent_leaf=NO_LEAF, **changed)
+
+
+def entry_bytes(**changed):
+    return pack_unsigned(**checkpoint(**changed)) + SIGNATURE
+
+
+def with_byte(data, offset, value):
+    return data[:offset] + bytes([value]) + data[offset + 1 :]
+
+
+def with_bytes(data, offset, value):
+    return data[:offset] + value + data[offset + len(value) :]
+
+
+def test_every_field_lies_where_the_format_says():
+    data = entry_bytes()
+    assert len(data) == ENTRY_SIZE == 176
+    assert [data[start:end] for start, end in ((0, 4), (4, 8), (8, 24), (24, 28), (28, 34), (34, 40))] == [
+        bytes([0, 2, 3, 0]),
+        bytes([4, 3, 2, 1]),
+        TAG,
+        bytes([0x14, 0x13, 0x12, 0x11]),
+        bytes([0x26, 0x25, 0x24, 0x23, 0x22, 0x21]),
+        bytes([0x36, 0x35, 0x34, 0x33, 0x32, 0x31]),
+    ]
+    assert [data[start:end] for start, end in ((40, 72), (72, 104), (104, 108), (108, 112), (112, 176))] == [
+        LEAF,
+        COMMITMENT,
+        bytes([0x44, 0x43, 0x42, 0x41]),
+        KEY_ID,
+        SIGNATURE,
+    ]
+
+
+def test_no_parent_is_all_ones_and_no_leaf():
+    data = pack_unsigned(**key_add())
+    assert data[8:24] == bytes(16)
+    assert data[34:40] == b"\xff" * 6
+    assert data[40:72] == bytes(32)
+
+
+def test_the_signed_message_is_that_of_the_format():
+    store_id = b"I" * 16
+    unsigned = pack_unsigned(**checkpoint())
+    message = b"aegis-store/v0/entry\n" + store_id + b"\3\0\0\0" + unsigned
+    assert signing_message(store_id, Tier.SESSION, unsigned) == message
+    assert signing_message(store_id, Tier.SESSION, unsigned + SIGNATURE) == message
+    assert signing_prefix(store_id, Tier.SESSION) + unsigned == message
+    assert len(unsigned) == UNSIGNED_SIZE
+    with pytest.raises(InvalidArgument, match="store id"):
+        signing_prefix(store_id[:-1], Tier.SESSION)
+
+
+# ---- what comes back
+
+
+@st.composite
+def entries(draw):
+    kind = draw(st.sampled_from(sorted(WRITTEN)))
+    parented = kind in (Kind.CHECKPOINT, Kind.SESSION_END) or (kind is Kind.SESSION_BEGIN and draw(st.booleans()))
+    something = st.binary(min_size=32, max_size=32)
+    return Entry(
+        kind=kind,
+        tier=draw(st.sampled_from(Tier)),
+        epoch=draw(st.integers(0, 2**32 - 1)),
+        session_tag=NO_TAG if kind in KEY_KINDS else draw(st.binary(min_size=16, max_size=16).filter(any)),
+        ordinal=draw(st.integers(0, 2**32 - 1)) if kind in (Kind.CHECKPOINT, Kind.SESSION_END) else 0,
+        time_ms=draw(st.integers(0, 2**48 - 1)),
+        parent=draw(st.integers(0, 2**48 - 2)) if parented else None,
+        parent_leaf=draw(something.filter(any)) if parented else NO_LEAF,
+        commitment=draw(something),
+        length=draw(st.integers(0, 2**32 - 1)),
+        key_id=draw(st.binary(min_size=4, max_size=4)),
+        signature=draw(st.binary(min_size=64, max_size=64)),
+    )
+
+
+@settings(deadline=None)
+@given(entries())
+def test_an_entry_comes_back(entry):
+    assert parse(pack(entry)) == entry
+    assert type(parse(pack(entry)).kind) is Kind
+    assert type(parse(pack(entry)).tier) is Tier
+
+
+def test_defaults_are_those_of_a_record_outside_of_sessions():
+    given_all = pack_unsigned(**key_add(epoch=0))
+    named = {"kind": Kind.KEY_ADD, "tier": Tier.SESSION, "time_ms": 0x212223242526}
+    assert pack_unsigned(**named, commitment=COMMITMENT, length=0x41424344, key_id=KEY_ID) == given_all
+
+
+def survives(data):
+    try:
+        entry = parse(data)
+    except (Corrupt, NewerFormat):
+        return
+    assert pack(entry) == data
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.binary(max_size=200) | st.binary(min_size=176, max_size=176))
+def test_any_bytes_are_refused_or_are_what_pack_writes(data):
+    survives(data)
+    survives(with_bytes(data, 0, bytes([0, 2, 3, 0])))
+
+
+@settings(deadline=None, max_examples=500)
+@given(entries(), st.integers(0, 175), st.integers(1, 255))
+def test_a_changed_byte_is_refused_or_is_what_pack_writes(entry, at, flip):
+    data = pack(entry)
+    survives(with_byte(data, at, data[at] ^ flip))
+
+
+# ---- what is refused when read
+
+
+@pytest.mark.parametrize("size", [0, 1, 112, 175, 177, 352])
+def test_1_an_entry_of_another_size_is_corrupt(size):
+    with pytest.raises(Corrupt, match="176 bytes"):
+        parse((entry_bytes() * 2)[:size])
+
+
+@pytest.mark.parametrize("data", [with_byte(entry_bytes(), 0, 1), with_byte(entry_bytes(), 3, 1), b"\1" + bytes(300)])
+def test_2_another_version_or_flag_is_newer(data):
+    with pytest.raises(NewerFormat, match=r"version 1|flags 1"):
+        parse(data)
+
+
+@pytest.mark.parametrize("kind", [*range(6, 20), 255])
+def test_3_a_reserved_kind_is_newer(kind):
+    with pytest.raises(NewerFormat, match=f"kind {kind}"):
+        parse(with_byte(entry_bytes(), 1, kind))
+
+
+def test_3_no_kind_is_corrupt():
+    with pytest.raises(Corrupt, match="kind"):
+        parse(with_byte(entry_bytes(), 1, 0))
+
+
+@pytest.mark.parametrize("tier", [0, 5, 255])
+def test_3_another_tier_is_corrupt(tier):
+    with pytest.raises(Corrupt, match=f"tier {tier}"):
+        parse(with_byte(entry_bytes(), 2, tier))
+
+
+@pytest.mark.parametrize("kind", SESSION_KINDS)
+def test_4_a_parent_has_index_and_leaf_hash_or_neither(kind):
+    data = entry_bytes(kind=kind, ordinal=0)
+    for broken in (with_bytes(data, 40, NO_LEAF), with_bytes(data, 34, b"\xff" * 6)):
+        with pytest.raises(Corrupt, match="not by both"):
+            parse(broken)
+
+
+@pytest.mark.parametrize("kind", [Kind.CHECKPOINT, Kind.SESSION_END])
+def test_5_a_checkpoint_and_an_end_have_a_parent(kind):
+    orphan = with_bytes(with_bytes(entry_bytes(kind=kind), 34, b"\xff" * 6), 40, NO_LEAF)
+    with pytest.raises(Corrupt, match="no parent"):
+        parse(orphan)
+
+
+@pytest.mark.parametrize("kind", KEY_KINDS)
+def test_5_a_key_record_has_none(kind):
+    data = pack_unsigned(**{**key_add(), "kind": kind}) + SIGNATURE
+    assert parse(data).parent is None
+    with pytest.raises(Corrupt, match="has a parent"):
+        parse(with_bytes(with_bytes(data, 34, bytes(6)), 40, LEAF))
+
+
+def test_5_a_session_begin_may_have_one():
+    begin = checkpoint(kind=Kind.SESSION_BEGIN, ordinal=0)
+    assert parse(pack_unsigned(**begin) + SIGNATURE).parent == begin["parent"]
+    alone = {**begin, "parent": None, "parent_leaf": NO_LEAF}
+    assert parse(pack_unsigned(**alone) + SIGNATURE).parent is None
+
+
+def test_6_the_tag_is_there_exactly_for_sessions():
+    for kind in SESSION_KINDS:
+        with pytest.raises(Corrupt, match="no session tag"):
+            parse(with_bytes(entry_bytes(kind=kind, ordinal=0), 8, NO_TAG))
+    with pytest.raises(Corrupt, match="has a session tag"):
+        parse(with_bytes(pack_unsigned(**key_add()) + SIGNATURE, 8, TAG))
+
+
+def test_7_the_ordinal_of_a_begin_and_of_a_key_is_0():
+    for data in (entry_bytes(kind=Kind.SESSION_BEGIN, ordinal=0), pack_unsigned(**key_add()) + SIGNATURE):
+        with pytest.raises(Corrupt, match="ordinal 1, not 0"):
+            parse(with_byte(data, 24, 1))
+
+
+# ---- what is refused when written
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"kind": 0},
+        {"kind": Kind.WRITES},
+        {"kind": 300},
+        {"tier": 0},
+        {"tier": 5},
+        {"epoch": -1},
+        {"epoch": 2**32},
+        {"session_tag": b"T" * 15},
+        {"session_tag": b"T" * 17},
+        {"session_tag": NO_TAG},
+        {"ordinal": -1},
+        {"ordinal": 2**32},
+        {"time_ms": -1},
+        {"time_ms": 2**48},
+        {"parent": -1},
+        {"parent": 2**48 - 1},
+        {"parent": 2**48},
+        {"parent": None},
+        {"parent_leaf": NO_LEAF},
+        {"parent": None, "parent_leaf": NO_LEAF},
+        {"parent_leaf": b"L" * 31},
+        {"commitment": b"C" * 31},
+        {"commitment": b"C" * 33},
+        {"commitment": b"C" * 31, "parent_leaf": b"L" * 31},
+        {"length": -1},
+        {"length": 2**32},
+        {"key_id": b"KEY"},
+        {"key_id": b"KEYID"},
+        {"kind": Kind.SESSION_BEGIN},
+    ],
+    ids=str,
+)
+def test_what_parse_would_refuse_is_not_packed(wrong):
+    with pytest.raises(InvalidArgument):
+        pack_unsigned(**checkpoint(**wrong))
+
+
+@pytest.mark.parametrize("size", [0, 63, 65])
+def test_a_signature_of_another_length_is_not_packed(size):
+    entry = parse(entry_bytes())
+    with pytest.raises(InvalidArgument, match="signature"):
+        pack(msgspec.structs.replace(entry, signature=bytes(size)))

@@ -1,0 +1,720 @@
+"""The key directory: made whole, read with suspicion, and never forgetful of what was released."""
+
+import errno
+import json
+import os
+import stat
+import tempfile
+from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from blake3 import blake3
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aegis_store.errors import (
+    AegisError,
+    InvalidArgument,
+    KeysMissing,
+    KeysWrong,
+    NewerFormat,
+    NoSpace,
+    OutOfResources,
+    ReadOnly,
+    RolledBack,
+    StorageError,
+)
+from aegis_store.trust.keys import KeyDirectory, SystemRandomness
+from aegis_store.trust.signer import FileSigner, key_id
+from aegis_store.types import Head, Tier
+
+STORE = bytes(range(16))
+FILES = ["store.json", "secret", "log.key", "enrolment.key", "heads.json"]
+ODD_NAMES = [
+    "",
+    "two words",
+    "a+b",
+    "line\nbreak",
+    "é",
+    "日本",
+    "\ud800",
+    "\ud800\udc00",
+    "\U00010000",
+    "../../etc",
+    "nul\0",
+    "x" * 9999,
+]
+
+
+class Counting:
+    """Randomness that a test can foretell: each draw is the next byte, repeated. Drawn bytes are kept in `drawn`."""
+
+    def __init__(self):
+        self.drawn = []
+
+    def draw(self, count):
+        self.drawn.append(bytes([len(self.drawn) + 1]) * count)
+        return self.drawn[-1]
+
+
+def make(place, **changed):
+    return KeyDirectory.create(place / "s.keys", **{"store_id": STORE, "name": "prod", "randomness": Counting(), **changed})
+
+
+@pytest.fixture
+def keys(tmp_path):
+    return make(tmp_path)
+
+
+def again(keys, **changed):
+    return KeyDirectory.load(keys.path, **changed)
+
+
+def head(size, root=None, tier=Tier.SESSION):
+    return Head(tier=tier, size=size, root=root if root is not None else bytes([size % 256]) * 32)
+
+
+def listing(place):
+    return sorted(str(each.relative_to(place)) for each in place.rglob("*"))
+
+
+# ---- made
+
+
+def test_the_files_are_those_of_the_format(keys):
+    assert listing(keys.path) == sorted([*FILES, "agents"])
+    assert json.loads((keys.path / "store.json").read_text()) == {"format": 0, "store_id": STORE.hex(), "name": "prod"}
+    assert (keys.path / "secret").read_bytes() == b"\x01" * 32 == keys.secret
+    assert (keys.path / "heads.json").read_text() == "{}\n"
+    for file, signer, seed, name in (
+        ("log.key", keys.log, b"\x02" * 32, f"aegis/{STORE.hex()}"),
+        ("enrolment.key", keys.enrolment, b"\x03" * 32, "aegis/enrolment"),
+    ):
+        public_key = FileSigner("any", seed).public_key
+        material = b64encode(b"\x01" + seed).decode()
+        assert (keys.path / file).read_text() == f"PRIVATE+KEY+{name}+{key_id(name, public_key).hex()}+{material}\n"
+        assert (signer.name, signer.public_key) == (name, public_key)
+
+
+@pytest.mark.parametrize("umask", [0, 0o027, 0o777])
+def test_nobody_else_can_read_them_whatever_the_umask(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        keys = make(tmp_path)
+        keys.agent("planner")
+        keys.record_released(head(1))
+    finally:
+        os.umask(before)
+    modes = {each: stat.S_IMODE(os.lstat(each).st_mode) for each in [keys.path, *keys.path.rglob("*")]}
+    assert len(modes) == len(FILES) + 3
+    assert all(mode == (0o700 if each.is_dir() else 0o600) for each, mode in modes.items())
+
+
+def test_they_come_back(keys):
+    loaded = again(keys, store_id=STORE)
+    assert (loaded.path, loaded.store_id, loaded.name, loaded.secret) == (keys.path, STORE, "prod", keys.secret)
+    assert (loaded.log.public_key, loaded.enrolment.public_key) == (keys.log.public_key, keys.enrolment.public_key)
+    assert loaded.log.sign(b"m") == keys.log.sign(b"m")
+
+
+def test_the_system_is_asked_for_every_secret(tmp_path):
+    one = make(tmp_path, randomness=SystemRandomness())
+    (tmp_path / "two").mkdir()
+    two = make(tmp_path / "two", randomness=SystemRandomness())
+    secrets = [each for keys in (one, two) for each in (keys.secret, keys.log.seed, keys.enrolment.seed, keys.agent("a").seed)]
+    assert len(set(secrets)) == 8
+    assert [len(SystemRandomness().draw(count)) for count in (0, 16, 32)] == [0, 16, 32]
+
+
+def test_the_path_may_be_of_any_kind_and_survives_a_change_of_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    keys = KeyDirectory.create("s.keys", store_id=STORE, name="prod", randomness=SystemRandomness())
+    monkeypatch.chdir("/")
+    keys.record_released(head(1))
+    assert keys.path == tmp_path / "s.keys"
+
+
+def test_an_empty_directory_may_be_there_and_nothing_else(tmp_path):
+    (tmp_path / "s.keys").mkdir(mode=0o755)
+    keys = make(tmp_path)
+    before = {each: (keys.path / each).read_bytes() for each in FILES}
+    with pytest.raises(KeysWrong, match="there already"):
+        make(tmp_path)
+    assert {each: (keys.path / each).read_bytes() for each in FILES} == before
+    assert listing(tmp_path) == sorted(["s.keys", *(f"s.keys/{each}" for each in [*FILES, "agents"])])
+
+
+def test_a_file_in_the_way_is_not_replaced(tmp_path):
+    (tmp_path / "s.keys").write_text("mine")
+    with pytest.raises(KeysWrong):
+        make(tmp_path)
+    assert listing(tmp_path) == ["s.keys"]
+    assert (tmp_path / "s.keys").read_text() == "mine"
+
+
+def test_a_missing_parent_is_named(tmp_path):
+    with pytest.raises(StorageError, match="No such file") as caught:
+        make(tmp_path / "nowhere")
+    assert caught.value.path == str(tmp_path / "nowhere" / "s.keys")
+
+
+@pytest.mark.parametrize(("store_id", "name"), [(b"", "prod"), (STORE + b"x", "prod"), (STORE, "\ud800")])
+def test_what_cannot_be_meant_is_refused_before_anything_is_made(tmp_path, store_id, name):
+    with pytest.raises(InvalidArgument):
+        make(tmp_path, store_id=store_id, name=name)
+    assert listing(tmp_path) == []
+
+
+@pytest.mark.parametrize("call", ["mkdir", "open", "fsync", "rename"])
+def test_making_is_whole_or_not_at_all(tmp_path, monkeypatch, call):
+    real = getattr(os, call)
+    total = 0
+
+    def counted(*args, **kwargs):
+        nonlocal total
+        total += 1
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(os, call, counted)
+    make(tmp_path)
+    assert total > 0
+    for fail_at in range(1, total + 1):
+        place = tmp_path / f"{call}{fail_at}"
+        place.mkdir()
+        calls = 0
+
+        def failing(*args, fail_at=fail_at, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls == fail_at:
+                raise OSError(errno.EIO, "Input/output error")
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(os, call, failing)
+        try:
+            with pytest.raises(StorageError):
+                make(place)
+        finally:
+            monkeypatch.setattr(os, call, real)
+        assert listing(place) in ([], sorted(["s.keys", *(f"s.keys/{each}" for each in [*FILES, "agents"])]))
+        if listing(place):
+            KeyDirectory.load(place / "s.keys")
+
+
+# ---- read with suspicion
+
+
+def test_a_missing_directory_is_missing(tmp_path):
+    with pytest.raises(KeysMissing, match="not there") as caught:
+        KeyDirectory.load(tmp_path / "s.keys")
+    assert "keys=" in caught.value.hint
+
+
+@pytest.mark.parametrize("file", [*FILES, "agents"])
+def test_a_missing_file_is_named(keys, file):
+    target = keys.path / file
+    target.rmdir() if target.is_dir() else target.unlink()
+    with pytest.raises(KeysMissing) as caught:
+        again(keys)
+    assert caught.value.path == str(target)
+    assert "backup" in caught.value.hint
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("content", [b"", b"\0", b"garbage\n", b"[]", b"{", b'{"format": 0}', b"\xff" * 40, b"[" * 100_000])
+def test_a_garbled_file_is_named(keys, file, content):
+    (keys.path / file).write_bytes(content)
+    with pytest.raises(KeysWrong, match="garbled") as caught:
+        again(keys)
+    assert caught.value.path == str(keys.path / file)
+
+
+def test_keys_of_another_store_are_refused(keys, tmp_path):
+    with pytest.raises(KeysWrong, match="of store 0001"):
+        again(keys, store_id=bytes(16))
+    (tmp_path / "two").mkdir()
+    other = make(tmp_path / "two", store_id=bytes(16))
+    (keys.path / "log.key").write_bytes((other.path / "log.key").read_bytes())
+    with pytest.raises(KeysWrong, match=f"the key of aegis/{bytes(16).hex()}"):
+        again(keys)
+
+
+def test_what_the_store_knows_is_demanded(keys):
+    right = {"store_id": STORE, "log_key": keys.log.public_key, "enrolment_key": keys.enrolment.public_key}
+    keys.demand(**right)
+    for field, wrong in (("store_id", bytes(16)), ("log_key", right["enrolment_key"]), ("enrolment_key", right["log_key"])):
+        with pytest.raises(KeysWrong, match="not the keys of store"):
+            keys.demand(**{**right, field: wrong})
+
+
+@pytest.mark.parametrize("mode", [0o701, 0o710, 0o704, 0o740, 0o755, 0o777, 0o770])
+@pytest.mark.parametrize("directory", [".", "agents"])
+def test_a_directory_open_to_others_is_refused_with_the_command_that_closes_it(keys, directory, mode):
+    place = keys.path if directory == "." else keys.path / directory
+    place.chmod(mode)
+    with pytest.raises(KeysWrong, match=f"open to others .mode 0{mode:o}.") as caught:
+        again(keys)
+    assert caught.value.hint == f"chmod 700 {place}"
+    place.chmod(0o700)
+    again(keys)
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("mode", [0o601, 0o640, 0o604, 0o666])
+def test_a_file_open_to_others_is_refused_with_the_command_that_closes_it(keys, file, mode):
+    (keys.path / file).chmod(mode)
+    with pytest.raises(KeysWrong, match="open to others") as caught:
+        again(keys)
+    assert caught.value.hint == f"chmod 600 {keys.path / file}"
+
+
+def test_the_command_can_be_pasted_whatever_the_path(tmp_path):
+    (tmp_path / "my store; rm").mkdir()
+    keys = make(tmp_path / "my store; rm")
+    keys.path.chmod(0o755)
+    with pytest.raises(KeysWrong) as caught:
+        again(keys)
+    assert caught.value.hint == f"chmod 700 '{keys.path}'"
+
+
+def test_keys_of_another_user_are_refused(keys, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 4711)
+    with pytest.raises(KeysWrong, match=f"owned by user {os.getuid()}") as caught:
+        again(keys)
+    assert caught.value.hint.startswith("chown")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    again(keys)
+
+
+@pytest.mark.parametrize("file", [*FILES, "agents"])
+def test_a_symbolic_link_is_not_followed(keys, file):
+    target = keys.path / file
+    target.rename(keys.path.parent / "elsewhere")
+    target.symlink_to(keys.path.parent / "elsewhere")
+    with pytest.raises(KeysWrong):
+        again(keys)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_what_is_no_plain_file_is_refused_without_waiting_for_it(keys, file):
+    (keys.path / file).unlink()
+    os.mkfifo(keys.path / file, 0o600)
+    with pytest.raises(KeysWrong, match="not a plain file"):
+        again(keys)
+
+
+def test_a_file_where_the_directory_belongs_is_refused(tmp_path):
+    (tmp_path / "s.keys").write_text("x")
+    with pytest.raises(KeysWrong, match="not a directory"):
+        KeyDirectory.load(tmp_path / "s.keys")
+
+
+def test_a_file_without_end_is_not_read(keys, monkeypatch):
+    monkeypatch.setattr("aegis_store.trust.keys._FILE_BYTES_MAX", 100)
+    (keys.path / "secret").write_bytes(bytes(101))
+    with pytest.raises(KeysWrong, match="garbled"):
+        again(keys)
+
+
+def test_a_later_format_is_newer(keys):
+    (keys.path / "store.json").write_text('{"format": 1, "anything": ["else"]}')
+    with pytest.raises(NewerFormat, match="format 1") as caught:
+        again(keys)
+    assert caught.value.path == str(keys.path / "store.json")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"format": -1, "store_id": "%s", "name": "prod"}',
+        '{"format": 0.5, "store_id": "%s", "name": "prod"}',
+        '{"format": 0, "store_id": "%s0", "name": "prod"}',
+        '{"format": 0, "store_id": "%s00", "name": "prod"}',
+        '{"format": 0, "store_id": " %s", "name": "prod"}',
+        '{"format": 0, "store_id": "%s"}',
+        '{"format": 0, "store_id": "%s", "name": null}',
+    ],
+)
+def test_another_store_file_is_garbled(keys, content):
+    (keys.path / "store.json").write_text(content % STORE.hex())
+    with pytest.raises(KeysWrong, match="garbled"):
+        again(keys)
+
+
+def test_an_identity_is_written_in_lower_case(tmp_path):
+    keys = make(tmp_path, store_id=b"\xab" * 16)
+    (keys.path / "store.json").write_text((keys.path / "store.json").read_text().replace("ab", "AB"))
+    with pytest.raises(KeysWrong, match="garbled"):
+        again(keys)
+
+
+LINE = "PRIVATE+KEY+aegis/enrolment+{id}+{key}\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        LINE.replace("\n", ""),
+        LINE + "\n",
+        LINE + LINE,
+        LINE.replace("PRIVATE", "private"),
+        LINE.replace("{id}", "00000000"),
+        LINE.replace("{id}", "{ID}"),
+        LINE.replace("{key}", "{key}="),
+        LINE.replace("{key}", "{short}"),
+        LINE.replace("{key}", "{type4}"),
+        LINE.replace("+{id}", ""),
+        " " + LINE,
+        LINE.replace("aegis/", "\u00e9"),
+    ],
+)
+def test_another_key_line_is_refused(keys, line):
+    seed, found = keys.enrolment.seed, keys.enrolment.key_id.hex()
+    filled = line.format(
+        id=found,
+        ID=found.upper() if found.upper() != found else "0",
+        key=b64encode(b"\x01" + seed).decode(),
+        short=b64encode(b"\x01" + seed[:-3]).decode(),
+        type4=b64encode(b"\x04" + seed).decode(),
+    )
+    (keys.path / "enrolment.key").write_text(filled)
+    with pytest.raises(KeysWrong):
+        again(keys)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.sampled_from(FILES), st.binary(max_size=120), st.data())
+def test_any_bytes_in_a_file_are_refused_or_harmless(file, content, data):
+    with tempfile.TemporaryDirectory() as place:
+        keys = make(Path(place))
+        good = (keys.path / file).read_bytes()
+        at = data.draw(st.integers(0, len(good) - 1))
+        for each in (content, good[:at] + content[:1] + good[at + 1 :], good[:at], good + content):
+            (keys.path / file).write_bytes(each)
+            try:
+                loaded = again(keys)
+            except (KeysWrong, KeysMissing, NewerFormat):
+                continue
+            assert loaded.store_id == STORE or file == "store.json"
+            assert (loaded.log.seed, loaded.enrolment.seed) == (keys.log.seed, keys.enrolment.seed)
+            assert loaded.released() == {}
+            assert file != "secret" or loaded.secret == each
+
+
+# ---- agents
+
+
+def test_an_agents_file_is_that_of_the_format(keys):
+    signer = keys.agent("planner")
+    path = keys.path / "agents" / f"{blake3(b'planner').digest()[:16].hex()}.key"
+    material = b64encode(b"\x01" + signer.seed).decode()
+    assert path.read_text() == f'PRIVATE+KEY+planner+{signer.key_id.hex()}+{material}\n"planner"\n'
+    assert signer.key_id == key_id("planner", signer.public_key)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+def test_an_agent_may_have_any_name(keys, name):
+    signer = keys.agent(name)
+    encoded = name.encode("utf-8", "surrogatepass")
+    found = again(keys).find_agent(name)
+    assert (found.name, found.seed, found.key_id) == (name, signer.seed, signer.key_id)
+    assert listing(keys.path / "agents") == [f"{blake3(encoded).hexdigest(length=16)}.key"]
+    assert [each.name for each in again(keys).agents()] == [name]
+    line, named = (keys.path / "agents" / listing(keys.path / "agents")[0]).read_bytes().split(b"\n", 1)
+    assert line.count(b"+") - line[-44:].count(b"+") == 4
+    stored = json.loads(named)
+    assert stored == name or stored == {"utf8": encoded.hex()}
+    assert type(stored) is (str if name.isprintable() or name in ("line\nbreak", "nul\0") else dict)
+
+
+def test_names_that_look_alike_have_keys_of_their_own(keys):
+    signers = {name: keys.agent(name) for name in ODD_NAMES}
+    assert len({each.seed for each in signers.values()}) == len(ODD_NAMES)
+    assert {each.name: each.seed for each in again(keys).agents()} == {name: each.seed for name, each in signers.items()}
+
+
+def test_an_agent_has_one_key_for_ever(keys):
+    first = keys.agent("planner")
+    assert keys.agent("planner") is first
+    assert again(keys).agent("planner").seed == first.seed
+    assert keys.find_agent("planner") is first
+    assert len(listing(keys.path / "agents")) == 1
+
+
+def test_looking_for_an_agent_makes_no_key(keys):
+    assert keys.find_agent("planner") is None
+    assert keys.agents() == []
+    assert listing(keys.path / "agents") == []
+
+
+def test_a_new_key_has_no_key_id_that_is_taken(tmp_path):
+    randomness = Counting()
+    keys = make(tmp_path, randomness=randomness)
+    draws = len(randomness.drawn)
+    ahead = [FileSigner("planner", bytes([draws + each]) * 32) for each in (1, 2, 3)]
+    loaded = KeyDirectory.load(keys.path, randomness=randomness)
+    assert loaded.agent("planner", taken={ahead[0].key_id, ahead[1].key_id}).seed == ahead[2].seed
+    assert loaded.agent("planner", taken={ahead[2].key_id}).seed == ahead[2].seed
+
+
+def test_an_agents_key_under_another_name_is_refused(keys):
+    keys.agent("planner")
+    keys.agent("writer")
+    one, two = sorted((keys.path / "agents").iterdir())
+    one.write_bytes(two.read_bytes())
+    fresh = again(keys)
+    with pytest.raises(KeysWrong, match="not the key of agent"):
+        fresh.agents()
+    results = []
+    for name in ("planner", "writer"):
+        try:
+            results.append(fresh.agent(name).name)
+        except KeysWrong:
+            results.append(None)
+    assert sorted(results, key=str) in ([None, "planner"], [None, "writer"])
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.binary(max_size=60), st.data())
+def test_any_bytes_in_an_agents_file_are_refused_or_the_same_key(content, data):
+    with tempfile.TemporaryDirectory() as place:
+        keys = make(Path(place))
+        seed = keys.agent("planner").seed
+        path = next((keys.path / "agents").iterdir())
+        good = path.read_bytes()
+        at = data.draw(st.integers(0, len(good) - 1))
+        line = good[: good.index(b"\n") + 1]
+        for each in (content, good[:at] + content[:1] + good[at + 1 :], good[:at], good + content, line + content):
+            path.write_bytes(each)
+            try:
+                assert again(keys).agent("planner").seed == seed
+            except KeysWrong:
+                continue
+
+
+def test_leftovers_of_a_crash_are_no_agents(keys):
+    signer = keys.agent("planner")
+    path = next((keys.path / "agents").iterdir())
+    (keys.path / "agents" / f"{path.name}.0011223344556677.new").write_bytes(b"half")
+    assert [each.name for each in again(keys).agents()] == ["planner"]
+    assert again(keys).agent("planner").seed == signer.seed
+
+
+def test_two_openers_that_meet_get_one_key(keys):
+    with ThreadPoolExecutor(8) as pool:
+        seeds = set(
+            pool.map(lambda _: KeyDirectory.load(keys.path, randomness=SystemRandomness()).agent("planner").seed, range(24))
+        )
+    assert len(seeds) == 1
+
+
+def test_an_opener_that_comes_second_takes_the_key_of_the_first(keys, monkeypatch):
+    first, second = again(keys), again(keys)
+    looked = second._read_agent
+
+    def looking(directory, name):
+        found = looked(directory, name)
+        first.agent(name)  # between the look and the lock
+        return found
+
+    monkeypatch.setattr(second, "_read_agent", looking)
+    assert second.agent("planner").seed == first.agent("planner").seed
+
+
+# ---- released heads
+
+
+def test_nothing_is_released_at_first(keys):
+    assert keys.released() == {}
+
+
+def test_the_highest_released_head_of_each_tier_is_kept(keys):
+    for each in (head(5), head(9), head(7, tier=Tier.AUDIT), head(9)):
+        keys.record_released(each)
+    assert again(keys).released() == {Tier.SESSION: head(9), Tier.AUDIT: head(7, tier=Tier.AUDIT)}
+    assert json.loads((keys.path / "heads.json").read_text()) == {
+        "audit": {"size": 7, "root": "07" * 32},
+        "session": {"size": 9, "root": "09" * 32},
+    }
+
+
+def test_a_released_head_is_never_lowered(keys):
+    keys.record_released(head(9))
+    keys.record_released(head(8))
+    keys.record_released(head(0))
+    assert keys.released() == {Tier.SESSION: head(9)}
+
+
+def test_two_roots_for_one_size_are_refused(keys):
+    keys.record_released(head(9))
+    with pytest.raises(RolledBack, match="0909") as caught:
+        again(keys).record_released(head(9, b"x" * 32))
+    assert (caught.value.tier, caught.value.path) == ("session", str(keys.path / "heads.json"))
+    assert keys.released() == {Tier.SESSION: head(9)}
+    keys.record_released(head(9, b"x" * 32, tier=Tier.AUDIT))
+
+
+@pytest.mark.parametrize("wrong", [head(-1, bytes(32)), head(2**64), head(1, bytes(31)), head(1, bytes(33))])
+def test_a_head_out_of_bounds_is_not_recorded(keys, wrong):
+    with pytest.raises(InvalidArgument):
+        keys.record_released(wrong)
+    assert keys.released() == {}
+
+
+def test_the_largest_head_is_recorded(keys):
+    keys.record_released(head(2**64 - 1))
+    assert again(keys).released() == {Tier.SESSION: head(2**64 - 1)}
+
+
+def traced(monkeypatch, path):
+    """What is synced and renamed, in order."""
+    events = []
+    fsync, rename = os.fsync, os.rename
+
+    def tracing_fsync(descriptor):
+        fsync(descriptor)
+        name = os.readlink(f"/proc/self/fd/{descriptor}")
+        events.append("sync directory" if name == str(path) else "sync file" if ".new" in name else f"sync {name}")
+
+    def tracing_rename(source, target, **where):
+        rename(source, target, **where)
+        events.append(f"rename to {target}")
+
+    monkeypatch.setattr(os, "fsync", tracing_fsync)
+    monkeypatch.setattr(os, "rename", tracing_rename)
+    return events
+
+
+def test_a_recorded_head_is_durable_before_the_call_returns(keys, monkeypatch):
+    events = traced(monkeypatch, keys.path)
+    keys.record_released(head(9))
+    assert events == ["sync file", "rename to heads.json", "sync directory"]
+
+
+def test_a_head_that_is_there_already_is_made_durable_too(keys, monkeypatch):
+    keys.record_released(head(9))
+    events = traced(monkeypatch, keys.path)
+    keys.record_released(head(9))
+    assert events == ["sync directory"]
+
+
+def test_an_agents_key_is_durable_before_it_is_used(keys, monkeypatch):
+    events = traced(monkeypatch, keys.path / "agents")
+    keys.agent("planner")
+    assert events == ["sync file", f"rename to {listing(keys.path / 'agents')[0]}", "sync directory"]
+
+
+def test_the_directory_is_durable_before_it_has_its_place(tmp_path, monkeypatch):
+    events = traced(monkeypatch, tmp_path)
+    make(tmp_path)
+    assert events[-2:] == [f"rename to {tmp_path / 's.keys'}", "sync directory"]
+    assert events[:-2] == ["sync file"] * (len(FILES) + 2)
+
+
+@pytest.mark.parametrize("call", ["open", "fsync", "rename"])
+def test_a_failure_while_recording_leaves_the_old_heads(keys, monkeypatch, call):
+    keys.record_released(head(5))
+    real = getattr(os, call)
+    for fail_at in range(1, 8):
+        calls = 0
+
+        def failing(*args, fail_at=fail_at, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls == fail_at:
+                raise OSError(errno.EIO, "Input/output error")
+            return real(*args, **kwargs)
+
+        before = keys.released()[Tier.SESSION].size
+        monkeypatch.setattr(os, call, failing)
+        try:
+            keys.record_released(head(before + 1))
+        except StorageError:
+            pass
+        else:
+            assert calls < fail_at
+        finally:
+            monkeypatch.setattr(os, call, real)
+        assert keys.released()[Tier.SESSION].size in (before, before + 1)
+        assert not [each for each in listing(keys.path) if ".new" in each]
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENOSPC, NoSpace),
+        (errno.EDQUOT, NoSpace),
+        (errno.EROFS, ReadOnly),
+        (errno.EACCES, ReadOnly),
+        (errno.EMFILE, OutOfResources),
+        (errno.EIO, StorageError),
+    ],
+)
+def test_what_the_system_refuses_is_told_apart(keys, monkeypatch, number, kind):
+    def refusing(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refusing)
+    with pytest.raises(AegisError, match=os.strerror(number)) as caught:
+        keys.record_released(head(1))
+    assert type(caught.value) is kind
+    assert (caught.value.op, caught.value.path) == ("release", str(keys.path / "heads.json"))
+
+
+def test_heads_recorded_at_once_never_fall(keys):
+    def record(start):
+        mine = again(keys)
+        for size in range(start, 120, 4):
+            mine.record_released(head(size))
+            assert mine.released()[Tier.SESSION].size >= size
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(record, range(1, 5)))
+    assert keys.released() == {Tier.SESSION: head(119)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"session": {"size": 1}}',
+        '{"session": {"size": -1, "root": "%s"}}',
+        '{"session": {"size": 18446744073709551616, "root": "%s"}}',
+        '{"session": {"size": 1.5, "root": "%s"}}',
+        '{"session": {"size": 1, "root": "%s0"}}',
+        '{"session": {"size": 1, "root": "%s00"}}',
+        '{"session": {"size": 1, "root": "AA"}}',
+        '{"session": {"size": 1, "root": "%s", "more": 1}}',
+        '{"sessions": {"size": 1, "root": "%s"}}',
+        '{"": {"size": 1, "root": "%s"}}',
+        "null",
+        "",
+    ],
+)
+def test_garbled_heads_are_refused_and_not_overwritten(keys, content):
+    written = content.replace("%s", "ab" * 32)
+    (keys.path / "heads.json").write_text(written)
+    for use in (lambda: again(keys), keys.released, lambda: keys.record_released(head(5))):
+        with pytest.raises(KeysWrong, match="garbled"):
+            use()
+    assert (keys.path / "heads.json").read_text() == written
+
+
+def test_heads_that_were_removed_are_missed_and_not_made_up(keys):
+    (keys.path / "heads.json").unlink()
+    with pytest.raises(KeysMissing):
+        keys.record_released(head(5))
+    assert not (keys.path / "heads.json").exists()
+
+
+def test_each_tier_has_its_head(keys):
+    for tier in Tier:
+        keys.record_released(head(tier.value, tier=tier))
+    assert again(keys).released() == {tier: head(tier.value, tier=tier) for tier in Tier}
+
+
+def test_heads_are_signed_by_the_log_key_under_each_tiers_name(keys):
+    for tier in Tier:
+        signer = keys.head_signer(tier)
+        assert (signer.name, signer.public_key) == (f"aegis/{STORE.hex()}/{tier.label}", keys.log.public_key)
