@@ -185,10 +185,12 @@ int footer_write(const scope *s, const segment *seg, uint8_t root[HASH_SIZE]) {
     memcpy(fixed + F_FRAMES, digest, HASH_SIZE);
     footer_mac(s, fixed, fixed + F_MAC);
     store_u32(fixed + F_CRC, crc32c(0, fixed, FOOTER_MESSAGE));
-    /* The cut first would lose nothing either; but a crash between the two then leaves a footer in the middle of the file, which
-     * the next open has to look for. This way round the worst is a footer with zeros behind it: not at the end, so not one. */
-    int code = s->vfs->write(s->vfs, seg->file, seg->tail, bytes, whole);
+    /* Two syncs: a fixed part that is there vouches for table and frontier, so they are durable before it is written. A power cut
+     * on the way leaves zeros, or the old end of the file, where it would stand: not a footer, and the frames are scanned again. */
+    int code = s->vfs->write(s->vfs, seg->file, seg->tail, bytes, table + peaks);
     if (code == AEGIS_OK) code = s->vfs->truncate(s->vfs, seg->file, seg->tail + whole);
+    if (code == AEGIS_OK) code = s->vfs->sync(s->vfs, seg->file);
+    if (code == AEGIS_OK) code = s->vfs->write(s->vfs, seg->file, seg->tail + table + peaks, fixed, FOOTER_FIXED);
     if (code == AEGIS_OK) code = s->vfs->sync(s->vfs, seg->file);
     free(bytes);
     return code;

@@ -54,7 +54,8 @@ static int scan_tail(log *l, segment *seg, uint64_t most, tail *t) {
     }
     t->stop = sc.offset;
     if (code == AEGIS_E_TORN || code == AEGIS_E_CORRUPT) {
-        while ((code = scan_find(&sc, &frame)) == AEGIS_OK)
+        /* Without the secret no watermark is believed, and nothing bounds what a search costs. */
+        while ((code = l->s.keyed ? scan_find(&sc, &frame) : AEGIS_E_TORN) == AEGIS_OK)
             if (!MUTANT(NO_WATERMARK_TEST)) t->watermark = max_u64(t->watermark, frame.head.watermark);
         if (code == AEGIS_E_TORN) code = AEGIS_OK;
     }
@@ -326,7 +327,7 @@ int recover_create(log *l, uint64_t *zeroed) {
     merkle_clear(&empty);
     merkle_root(&empty, root);
     TRY(log_remove_unlisted(l));
-    *zeroed = SEGMENT_FRAMES + ZERO_STEP_MIN;
+    *zeroed = min_u64(SEGMENT_FRAMES + ZERO_STEP_MIN, l->manifest->segment_bytes);
     TRY(segment_create(&l->s, l->dir, 0, manifest_next_generation(l->manifest), *zeroed, &seg));
     int code = MUTANT(NO_DIRECTORY_SYNC) ? AEGIS_OK : l->s.vfs->sync_dir(l->s.vfs, l->dir);
     const manifest_segment first = {.number = 0, .generation = seg.generation, .first = 0};

@@ -44,12 +44,15 @@ static int frame_at(scan *sc, uint64_t offset, const uint64_t *expected, scanned
     if (got < FRAME_HEADER) return AEGIS_E_TORN;
     TRY(frame_parse(out->bytes, sc->end - offset, &out->head));
     if (expected != NULL && out->head.index != *expected) return AEGIS_E_CORRUPT;
-    TRY(view(sc, offset, out->head.size, &out->bytes, &got));
-    if (got < out->head.size) return AEGIS_E_TORN;
+    /* Entry and link first: they cost little whatever length the header claims, so that garbage cannot make a search slow. */
+    uint64_t linked = (uint64_t)FRAME_HEADER + out->head.entry_length;
+    TRY(view(sc, offset, linked, &out->bytes, &got));
+    if (got < linked) return AEGIS_E_TORN;
     out->offset = offset;
     leaf_hash(frame_entry(out->bytes), out->head.entry_length, out->leaf);
-    /* The link first: it costs little whatever length the header claims, so that garbage cannot make a search slow. */
     if (sc->nonce != NULL) TRY(frame_check_link(sc->s, &out->head, sc->nonce, offset, out->leaf));
+    TRY(view(sc, offset, out->head.size, &out->bytes, &got));
+    if (got < out->head.size) return AEGIS_E_TORN;
     return frame_check_body(sc->s, &out->head, out->bytes, out->head.index);
 }
 
@@ -66,8 +69,9 @@ int scan_find(scan *sc, scanned *out) {
     while (at + FRAME_HEADER <= sc->end) {
         const uint8_t *bytes = NULL;
         uint64_t got = 0;
-        TRY(view(sc, at, min_u64(WINDOW, sc->end - at), &bytes, &got));
+        TRY(view(sc, at, FRAME_HEADER, &bytes, &got));
         if (got < FRAME_HEADER) break;
+        got = sc->window_at + sc->window_length - at;    /* all that is there: what was read once is not read again */
         /* Zeros and foreign bytes are passed over at the speed of memory; only a magic is worth a closer look. */
         uint64_t i = 0;
         while (i + FRAME_HEADER <= got && !frame_may_start(bytes + i)) i += FRAME_ALIGN;

@@ -9,14 +9,15 @@
  *   (2) a name is durable after a successful sync of its directory, and not before; the root's own name after sync_parent;
  *   (3) of what was not synced, any subset: writes by sectors of 512 bytes, a name made, renamed or removed as a whole;
  *   (4) a sector holds the durable bytes or those after any one of the pending writes to it, never a mixture;
- *   (5) a file's size persists apart from its data: a tail may read as zeros, or data may lie past the end and be gone;
+ *   (5) a file's size persists apart from its data: a tail may read as zeros, or data may lie past the end and be gone. A
+ *       write that grows the file may also have been a shorter one, up to a sector's end;
  *   (6) truncation is of the size: the bytes past it go when the new size persists;
  *   (7) a sync that fails leaves every pending sector of the file in doubt for ever: later syncs say OK and mean only what was
  *       written since (Linux marks the pages clean). A size that grew by writes shares that fate until a write reaches the
  *       end again. The view of the running system (the page cache) shows the newest bytes all the time;
  *   (8) a rename or removal acts on the file's entry, under whatever name the disk has it.
  *
- * (1)-(8) each have a test of that number in tests/native/test_vfs_sim.c.
+ * (1)-(8) each have a test of that number in tests/native/test_vfs_sim_disk.c.
  *
  * A simulator has one store: the path given to open_root is a label. All calls on one simulator may come from any thread, but
  * nothing may run on a recording while images are made from it. Functions return AEGIS_OK or a code unless they say otherwise.

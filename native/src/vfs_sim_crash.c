@@ -1,8 +1,8 @@
 /* vfs_sim_crash: which of the disks that a power cut may leave are shown to a test. See vfs_sim.h, vfs_sim_cut.h.
  *
  * At each cut all combinations of values and names, where they are few. Where they are many, those that have found bugs in
- * logs: every prefix of what was done, with its last write torn at every sector; everything but one sector or size, nothing but
- * one; the same with two, where there are few enough; and random ones.
+ * logs: every prefix of what was done; everything but one sector or size, nothing but one; the same with two, where there are
+ * few enough; and random ones. In either case every prefix with its last write torn at every sector.
  *
  * An image is built only if its hash is new since the last mark.
  */
@@ -29,7 +29,7 @@ typedef struct run {
 
 /* ---- images seen ------------------------------------------------------------------------------------------------------ */
 
-/* Zero in a slot is empty; a hash that is zero counts as never seen, once in 2^128. */
+/* Zero in a slot is empty; a hash that is zero would count as seen, once in 2^128. */
 static sim_hash *slot_of(const hash_set *set, sim_hash hash) {
     size_t at = (size_t)hash.a & (set->room - 1);
     while (!hash_equal(set->slots[at], (sim_hash){0, 0}) && !hash_equal(set->slots[at], hash)) at = (at + 1) & (set->room - 1);
@@ -117,21 +117,18 @@ static int some_names(sim_cut *cut) {
     return AEGIS_OK;
 }
 
-/* ---- all choices ------------------------------------------------------------------------------------------------------ */
+/* ---- choices ---------------------------------------------------------------------------------------------------------- */
 
 static void choose_all(sim_cut *cut, bool newest) {
     for (size_t v = 0; v < cut->variable_count; v++) cut_choose(cut, v, newest ? cut_newest(cut, v) : 0);
 }
 
-static int all_choices(run *r) {
-    sim_cut *cut = &r->cut;
-    choose_all(cut, false);
-    for (;;) {
-        TRY(emit(r));
-        size_t v = 0;
-        while (v < cut->variable_count && cut->variables[v].chosen == cut_newest(cut, v)) cut_choose(cut, v++, 0);
-        if (v == cut->variable_count) return AEGIS_OK;
-        cut_choose(cut, v, cut->variables[v].chosen + 1);
+/* All that was done up to operation `op`. */
+static void choose_prefix(sim_cut *cut, size_t op) {
+    for (size_t v = 0; v < cut->variable_count; v++) {
+        size_t value = cut_newest(cut, v);
+        while (cut_op(cut, v, value) > op) value--;
+        cut_choose(cut, v, value);
     }
 }
 
@@ -162,7 +159,8 @@ static const vfs_sim_op *write_at(const sim_cut *cut, size_t op, size_t *f) {
     return *f != NONE ? write : NULL;
 }
 
-/* With all up to `op` chosen: if that is a write, what if it had stopped after each of its sectors but the last? */
+/* With all up to `op` chosen: if that is a write, what if it had stopped after each of its sectors but the last? Where the file
+ * grew by it, this makes disks that no subset makes: their size lies inside the write. */
 static int tear_sectors(run *r, size_t op) {
     sim_cut *cut = &r->cut;
     size_t f = NONE;
@@ -204,23 +202,15 @@ static int tear_bytes(run *r) {
     return AEGIS_OK;
 }
 
-/* ---- some choices ----------------------------------------------------------------------------------------------------- */
-
-/* All that was done up to operation `op`. */
-static void choose_prefix(sim_cut *cut, size_t op) {
-    for (size_t v = 0; v < cut->variable_count; v++) {
-        size_t value = cut_newest(cut, v);
-        while (cut_op(cut, v, value) > op) value--;
-        cut_choose(cut, v, value);
-    }
-}
+/* ---- which choices ---------------------------------------------------------------------------------------------------- */
 
 static int by_size(const void *x, const void *y) {
     size_t a = *(const size_t *)x, b = *(const size_t *)y;
     return (a > b) - (a < b);
 }
 
-static int prefixes(run *r) {
+/* What was done up to each operation, and that with its last write torn; the latter alone where the former are known. */
+static int prefixes(run *r, bool torn_only) {
     sim_cut *cut = &r->cut;
     size_t count = 0, all = 0;
     for (size_t v = 0; v < cut->variable_count; v++) all += cut_newest(cut, v);
@@ -230,11 +220,11 @@ static int prefixes(run *r) {
         for (size_t value = 1; value <= cut_newest(cut, v); value++) ops[count++] = cut_op(cut, v, value);
     qsort(ops, count, sizeof *ops, by_size);
     choose_all(cut, false);
-    int code = emit(r);
+    int code = torn_only ? AEGIS_OK : emit(r);
     for (size_t i = 0; i < count && code == AEGIS_OK; i++) {
         if (i > 0 && ops[i] == ops[i - 1]) continue;
         choose_prefix(cut, ops[i]);
-        code = emit(r);
+        if (!torn_only) code = emit(r);
         if (code == AEGIS_OK) code = tear_sectors(r, ops[i]);
     }
     free(ops);
@@ -275,8 +265,20 @@ static void choose_random(sim_cut *cut) {
     for (size_t v = 0; v < cut->variable_count; v++) cut_choose(cut, v, (size_t)cut_draw(cut, cut->variables[v].values));
 }
 
+static int all_choices(run *r) {
+    sim_cut *cut = &r->cut;
+    choose_all(cut, false);
+    for (;;) {
+        TRY(emit(r));
+        size_t v = 0;
+        while (v < cut->variable_count && cut->variables[v].chosen == cut_newest(cut, v)) cut_choose(cut, v++, 0);
+        if (v == cut->variable_count) return prefixes(r, true);
+        cut_choose(cut, v, cut->variables[v].chosen + 1);
+    }
+}
+
 static int some_choices(run *r) {
-    TRY(prefixes(r));
+    TRY(prefixes(r, false));
     TRY(singles(r, true));
     TRY(singles(r, false));
     if (r->cut.variable_count <= PAIRS_MAX) {

@@ -239,7 +239,8 @@ int cut_add_subset(sim_cut *cut, bool *kept) {
         return sim_no_memory();
     }
     subset *s = &cut->subsets[cut->subset_count++];
-    *s = (subset){.kept = kept};
+    /* Some number to start from: zero means nothing to who keeps hashes, and a disk may be empty. */
+    *s = (subset){.kept = kept, .fixed = {6, 6}};
     s->tables = calloc(cut->disk.file_count, sizeof *s->tables);
     if (s->tables == NULL) return sim_no_memory();
     for (size_t i = 0; i < cut->disk.file_count; i++) s->tables[i] = table_share(cut->disk.files[i].table);

@@ -231,7 +231,8 @@ static void sync_names(sim_disk *disk, uint32_t dir, bool failed, int *code) {
 static int add_change(sim_disk *disk, const vfs_sim_op *op) {
     TRY(sim_room(&disk->changes, disk->change_count, &disk->change_room, sizeof *disk->changes));
     disk->changes[disk->change_count++] = (sim_change){
-        .op = disk->at + 1, .dir = op->dir, .node = op->node, .kind = op->kind, .name = sim_last_name(op->path),
+        .op = disk->at + 1, .dir = op->dir, .node = op->node, .kind = op->kind,
+        .name = op->dir == SIM_ABOVE ? SIM_ROOT_NAME : sim_last_name(op->path),
         .to = op->to != NULL ? sim_last_name(op->to) : NULL};
     return AEGIS_OK;
 }

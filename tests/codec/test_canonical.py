@@ -344,7 +344,7 @@ def test_malformed_bytes_with_an_extension_type_are_corrupt(bytes_hex):
         decode(bytes.fromhex(bytes_hex)[:2])
 
 
-@pytest.mark.parametrize("header", [b"\x91", b"\x81\xa0", b"\x81\x01", b"\x81", b"\xdc\x00\x01"])
+@pytest.mark.parametrize("header", [b"\x91", b"\x81\xa0", b"\x81\x01", b"\x81", b"\xdc\x00\x01"], ids=bytes.hex)
 @pytest.mark.parametrize("depth", [DEPTH_MAX + 1, 1000, 1_000_000])
 def test_a_depth_bomb_is_corrupt(header, depth):
     with pytest.raises(Corrupt):

@@ -45,7 +45,7 @@ def test_what_was_sealed_opens(part, times, salt):
     assert open_payload(payload, length=length, commitment=commitment, limit=len(envelope)) == envelope
 
 
-@pytest.mark.parametrize("envelope", [b"", b"short", TEXT])
+@pytest.mark.parametrize("envelope", [b"", b"short", TEXT], ids=["empty", "short", "long"])
 def test_another_encoding_of_the_same_envelope_opens(envelope):
     _, commitment, length = seal(envelope, SALT)
     raw = b"\0\0" + SALT + envelope
@@ -61,7 +61,7 @@ def test_a_salt_of_another_length_is_refused(size):
         seal(TEXT, bytes(size))
 
 
-@pytest.mark.parametrize("envelope", [b"short", TEXT])
+@pytest.mark.parametrize("envelope", [b"short", TEXT], ids=["raw", "zstd"])
 def test_every_changed_byte_is_refused(envelope):
     payload, commitment, length = seal(envelope, SALT)
     for at in range(len(payload)):
@@ -76,7 +76,7 @@ def test_every_changed_byte_is_refused(envelope):
         open_payload(payload + b"\0", length=length, commitment=commitment, limit=LIMIT)
 
 
-@pytest.mark.parametrize("envelope", [b"short", TEXT])
+@pytest.mark.parametrize("envelope", [b"short", TEXT], ids=["raw", "zstd"])
 def test_another_commitment_salt_or_length_is_refused(envelope):
     payload, commitment, length = seal(envelope, SALT)
     for wrong in (bytes(32), b"", commitment[:-1], commitment + b"\0"):

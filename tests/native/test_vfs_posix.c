@@ -24,7 +24,7 @@ typedef struct trick {
     int calls;                  /* made in all */
 } trick;
 
-static trick on_write, on_read, on_allocate, on_sync;
+static trick on_write, on_read, on_allocate, on_sync, on_dir_sync;
 
 static int next_trick(trick *t) {
     t->calls++;
@@ -59,6 +59,11 @@ int fallocate64(int fd, int mode, off64_t offset, off64_t length) {
 int fdatasync(int fd) {
     int (*call)(int) = (int (*)(int))real("fdatasync");
     return next_trick(&on_sync) == NOTHING_FURTHER ? call(fd) : -1;
+}
+
+int fsync(int fd) {
+    int (*call)(int) = (int (*)(int))real("fsync");
+    return next_trick(&on_dir_sync) == NOTHING_FURTHER ? call(fd) : -1;
 }
 
 /* ---- files ------------------------------------------------------------------------------------------------------------ */
@@ -236,6 +241,20 @@ TEST(missing_and_existing_names_are_told) {
     EXPECT_CODE(v->open_dir(v, root, "a", VFS_READ, &dir), AEGIS_E_NOTSTORE);
     EXPECT_OK(v->sync_dir(v, root));
     EXPECT_OK(v->sync_parent(v, root));
+    end();
+}
+
+TEST(directories_are_synced_by_the_system) {
+    if (!begin()) return;
+    on_dir_sync = (trick){0};
+    EXPECT_OK(v->sync_dir(v, root));
+    EXPECT_EQ_U64((uint64_t)on_dir_sync.calls, 1);
+    EXPECT_OK(v->sync_parent(v, root));
+    EXPECT_EQ_U64((uint64_t)on_dir_sync.calls, 2);
+    /* A file system that can't is not excused. */
+    on_dir_sync = (trick){.what = FAIL, .times = 2, .error = EINVAL};
+    EXPECT_CODE(v->sync_dir(v, root), AEGIS_E_IO);
+    EXPECT_CODE(v->sync_parent(v, root), AEGIS_E_IO);
     end();
 }
 

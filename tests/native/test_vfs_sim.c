@@ -288,8 +288,9 @@ static unsigned call_everything(void) {
         failed += v->size(v, file, &size) != AEGIS_OK;
         failed += v->lock(v, file, 0, VFS_SHARED) != AEGIS_OK;
         failed += v->lock_held(v, file, 0, &held) != AEGIS_OK;
-        failed += v->rename(v, root, "a", "b") != AEGIS_OK || v->rename(v, root, "b", "a") != AEGIS_OK;
-        failed += v->unlink(v, root, "a") != AEGIS_OK;
+        bool renamed = v->rename(v, root, "a", "b") == AEGIS_OK;
+        failed += !renamed;
+        failed += v->unlink(v, root, renamed ? "b" : "a") != AEGIS_OK;
     }
     failed += v->sync_dir(v, root) != AEGIS_OK;
     failed += v->sync_parent(v, root) != AEGIS_OK;
@@ -307,7 +308,7 @@ TEST(every_call_can_be_failed_in_turn) {
     uint64_t before = vfs_sim_calls(sim);
     EXPECT_EQ_U64(call_everything(), 0);
     uint64_t calls = vfs_sim_calls(sim) - before;
-    EXPECT_EQ_U64(calls, 19);
+    EXPECT_EQ_U64(calls, 18);
     for (uint64_t n = 1; n <= calls; n++) {
         (void)v->unlink(v, root, "a");
         (void)v->unlink(v, root, "b");

@@ -223,7 +223,11 @@ def test_a_missing_file_is_named(keys, file):
 
 
 @pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("content", [b"", b"\0", b"garbage\n", b"[]", b"{", b'{"format": 0}', b"\xff" * 40, b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0", b"garbage\n", b"[]", b"{", b'{"format": 0}', b"\xff" * 40, b"[" * 100_000],
+    ids=["empty", "nul", "words", "list", "cut", "half", "ones", "deep"],
+)
 def test_a_garbled_file_is_named(keys, file, content):
     (keys.path / file).write_bytes(content)
     with pytest.raises(KeysWrong, match="garbled") as caught:
