@@ -127,10 +127,10 @@ class Engine:
         """Opens the store at `path` and recovers what a crash left.
 
         `mode` is "r" to read (nothing on disk is changed), "a" to write and make the store where it is missing, "x" to make it
-        (it must not be there), "w" to write (it must be). `secret` [32] may be left out for reading only. `store_id` [16] is
-        given to a new store and demanded of an old one. `name` and `meta` are kept by a new store. Each of `anchors`, heads
-        that were kept outside, must be a prefix of what is found. With `background=False` no thread is started: the caller
-        runs `run_background`.
+        (it must not be there), "w" to write (it must be). `secret` [32] may be left out for reading only. A new store needs a
+        `store_id` [16]; where one is given, an old one must have it. `name` and `meta` are kept by a new store. Each of
+        `anchors`, heads that were kept outside, must be a prefix of what is found. With `background=False` no thread is
+        started: the caller runs `run_background`.
 
         Raises NotAStore, StoreExists, NewerFormat, KeysMissing, KeysWrong, Locked, ReadOnly, NetworkFileSystem, Corrupt,
         Foreign, RolledBack, NoSpace, OutOfResources, StorageError, InvalidArgument.
@@ -210,7 +210,7 @@ class Engine:
         What leaves nothing behind: InvalidArgument, StateTooLarge, NoSpace, OutOfResources, ReadOnly, Poisoned.
         """
         if type(entry) is not bytes or type(payload) is not bytes:
-            raise errors.InvalidArgument("entry and payload are bytes", op="append", path=self.path, tier=tier.label)
+            raise make(errors.InvalidArgument, "entry and payload are bytes", op="append", path=self.path, tier=tier)
         return self._number("append", tier, lib.aegis_append, tier, kind, entry, len(entry), payload, len(payload))
 
     def commit(self, tier: Tier, index: int) -> None:

@@ -100,8 +100,9 @@ def failure(
             message = f"{message} ({file}, byte {detail.offset})"
         if issubclass(kind, errors.Corrupt) and detail.end > detail.first:
             index = detail.first
-            if detail.end > detail.first + 1:
-                message = f"{message}; records {detail.first} to {detail.end - 1} are hit"
+            hit = f"records {detail.first} to {detail.end - 1}"
+            if detail.end > detail.first + 1 and hit not in message:
+                message = f"{message}; it hits {hit}"
     return make(kind, message, op=op, path=path, tier=tier, index=index)
 
 
@@ -120,7 +121,7 @@ def make(
         message,
         op=op,
         path=path,
-        tier=None if tier is None else tier.label,
+        tier=tier.label if isinstance(tier, Tier) else None,
         index=index,
         hint=None if hint is None else hint.format(path="PATH" if path is None else shlex.quote(path)),
     )

@@ -147,9 +147,7 @@ class Catalog:
             pending = self._unwritten + len(self._rows)
         if pending >= PENDING_ROWS and self._lock.acquire(blocking=pending >= PENDING_ROWS_MAX):
             try:
-                self._flush()
-            except Exception as error:
-                self._lose(error)
+                self._try_flush()
             finally:
                 self._lock.release()
 
@@ -174,16 +172,25 @@ class Catalog:
                     self._rows.extend(batch)
                     for row in batch:
                         self._coverage.note(row.tier, row.index)
-                try:
-                    self._flush()
-                except Exception as error:
-                    self._lose(error)
-                    if isinstance(error, Corrupt):
-                        raise
+                error = self._try_flush()
+                if isinstance(error, Corrupt):
+                    raise error
 
     def flush(self) -> None:
-        """Write what pends, without a sync. For a moment with nothing else to do."""
-        self._look(self._flush)
+        """Write what pends, without a sync. For a moment with nothing else to do; never fails for a reason of the tables."""
+        self._check()
+        with self._lock:
+            self._try_flush()
+
+    def _try_flush(self) -> Exception | None:
+        """Flush. If that fails, forget everything and say why."""
+        try:
+            if not self._closed:
+                self._flush()
+        except Exception as error:
+            self._lose(error)
+            return error
+        return None
 
     def _settle(self) -> None:
         """Fold the pending rows into the overlay."""

@@ -518,6 +518,18 @@ def test_a_note_that_comes_while_the_catalogue_closes_is_refused_or_kept(kit, pl
     assert opened(log.open(place)).covered(Tier.SESSION) == late.index
 
 
+def test_a_flush_that_comes_after_the_close_harms_nothing(kit, place: Path, opened, monkeypatch) -> None:
+    log = kit.busy()
+    live = log.feed(log.open(place))
+    live.close()
+    monkeypatch.setattr(Catalog, "_check", lambda self: None)  # it had passed the check before
+    live._unwritten = 1
+    live.flush()
+    monkeypatch.undo()
+    assert live.broken is None
+    assert opened(log.open(place)).covered(Tier.SESSION) == log.sizes[Tier.SESSION]
+
+
 # ---- failures -----------------------------------------------------------------------------------------------------------
 
 
@@ -638,6 +650,7 @@ def test_rows_that_contradict_each_other_are_corruption_wherever_they_come_from(
     bad = CheckpointMade(**log.place(), **log.stamp(), tag=b"never began it..", ordinal=0)
     live = opened(log.feed(log.open(place, writable=writable)))
     live.note(bad)  # an acknowledged append is not failed
+    live.flush()
     log.add(bad)
     for _ in range(2):
         with pytest.raises(Corrupt, match="no record before it begins"):
@@ -650,10 +663,13 @@ def test_rows_that_contradict_each_other_are_corruption_wherever_they_come_from(
 def test_a_contradiction_never_fails_the_note_that_flushes(kit, place: Path, opened, monkeypatch) -> None:
     monkeypatch.setattr(catalog, "PENDING_ROWS", 4)
     log = kit.busy()
-    live = opened(log.feed(log.open(place)))
+    tries: list[int] = []
+    live = opened(log.feed(log.open(place, refill=lambda: tries.append(1) or iter(log.rows))))
     for _ in range(10):
         live.note(CheckpointMade(**log.place(), **log.stamp(), tag=b"never began it..", ordinal=0))
+        live.flush()
     assert live.broken
+    assert tries == []  # not before somebody asks
     # The rows were never in the log, so the log answers.
     assert kit.answers(live, log.rows) == kit.expected(log.rows)
 

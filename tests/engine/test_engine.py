@@ -21,6 +21,13 @@ def settle(engine):
         pass
 
 
+def damage(file, content):
+    """Flips a bit of `content` in the file."""
+    whole = bytearray(file.read_bytes())
+    whole[whole.index(content)] ^= 1
+    file.write_bytes(whole)
+
+
 # ---- records
 
 
@@ -291,14 +298,24 @@ def test_a_verification_can_be_stopped_by_its_watcher(opened, fill):
     assert engine.verify(Tier.SESSION).done
 
 
-def test_damage_is_named_and_other_records_stay_readable(opened, fill, place):
+def test_damage_in_the_last_segment_keeps_the_store_shut_and_names_the_records(opened, fill, place):
     engine = opened()
     written = fill(engine, Tier.SESSION, 50)
     engine.close()
-    file = place / "session" / "00000000.seg"
-    damaged = bytearray(file.read_bytes())
-    damaged[damaged.index(written[30][1])] ^= 1
-    file.write_bytes(damaged)
+    damage(place / "session" / "00000000.seg", written[30][1])
+    before = (place / "session" / "00000000.seg").read_bytes()
+    for mode in ("a", "w", "r"):
+        with pytest.raises(errors.Corrupt, match="records 30 to 49") as caught:
+            opened(mode)
+        assert (caught.value.tier, caught.value.index) == ("session", 30)
+    assert (place / "session" / "00000000.seg").read_bytes() == before
+
+
+def test_damage_in_a_sealed_segment_is_named_and_other_records_stay_readable(opened, fill, place):
+    engine = opened(config=SMALL_SEGMENTS)
+    written = fill(engine, Tier.SESSION, 500, payload_bytes=400)
+    engine.close()
+    damage(place / "session" / "00000000.seg", written[30][1])
     again = opened()
     for act in (
         lambda: again.read(Tier.SESSION, 30),
