@@ -1,0 +1,58 @@
+"""The application: its verbs, and what holds for all of them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from aegis_store.cli.demo.command import demo
+from aegis_store.cli.head import head
+from aegis_store.cli.outcome import INTERRUPTED, say_interrupted
+from aegis_store.cli.verify import verify
+
+app = typer.Typer(
+    name="aegis",
+    help="An embedded checkpoint store for AI agents: crash-safe, signed, tamper-evident.",
+    epilog="Exit codes: 0 fine, 1 something was found, 2 usage, 3 store or system refused, 4 locked by another process.",
+    no_args_is_help=True,
+    add_completion=False,
+    # Plain help and plain tracebacks: quick, and no local variable, which may be a key, is ever shown.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("verify")(verify)
+app.command("head")(head)
+app.command("demo")(demo)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from aegis_store import __version__
+
+        typer.echo(f"aegis {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What stands before a verb."""
+
+
+def run() -> None:
+    """Run the application and exit. A terminal that lacks a character gets a question mark, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+    try:
+        app()
+    except KeyboardInterrupt:
+        say_interrupted()
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,67 @@
+"""`aegis head`: a signed statement of what the store holds, to be kept where the store is not.
+
+stdout gets the note and nothing else, so that it can be piped into a file; stderr says how many records it covers and under
+which verifier key others check it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aegis_store.cli import figures
+from aegis_store.cli.outcome import guarded
+from aegis_store.cli.output import emit, line, problems, shown
+
+if TYPE_CHECKING:
+    from aegis_store.trust.heads import SignedHead
+
+
+@guarded
+def head(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The store's directory.")],
+    tier: Annotated[str, typer.Argument(metavar="TIER", help="audit, memory, session or telemetry.")] = "session",
+    keys: Annotated[
+        Path | None, typer.Option("--keys", metavar="DIR", help="The key directory, where it is not PATH.keys.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The head and its verifier key as JSON.")] = False,
+) -> None:
+    """Print a signed tree head, to be kept elsewhere.
+
+    It is a C2SP note that proves later what the store held now:  aegis head state > state.head
+    """
+    import aegis_store
+    from aegis_store.store import tier_named
+    from aegis_store.trust.heads import verifier_key
+
+    which = tier_named(tier)
+    with aegis_store.open(path, mode="r", keys=keys) as store:
+        signed = store.head(which)
+        key = verifier_key(store.keys.store_id, which, store.keys.log.public_key).format()
+    if as_json:
+        emit(as_fields(signed, key))
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(signed.format())
+    sys.stdout.flush()
+    console = problems()
+    if console.is_terminal and sys.stdout.isatty():
+        line(console)
+    line(console, f"{shown(path)}: {which.label}, {figures.counted(signed.head.size, 'record')}, root {signed.head.root.hex()}")
+    line(console, "who wants to check it needs this verifier key, handed over in a way that is trusted:")
+    line(console, f"  {key}")
+
+
+def as_fields(signed: SignedHead, key: str) -> dict[str, object]:
+    """The head for machines."""
+    return {
+        "tier": signed.head.tier.label,
+        "size": signed.head.size,
+        "root": signed.head.root.hex(),
+        "store_id": signed.store_id.hex(),
+        "note": signed.format().decode(),
+        "verifier_key": key,
+    }
