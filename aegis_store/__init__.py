@@ -20,6 +20,7 @@ from aegis_store.config import Align, Config, Durability, TierDurability
 from aegis_store.errors import AegisError
 from aegis_store.session import Checkpoint, Session
 from aegis_store.store import Mode, SessionInfo, Store, StoreStats
+from aegis_store.trust.heads import SignedHead
 from aegis_store.types import Clock, Head, MemoryPointer, Randomness, Ref, Tier
 from aegis_store.verification import Finding, Result
 
@@ -38,6 +39,7 @@ __all__ = [
     "Result",
     "Session",
     "SessionInfo",
+    "SignedHead",
     "Store",
     "StoreStats",
     "Tier",
@@ -47,14 +49,14 @@ __all__ = [
 ]
 
 
-def open(  # noqa: A001 - as in `gzip.open`: always used with its module's name
+def open(  # as in `gzip.open`: always used with its module's name
     path: str | os.PathLike[str],
     *,
     agent: str = "agent",
     mode: Mode = "a",
     keys: str | os.PathLike[str] | None = None,
     name: str | None = None,
-    anchors: Iterable[Head] = (),
+    anchors: Iterable[Head | SignedHead] = (),
     config: Config | None = None,
     clock: Clock | None = None,
     randomness: Randomness | None = None,
@@ -63,11 +65,12 @@ def open(  # noqa: A001 - as in `gzip.open`: always used with its module's name
 
     `agent` names who signs what is written. `mode` is "a" to write (default), "x" for a store that must not exist yet, "r" to
     read, which changes nothing and follows a writer. `keys` is the key directory, beside the store as `<path>.keys` by default;
-    keep a copy of it elsewhere: without it nothing can be read. `name` is a new store's. `anchors` are heads that were kept outside:
-    a store that is older than one of them, or different, is refused. `clock` and `randomness` stand in for the machine's.
+    keep a copy of it elsewhere: without it nothing can be read. `name` is a new store's. `anchors` are heads that were kept
+    outside, as `Store.head` gave them: a store that is older than one of them, or different, is refused. `clock` and
+    `randomness` stand in for the machine's.
 
-    Raises NotAStore, StoreExists, KeysMissing, KeysWrong, Locked (names the holder), Corrupt, RolledBack, NewerFormat, ReadOnly,
-    NetworkFileSystem, NoSpace; all of them are `aegis_store.AegisError`.
+    Raises NotAStore, StoreExists, KeysMissing, KeysWrong, Locked (names the holder), Corrupt, RolledBack, NewerFormat,
+    ReadOnly, NetworkFileSystem, NoSpace; all of them are `aegis_store.AegisError`.
     """
     return Store.open(
         path,

@@ -1,76 +1,165 @@
 """What a record means for lookups: from the log to the catalogue's rows.
 
 Used when the catalogue starts empty, or behind, and by readers as they follow. A row is as good as its source: the engine has
-proven that the entry is in the tree; who signed it is checked when the record is read, not here.
+proven that the entry is in the tree; who signed a checkpoint is checked when it is read, not here.
+
+What is checked here is what no single record can show: that each one follows the one before it in its session. Whoever can
+write to the log but not sign could put an old record at its end once more, signature and all, and so make an old state the
+newest. A record that does not follow, or that cannot be read, becomes a `Suspect` and gets a row that says nothing; lookups of
+the sessions that it may belong to raise, and all other sessions go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from typing import Final
 
 from aegis_store._engine import Record
 from aegis_store.catalog import CheckpointMade, KeyAdded, KeyRevoked, Other, Row, SessionBegan, SessionEnded
 from aegis_store.codec.payload import open_payload
-from aegis_store.records import Records
+from aegis_store.errors import AegisError, Corrupt, Foreign, StateTooLarge
+from aegis_store.records import Records, Suspect
 from aegis_store.schema import keys as key_schema
 from aegis_store.schema import session as session_schema
-from aegis_store.schema.entry import Entry
+from aegis_store.schema.entry import NO_TAG, Entry
 from aegis_store.trust.signer import key_id
 from aegis_store.types import Kind, LogIndex
 
 #: Names and keys are small; whatever claims more is not one.
-ENVELOPE_BYTES_MAX = 16 << 20
+ENVELOPE_BYTES_MAX: Final = 16 << 20
+_BEGUN: Final = "begins a session that has begun"
 
 
 def rows_of(records: Records, first: int) -> Iterator[Row]:
-    """The rows of the records from `first` on."""
-    return map_rows(records, records.scan(first, records.size()))
+    """The rows of the records from `first` on. Below it the catalogue knows all; from 0 on it is not asked for anything."""
+    rows, end = _Rows(records, first), records.size()
+    while first < end:
+        try:
+            for record in records.scan(first, end):
+                first = record.index + 1
+                yield rows.row(record)
+        except Corrupt as error:
+            if error.index is None or not first <= error.index < end:
+                raise
+            for record in records.scan(first, error.index):
+                yield rows.row(record)
+            yield rows.unreadable(error.index, error)
+            first = error.index + 1
 
 
-def map_rows(records: Records, found: Iterable[Record]) -> Iterator[Row]:
-    """A row for each record."""
-    for record in found:
-        yield _row(records, record)
+class _Rows:
+    """Makes rows of records that come in order, and knows where the sessions stand that have come by."""
 
+    def __init__(self, records: Records, first: int) -> None:
+        self._records = records
+        self._first = first
+        # Tag -> index and leaf hash of the session's last record, and the ordinal that comes next.
+        self._ends: dict[bytes, tuple[int, bytes, int]] = {}
 
-def _row(records: Records, record: Record) -> Row:
-    entry = records.entry_of(record)
-    tier, index = records.tier, LogIndex(record.index)
-    match entry.kind:
-        case Kind.CHECKPOINT:
-            return CheckpointMade(
-                tier=tier, index=index, time_ms=entry.time_ms, leaf=record.leaf, tag=entry.session_tag, ordinal=entry.ordinal
-            )
-        case Kind.SESSION_BEGIN:
-            names = session_schema.decode_begin(_envelope(record, entry))
-            return SessionBegan(
-                tier=tier,
-                index=index,
-                time_ms=entry.time_ms,
-                leaf=record.leaf,
-                tag=entry.session_tag,
-                id=names.session,
-                agent=names.agent,
-                parent=entry.parent,
-            )
-        case Kind.SESSION_END:
-            return SessionEnded(tier=tier, index=index, tag=entry.session_tag)
-        case Kind.KEY_ADD:
-            added = key_schema.decode_add(_envelope(record, entry))
-            return KeyAdded(
-                tier=tier,
-                index=index,
-                key_id=key_id(added.agent, added.public_key),
-                public_key=added.public_key,
-                agent=added.agent,
-            )
-        case Kind.KEY_REVOKE:
-            revoked = key_schema.decode_revoke(_envelope(record, entry))
-            return KeyRevoked(
-                tier=tier, index=index, key_id=key_id(revoked.agent, revoked.public_key), public_key=revoked.public_key
-            )
-        case _:
-            return Other(tier=tier, index=index)
+    def row(self, record: Record) -> Row:
+        """The row of a record."""
+        tag = NO_TAG
+        try:
+            entry = self._records.entry_of(record)
+            tag = entry.session_tag
+            problem = self._problem(record, entry)
+            if problem is not None:
+                raise Foreign(f"record {record.index} {problem}", op="read")
+            row = self._row_of(record, entry)
+        except (Corrupt, StateTooLarge) as error:
+            return self._suspect(record.index, error, tag)
+        if tag != NO_TAG:
+            # A session-begin has ordinal 0 like the checkpoint after it.
+            self._ends[tag] = record.index, record.leaf, entry.ordinal + (entry.kind is not Kind.SESSION_BEGIN)
+        return row
+
+    def unreadable(self, index: int, error: AegisError) -> Row:
+        """The row of a record that is damaged."""
+        return self._suspect(index, error, None)
+
+    def _suspect(self, index: int, error: AegisError, tag: bytes | None) -> Row:
+        error = type(error)(
+            error.message,
+            op=error.op,
+            path=error.path or self._records.engine.path,
+            tier=self._records.tier.label,
+            index=index,
+            hint=error.hint or f"see what else is wrong: aegis verify {self._records.engine.path}",
+        )
+        self._records.suspects[index] = Suspect(error=error, tag=tag)
+        return Other(tier=self._records.tier, index=LogIndex(index))
+
+    def _problem(self, record: Record, entry: Entry) -> str | None:
+        """What is wrong with the place of a record in its session, in words that follow its number."""
+        tag, parent = entry.session_tag, entry.parent
+        if tag == NO_TAG:
+            return None
+        end = self._ends.get(tag)
+        known = None if end is not None or self._first == 0 else self._records.catalog.session_by_tag(tag)
+        if known is not None:
+            if record.index <= known.last_index:
+                # It was taken in before, when it was written: only a record before it was not.
+                return None if entry.kind is not Kind.SESSION_BEGIN or record.index == known.number else _BEGUN
+            end = known.last_index, known.last_leaf, 0 if known.last_ordinal is None else known.last_ordinal + 1
+        if entry.kind is Kind.SESSION_BEGIN:
+            return None if end is None else _BEGUN
+        if end is None:
+            return "belongs to a session that never began"
+        index, leaf, ordinal = end
+        before = self._records.suspects.get(parent) if parent is not None and parent > index else None
+        if before is not None and parent is not None and before.tag is None:
+            # The record between cannot be read, and here is whose it was.
+            self._records.suspects[parent] = Suspect(error=before.error, tag=tag)
+            return None
+        if (parent, entry.parent_leaf) != (index, leaf):
+            return f"does not follow record {index}, the one before it in its session"
+        if entry.kind is Kind.CHECKPOINT and entry.ordinal != ordinal:
+            return f"is checkpoint {entry.ordinal} of its session where {ordinal} comes"
+        return None
+
+    def _row_of(self, record: Record, entry: Entry) -> Row:
+        tier, index = self._records.tier, LogIndex(record.index)
+        match entry.kind:
+            case Kind.CHECKPOINT:
+                return CheckpointMade(
+                    tier=tier,
+                    index=index,
+                    time_ms=entry.time_ms,
+                    leaf=record.leaf,
+                    tag=entry.session_tag,
+                    ordinal=entry.ordinal,
+                )
+            case Kind.SESSION_BEGIN:
+                names = session_schema.decode_begin(_envelope(record, entry))
+                return SessionBegan(
+                    tier=tier,
+                    index=index,
+                    time_ms=entry.time_ms,
+                    leaf=record.leaf,
+                    tag=entry.session_tag,
+                    id=names.session,
+                    agent=names.agent,
+                    parent=entry.parent,
+                )
+            case Kind.SESSION_END:
+                return SessionEnded(tier=tier, index=index, tag=entry.session_tag)
+            case Kind.KEY_ADD:
+                # Keys are few, and what they allow or end concerns everybody: believed only with the enrolment key's signature.
+                added = key_schema.decode_add(self._records.check(record).envelope)
+                return KeyAdded(
+                    tier=tier,
+                    index=index,
+                    key_id=key_id(added.agent, added.public_key),
+                    public_key=added.public_key,
+                    agent=added.agent,
+                )
+            case Kind.KEY_REVOKE:
+                revoked = key_schema.decode_revoke(self._records.check(record).envelope)
+                return KeyRevoked(
+                    tier=tier, index=index, key_id=key_id(revoked.agent, revoked.public_key), public_key=revoked.public_key
+                )
+            case _:
+                return Other(tier=tier, index=index)
 
 
 def _envelope(record: Record, entry: Entry) -> bytes:

@@ -1,8 +1,9 @@
 """Trusted records of one tier: the only place where an entry is made, signed, read and believed.
 
-Writing: envelope -> payload and commitment -> entry -> signature -> engine. Reading goes the other way and believes nothing: the
-engine proves that the entry is in the tree; here its signature is checked under a key that an enrolment record in the same log
-allowed at that index, and the envelope is the one that the entry commits to. Whatever does not hold raises, naming the record.
+Writing: envelope -> payload and commitment -> entry -> signature -> engine. Reading goes the other way and believes nothing:
+the engine proves that the entry is in the tree; here its signature is checked under a key that an enrolment record in the same
+log allowed at that index, and the envelope is the one that the entry commits to. Whatever does not hold raises, naming the
+record.
 Source: FORMAT.md, Entry and Payload.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from typing import Final
 
@@ -18,7 +20,18 @@ import msgspec
 from aegis_store._engine import PAYLOAD_MAX, Engine, Record
 from aegis_store.catalog import Catalog, KeyAdded, KeyRecord
 from aegis_store.codec.payload import SALT_SIZE, open_payload, seal
-from aegis_store.errors import AegisError, BadSignature, Corrupt, Foreign, InvalidArgument, KeysWrong, StateTooLarge
+from aegis_store.errors import (
+    AegisError,
+    BadSignature,
+    Corrupt,
+    Foreign,
+    InvalidArgument,
+    KeysWrong,
+    NotFound,
+    OutcomeUnknown,
+    Poisoned,
+    StateTooLarge,
+)
 from aegis_store.schema import keys as key_schema
 from aegis_store.schema.entry import NO_LEAF, NO_TAG, UNSIGNED_SIZE, Entry, pack_unsigned, parse, signing_prefix
 from aegis_store.trust.signer import Signer, key_id, verify_signature
@@ -46,6 +59,13 @@ class TrustedRecord(msgspec.Struct, frozen=True, kw_only=True):
     envelope: bytes
 
 
+class Suspect(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that indexing could not take in, and why. `tag` is its session's; None: it cannot be read, and may be any's."""
+
+    error: AegisError
+    tag: bytes | None
+
+
 class Records:
     """The records of one tier of an open store. Any number of threads may use it."""
 
@@ -68,21 +88,28 @@ class Records:
         self._enrolment_key = enrolment_key
         self._clock = clock
         self._draw = randomness.draw
-        self._limit = state_limit_bytes
+        self.state_limit_bytes: Final = state_limit_bytes
+        #: By index; filled by `indexing`. What they belong to is not to be answered for as if they were not there.
+        self.suspects: Final[dict[int, Suspect]] = {}
         self._allowed: dict[tuple[bytes, int], str] = {}
         self._enrolled: set[bytes] = set()
         self._lock = threading.Lock()
 
     # ---- writing ----------------------------------------------------------------------------------------------------------
 
-    def seal(self, envelope: bytes) -> tuple[bytes, bytes, int]:
-        """(payload, commitment, length) of an envelope under a fresh salt. StateTooLarge above the store's limit."""
-        if len(envelope) > self._limit + ENVELOPE_MARGIN_BYTES:
+    def demand_limit(self, size: int, what: str = "state") -> None:
+        """StateTooLarge for a state of `size` bytes above the store's limit."""
+        if size > self.state_limit_bytes:
             raise StateTooLarge(
-                f"the checkpoint has {len(envelope):,} bytes, and the limit for a state is {self._limit:,}",
+                f"the {what} has {size:,} bytes, and the limit for a state is {self.state_limit_bytes:,}",
                 op="checkpoint",
                 hint="store what is large elsewhere and its address here, or open the store with a higher state_limit_bytes",
             )
+
+    def seal(self, envelope: bytes) -> tuple[bytes, bytes, int]:
+        """(payload, commitment, length) of an envelope under a fresh salt. StateTooLarge for what no limit allows."""
+        if len(envelope) > self.state_limit_bytes + ENVELOPE_MARGIN_BYTES:
+            self.demand_limit(len(envelope), "checkpoint")
         sealed = seal(envelope, self._draw(SALT_SIZE))
         if len(sealed[0]) > PAYLOAD_MAX:
             raise StateTooLarge(
@@ -128,6 +155,14 @@ class Records:
         """Return once the record is as durable as its tier asks. OutcomeUnknown, Poisoned: close and open the store."""
         self.engine.commit(self.tier, index)
 
+    def flush(self) -> None:
+        """Make durable what is queued, by whomever: an interrupted call does not know what it had queued."""
+        # NotFound: nothing is queued. The others are for those to hear who write; what can be read can be read.
+        with suppress(NotFound, OutcomeUnknown, Poisoned):
+            # One group may be on its way, and one waiting for it.
+            for _ in range(2):
+                self.commit(LogIndex(self.size()))
+
     def enrol(self, signer: Signer, enrolment: Signer) -> None:
         """See to it that the log allows a signer's key: appends a key-add record where it does not yet."""
         if signer.public_key in self._enrolled:
@@ -153,9 +188,7 @@ class Records:
         added = self.append(Kind.KEY_ADD, self.seal(envelope), enrolment)
         self.commit(added.index)
         self.catalog.note(
-            KeyAdded(
-                tier=self.tier, index=added.index, key_id=signer.key_id, public_key=signer.public_key, agent=signer.name
-            )
+            KeyAdded(tier=self.tier, index=added.index, key_id=signer.key_id, public_key=signer.public_key, agent=signer.name)
         )
 
     def size(self) -> int:
@@ -182,7 +215,7 @@ class Records:
                 record.payload,
                 length=entry.length,
                 commitment=entry.commitment,
-                limit=self._limit + ENVELOPE_MARGIN_BYTES,
+                limit=self.state_limit_bytes + ENVELOPE_MARGIN_BYTES,
             )
         except AegisError as error:
             raise self._placed(error, index) from None

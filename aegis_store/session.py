@@ -1,20 +1,26 @@
 """A session: one agent conversation or run, as a chain of checkpoints.
 
-Each checkpoint names the one before it by index and leaf hash, under the session's random tag and its agent's signature. So none
-can be moved to another session or place, left out, or put twice. What is not here but in `records`: how one record is believed.
+Each checkpoint names the one before it by index and leaf hash, under the session's random tag and its agent's signature. So
+none can be moved to another session or place, left out, or put twice. What is not here but in `records`: how one record is
+believed.
+
+An interrupt (Ctrl-C) may fall between any two steps of a checkpoint. So where the session stands is forgotten before a record
+is queued, and known again after; and the store is told of every call that did not come to its end (`lost_track`), so that the
+log is looked at before anything is built on it.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from aegis_store.catalog import Catalog, CheckpointMade, Row, SessionBegan, SessionRecord
-from aegis_store.errors import Corrupt, Foreign
+from aegis_store.codec import canonical
+from aegis_store.errors import AegisError, Corrupt, Foreign
 from aegis_store.records import Position, Records, TrustedRecord
 from aegis_store.schema import checkpoint as checkpoint_schema
 from aegis_store.schema import session as session_schema
@@ -23,6 +29,9 @@ from aegis_store.types import Kind, LogIndex, MemoryPointer, Ordinal, Ref, TimeM
 
 #: Checkpoints that history asks the catalogue for at a time.
 HISTORY_PAGE: Final = 64
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: The end of the year 9999.
+_MOMENT_MAX_MS: Final = 253_402_300_799_999
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,15 +52,30 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 class Owner(Protocol):
     """What a session needs of the store that it belongs to."""
 
-    records: Records
-    catalog: Catalog
+    @property
+    def records(self) -> Records:
+        """The records of the tier that sessions are in."""
+        ...
+
+    @property
+    def catalog(self) -> Catalog:
+        """Where in it they are."""
+        ...
+
+    def check_open(self) -> None:
+        """Closed, UsedAfterFork: asked before any lock, for in a forked child a lock may never be let go."""
+        ...
 
     def signer_for(self, agent: str) -> Signer:
         """The agent's key, allowed by the log."""
         ...
 
     def catch_up(self) -> None:
-        """In a reader: take in what the writer has made durable."""
+        """Take in what the catalogue does not know: a writer's records in a reader, those of interrupted calls in a writer."""
+        ...
+
+    def lost_track(self) -> None:
+        """A call did not come to its end: there may be records that nobody noted."""
         ...
 
     def draw_tag(self) -> bytes:
@@ -63,7 +87,7 @@ class Owner(Protocol):
         ...
 
 
-class _Chain(msgspec.Struct):
+class _Standing(msgspec.Struct, frozen=True):
     """Where a session stands: its tag, and the record that the next one follows."""
 
     tag: bytes
@@ -71,18 +95,29 @@ class _Chain(msgspec.Struct):
     next_ordinal: int
 
 
-class Session:
-    """One session of an open store, made by `Store.session`. Any number of threads may use it; their checkpoints form one chain."""
+class Chain:
+    """What all `Session` objects of one id share, whoever signs through them: their checkpoints form one chain."""
 
-    def __init__(self, owner: Owner, session_id: str, agent: str) -> None:
+    __slots__ = ("__weakref__", "believed", "lock", "owed", "standing")
+
+    def __init__(self) -> None:
+        self.lock: Final = threading.Lock()
+        #: None: to be looked up.
+        self.standing: _Standing | None = None
+        #: Tags whose session-begin record was read and found to be this session's.
+        self.believed: Final[set[bytes]] = set()
+        #: Rows of records that were queued and that the catalogue has not been told of, in order.
+        self.owed: Final[list[Row]] = []
+
+
+class Session:
+    """One session of an open store, made by `Store.session`, for any number of threads: their checkpoints form one chain."""
+
+    def __init__(self, owner: Owner, session_id: str, agent: str, chain: Chain) -> None:
         self.id: Final = session_id
         self.agent: Final = agent
         self._owner = owner
-        self._lock = threading.Lock()
-        self._chain: _Chain | None = None
-        self._believed: set[bytes] = set()
-        # Records that were queued and that the catalogue has not been told of, in order.
-        self._owed: list[Row] = []
+        self._chain = chain
 
     def __repr__(self) -> str:
         return f"Session({self.id!r})"
@@ -103,9 +138,11 @@ class Session:
         """Save a state; it is durable when this returns.
 
         Raises StateTypeError (a value that cannot be stored exactly, named by its path), StateTooLarge, NoSpace, ReadOnly:
-        nothing was stored. OutcomeUnknown, Poisoned: close the store and open it again; `latest()` then tells.
+        nothing was stored. OutcomeUnknown, Poisoned: close the store and open it again; `latest()` then tells. Corrupt: damage
+        hides where the session stands.
         """
-        owner = self._owner
+        owner, chain = self._owner, self._chain
+        owner.check_open()
         envelope = checkpoint_schema.encode(
             checkpoint_schema.Checkpoint(
                 position=position,
@@ -117,26 +154,35 @@ class Session:
                 state=state,
             )
         )
+        if len(envelope) > owner.records.state_limit_bytes:
+            owner.records.demand_limit(len(canonical.encode(state)))
         sealed = owner.records.seal(envelope)
-        signer = owner.signer_for(self.agent)
-        with self._lock:
-            chain = self._continue(signer)
-            ordinal = Ordinal(chain.next_ordinal)
-            here = owner.records.append(Kind.CHECKPOINT, sealed, signer, tag=chain.tag, ordinal=ordinal, parent=chain.last)
-            # The next checkpoint follows this one even while this one is on its way to the disk: they become durable in order.
-            self._chain = _Chain(chain.tag, here, ordinal + 1)
-            self._owed.append(
-                CheckpointMade(
-                    tier=owner.records.tier,
-                    index=here.index,
-                    time_ms=here.time_ms,
-                    leaf=here.leaf,
-                    tag=chain.tag,
-                    ordinal=ordinal,
+        try:
+            signer = owner.signer_for(self.agent)
+            with chain.lock:
+                standing = self._continue(signer)
+                ordinal = Ordinal(standing.next_ordinal)
+                chain.standing = None
+                here = owner.records.append(
+                    Kind.CHECKPOINT, sealed, signer, tag=standing.tag, ordinal=ordinal, parent=standing.last
                 )
-            )
-        owner.records.commit(here.index)
-        self._note_until(here.index)
+                chain.owed.append(
+                    CheckpointMade(
+                        tier=owner.records.tier,
+                        index=here.index,
+                        time_ms=here.time_ms,
+                        leaf=here.leaf,
+                        tag=standing.tag,
+                        ordinal=ordinal,
+                    )
+                )
+                # The next checkpoint follows this one even while it is on its way to the disk: they become durable in order.
+                chain.standing = _Standing(standing.tag, here, ordinal + 1)
+            owner.records.commit(here.index)
+            self._note_until(here.index)
+        except BaseException:
+            owner.lost_track()
+            raise
         return Ref(
             tier=owner.records.tier,
             index=here.index,
@@ -146,20 +192,22 @@ class Session:
             time_ms=here.time_ms,
         )
 
-    def _continue(self, signer: Signer) -> _Chain:
+    def _continue(self, signer: Signer) -> _Standing:
         """Where the session stands, begun if it has not. The lock is held."""
-        if self._chain is not None:
-            return self._chain
+        chain = self._chain
+        if chain.standing is not None:
+            return chain.standing
+        self._owner.catch_up()
         found = self._owner.catalog.session(self.id)
+        self._demand_newest(found)
         if found is not None:
             self._believe(found)
             last = Position(index=found.last_index, leaf=found.last_leaf, time_ms=found.last_ms)
-            self._chain = _Chain(found.tag, last, 0 if found.last_ordinal is None else found.last_ordinal + 1)
-            return self._chain
+            return _Standing(found.tag, last, 0 if found.last_ordinal is None else found.last_ordinal + 1)
         records, tag = self._owner.records, self._owner.draw_tag()
         names = session_schema.SessionBegin(session=self.id, agent=self.agent)
         begun = records.append(Kind.SESSION_BEGIN, records.seal(session_schema.encode_begin(names)), signer, tag=tag)
-        self._owed.append(
+        chain.owed.append(
             SessionBegan(
                 tier=records.tier,
                 index=begun.index,
@@ -170,24 +218,17 @@ class Session:
                 agent=self.agent,
             )
         )
-        self._chain = _Chain(tag, begun, 0)
-        self._believed.add(tag)
-        return self._chain
+        chain.believed.add(tag)
+        return _Standing(tag, begun, 0)
 
     def _note_until(self, last: int) -> None:
-        """Tell the catalogue of every record up to `last`, which is durable, in order: whoever comes first notes for the others."""
-        with self._lock:
-            durable = 0
-            while durable < len(self._owed) and self._owed[durable].index <= last:
-                self._owner.note(self._owed[durable])
+        """Tell the catalogue of every record up to `last`, which is durable, in order: who comes first notes for the others."""
+        with self._chain.lock:
+            owed, durable = self._chain.owed, 0
+            while durable < len(owed) and owed[durable].index <= last:
+                self._owner.note(owed[durable])
                 durable += 1
-            del self._owed[:durable]
-
-    def _settle(self) -> None:
-        """Before a lookup: note what is durable and was not noted, because an interrupt came between the sync and the note."""
-        self._owner.catch_up()
-        if self._owed:
-            self._note_until(self._owner.records.size() - 1)
+            del owed[:durable]
 
     # ---- reading ----------------------------------------------------------------------------------------------------------
 
@@ -196,31 +237,62 @@ class Session:
 
         Raises Corrupt, BadSignature, Foreign: it is damaged. An older one is never given in its place; ask `history` for it.
         """
-        self._settle()
+        self._owner.catch_up()
         found = self._owner.catalog.session(self.id)
+        self._demand_newest(found)
         if found is None or found.last_ordinal is None:
             return None
         self._believe(found)
         return self._read(found, found.last_ordinal, found.last_index)
 
-    def history(self) -> Iterator[Checkpoint]:
-        """All checkpoints, newest first, each checked when it comes. Damage raises where it lies; a new call may go on before it."""
-        self._settle()
+    def history(self, *, before: int | None = None) -> Iterator[Checkpoint]:
+        """All checkpoints, newest first, each checked when it comes; with `before`, those with a lower ordinal.
+
+        Damage raises where it lies; a new call may go on before it.
+        """
+        self._owner.catch_up()
         found = self._owner.catalog.session(self.id)
-        if found is None:
+        if before is None:
+            self._demand_newest(found)
+        if found is None or found.last_ordinal is None:
             return
         self._believe(found)
-        before: int | None = None
-        while page := self._owner.catalog.checkpoints(found.number, before=before, limit=HISTORY_PAGE):
+        due = found.last_ordinal if before is None else min(before - 1, found.last_ordinal)
+        while due >= 0:
+            page = self._owner.catalog.checkpoints(found.number, before=due + 1, limit=HISTORY_PAGE)
+            if not page or page[0].ordinal != due:
+                raise self._gap(found, due)
             for each in page:
+                if each.ordinal != due:
+                    break  # the next page does not start where it should, and that is said then
                 yield self._read(found, each.ordinal, each.index)
-            before = page[-1].ordinal
-            if before == 0:
-                return
+                due -= 1
+
+    def _demand_newest(self, found: SessionRecord | None) -> None:
+        """Raise if what the catalogue has found may not be the newest: a later record could not be taken in."""
+        suspects = self._owner.records.suspects
+        if not suspects:
+            return
+        tag, last = (None, -1) if found is None else (found.tag, found.last_index)
+        for index in sorted(suspects):
+            suspect = suspects[index]
+            if index > last and suspect.tag in (None, tag):
+                raise suspect.error
+
+    def _gap(self, found: SessionRecord, ordinal: int) -> AegisError:
+        """Why a checkpoint that must be there is not."""
+        for suspect in self._owner.records.suspects.values():
+            if suspect.tag in (None, found.tag):
+                return suspect.error
+        return Corrupt(
+            f"checkpoint {ordinal} of session {self.id!r} is not where the log should have it",
+            op="read",
+            tier=self._owner.records.tier.label,
+        )
 
     def _believe(self, found: SessionRecord) -> None:
         """The catalogue says which tag the session has; its session-begin record must say so too. Once a session."""
-        if found.tag in self._believed:
+        if found.tag in self._chain.believed:
             return
         record = self._owner.records.read(found.number)
         names = session_schema.decode_begin(record.envelope) if record.entry.kind is Kind.SESSION_BEGIN else None
@@ -231,7 +303,7 @@ class Session:
                 tier=record.entry.tier.label,
                 index=found.number,
             )
-        self._believed.add(found.tag)
+        self._chain.believed.add(found.tag)
 
     def _read(self, found: SessionRecord, ordinal: int, index: LogIndex) -> Checkpoint:
         record = self._owner.records.read(index)
@@ -276,5 +348,5 @@ def as_checkpoint(record: TrustedRecord, session_id: str) -> Checkpoint:
 
 
 def moment(time_ms: TimeMs) -> datetime:
-    """The store's time as a datetime in UTC."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC)
+    """The store's time as a datetime in UTC; what lies behind the last one that there is, as that one."""
+    return _EPOCH + timedelta(milliseconds=min(time_ms, _MOMENT_MAX_MS))

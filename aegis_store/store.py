@@ -10,6 +10,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,11 +23,21 @@ from aegis_store import verification
 from aegis_store._engine import Engine, Report, TierStats
 from aegis_store.catalog import Catalog, Row
 from aegis_store.config import Config
-from aegis_store.errors import InvalidArgument, KeysMissing, NotAStore, RolledBack
+from aegis_store.errors import (
+    AegisError,
+    Closed,
+    Corrupt,
+    InvalidArgument,
+    KeysMissing,
+    NotAStore,
+    ReadOnly,
+    RolledBack,
+    UsedAfterFork,
+)
 from aegis_store.indexing import rows_of
 from aegis_store.records import Records
 from aegis_store.schema.entry import STORE_ID_SIZE, TAG_SIZE
-from aegis_store.session import Session, moment
+from aegis_store.session import Chain, Session, moment
 from aegis_store.trust.heads import SignedHead, sign_head
 from aegis_store.trust.keys import KeyDirectory, SystemRandomness
 from aegis_store.trust.signer import Signer
@@ -39,6 +50,8 @@ _CATALOG_CONTEXT: Final = "aegis-store 2026 catalogue sidecar"
 #: Checkpoints after which sealed segments that are not signed yet are looked for.
 HOUSEKEEPING_RECORDS: Final = 1024
 SESSIONS_PAGE: Final = 256
+#: Of a session id, and of an agent's name.
+NAME_CHARACTERS_MAX: Final = 1_000_000
 
 Mode = Literal["a", "r", "x"]
 
@@ -73,7 +86,7 @@ class _Meta(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Store:
-    """An open store. `aegis_store.open` makes one; any number of threads may use it; as a context manager it closes at the end."""
+    """An open store, made by `aegis_store.open`, for any number of threads. As a context manager it closes at the end."""
 
     def __init__(
         self,
@@ -96,6 +109,10 @@ class Store:
         self._randomness = randomness
         self._lock = threading.Lock()
         self._sessions: weakref.WeakValueDictionary[tuple[str, str], Session] = weakref.WeakValueDictionary()
+        self._chains: weakref.WeakValueDictionary[str, Chain] = weakref.WeakValueDictionary()
+        # A mark of the last call that did not come to its end, and of the last one whose records were looked for.
+        self._lost: object = None
+        self._found: object = None
         self._signers: dict[str, Signer] = {}
         self._unsigned_from = 0
         self._since_housekeeping = 0
@@ -131,7 +148,7 @@ class Store:
         mode: Mode = "a",
         keys: str | os.PathLike[str] | None = None,
         name: str | None = None,
-        anchors: Iterable[Head] = (),
+        anchors: Iterable[Head | SignedHead] = (),
         config: Config | None = None,
         clock: Clock | None = None,
         randomness: Randomness | None = None,
@@ -141,13 +158,12 @@ class Store:
         key_place = Path(os.path.abspath(keys)) if keys is not None else place.with_name(place.name + KEYS_SUFFIX)
         if mode not in ("a", "r", "x"):
             raise InvalidArgument(f"mode is {mode!r}, not 'a', 'r' or 'x'", op="open", path=str(place))
+        _demand_name(agent, "agent", op="open")
         chosen = Config() if config is None else config
         ticking: Clock = SystemClock() if clock is None else clock
         drawn: Randomness = SystemRandomness() if randomness is None else randomness
         directory = _keys_for(place, key_place, mode=mode, name=name, randomness=drawn)
-        meta = _Meta(
-            log_key=directory.log.public_key, enrolment_key=directory.enrolment.public_key, created=ticking.now_ms()
-        )
+        meta = _Meta(log_key=directory.log.public_key, enrolment_key=directory.enrolment.public_key, created=ticking.now_ms())
         engine = Engine.open(
             place,
             mode=mode,
@@ -155,34 +171,49 @@ class Store:
             store_id=directory.store_id,
             name=directory.name,
             meta=msgspec.msgpack.encode(meta),
-            anchors=[*directory.released().values(), *anchors],
+            anchors=[*directory.released().values(), *(_as_head(each, directory.store_id) for each in anchors)],
             config=chosen,
         )
         try:
-            store = cls(
-                place, engine, directory, agent=agent, mode=mode, config=chosen, clock=ticking, randomness=drawn
-            )
-            store._index_rest()
-            store._sign_segments()
+            _demand_keys(engine, directory)
+            store = cls(place, engine, directory, agent=agent, mode=mode, config=chosen, clock=ticking, randomness=drawn)
+            try:
+                store._index_rest()
+                store._sign_segments()
+            except BaseException:
+                store.catalog.abandon()
+                raise
         except BaseException:
             engine.abandon()
             raise
         return store
 
     def close(self) -> None:
-        """Make everything durable, sign what is sealed, remember the heads. The store is closed even where this raises."""
+        """Make everything durable, sign what is sealed, remember the heads. The store is closed even where this raises.
+
+        In a forked child it lets go of what the parent has open, and changes nothing.
+        """
+        try:
+            self.check_open()
+        except (Closed, UsedAfterFork):
+            self._engine.close()
+            return
         with self._lock:
             if self._closed:
                 return
             self._closed = True
-        if self._mode == "r":
-            self.catalog.close()
-            self._engine.close()
-            return
+        heads: list[Head] = []
         try:
-            self._sign_segments()
-            heads = [self._engine.head(tier) for tier in Tier if self._engine.size(tier) > 0]
-            self.catalog.close()
+            try:
+                self._sign_segments()
+                if self._mode != "r":
+                    heads = [self._engine.head(tier) for tier in Tier if self._engine.size(tier) > 0]
+            finally:
+                # A catalogue with gaps is not vouched for: the next open is to find out about them too.
+                if self.records.suspects:
+                    self.catalog.abandon()
+                else:
+                    self.catalog.close()
         finally:
             self._engine.close()
         # Only now is it certain that the heads are those of what the next open will find.
@@ -204,14 +235,17 @@ class Store:
 
     def session(self, session_id: str, *, agent: str | None = None) -> Session:
         """The session of that id, which begins with its first checkpoint. `agent` signs what is written through it."""
-        if type(session_id) is not str:
-            raise InvalidArgument(f"a session id is a str, not {type(session_id).__name__}", op="session")
+        self.check_open()
+        _demand_name(session_id, "session id", op="session")
         key = session_id, self.agent if agent is None else agent
+        _demand_name(key[1], "agent", op="session")
         with self._lock:
             session = self._sessions.get(key)
             if session is None:
-                session = Session(self, *key)
-                self._sessions[key] = session
+                chain = self._chains.get(session_id)
+                if chain is None:
+                    chain = self._chains[session_id] = Chain()
+                session = self._sessions[key] = Session(self, *key, chain)
         return session
 
     def sessions(self) -> list[SessionInfo]:
@@ -280,10 +314,19 @@ class Store:
 
     # ---- for sessions -----------------------------------------------------------------------------------------------------
 
+    def check_open(self) -> None:
+        """Closed, UsedAfterFork: asked before any lock, for in a forked child a lock may never be let go."""
+        self._engine.size(Tier.SESSION)
+
     def signer_for(self, agent: str) -> Signer:
         """The agent's key, allowed by the log from here on."""
         signer = self._signers.get(agent)
         if signer is None:
+            if self._mode == "r":
+                raise ReadOnly(
+                    "the store is open for reading", op="checkpoint", path=str(self.path), hint='open it with mode="a" to write'
+                )
+            self.catch_up()
             taken = {each.key_id for each in self.keys.agents()} | {self.keys.enrolment.key_id}
             signer = self.keys.agent(agent, taken=taken)
             self.records.enrol(signer, self.keys.enrolment)
@@ -298,18 +341,33 @@ class Store:
         return tag
 
     def note(self, row: Row) -> None:
-        """Tell the catalogue of a committed record; now and then, sign what was sealed meanwhile."""
-        self.catalog.note(row)
+        """Tell the catalogue of a committed record; now and then, sign what was sealed meanwhile.
+
+        The record is durable, so nothing here fails the call that made it: the catalogue catches up at the next open, and a
+        segment that could not be signed is tried again then.
+        """
+        with suppress(Closed):
+            self.catalog.note(row)
         self._since_housekeeping += 1
         if self._since_housekeeping >= HOUSEKEEPING_RECORDS:
             self._since_housekeeping = 0
-            self._sign_segments()
+            with suppress(AegisError):
+                self._sign_segments()
+
+    def lost_track(self) -> None:
+        """A call did not come to its end: there may be records that nobody noted."""
+        self._lost = object()
 
     def catch_up(self) -> None:
-        """In a reader: take in what the writer has made durable."""
+        """Take in what the catalogue does not know: a writer's records in a reader, those of interrupted calls in a writer."""
         if self._mode == "r":
             self._engine.refresh()
             self._index_rest()
+        elif self._found is not self._lost:
+            lost = self._lost
+            self.records.flush()
+            self._index_rest()
+            self._found = lost
 
     # ---- within -----------------------------------------------------------------------------------------------------------
 
@@ -347,6 +405,15 @@ def tier_named(tier: str | Tier) -> Tier:
         raise InvalidArgument(f"there is no tier {tier!r}: {names}", op="tier") from None
 
 
+def _as_head(anchor: Head | SignedHead, store_id: bytes) -> Head:
+    """The head in what a caller has kept. InvalidArgument if it says that it is another store's."""
+    if isinstance(anchor, Head):
+        return anchor
+    if anchor.store_id != store_id:
+        raise InvalidArgument(f"an anchor is a head of store {anchor.store_id.hex()}, and this is {store_id.hex()}", op="open")
+    return anchor.head
+
+
 def disk_bytes(folder: Path) -> int:
     """What a folder takes on its file system, everything in it counted: allocated blocks, as `du` counts them."""
     total = 0
@@ -357,6 +424,24 @@ def disk_bytes(folder: Path) -> int:
             except FileNotFoundError:
                 continue  # a file that was replaced while we looked
     return total
+
+
+def _demand_name(name: str, what: str, *, op: str) -> None:
+    """InvalidArgument for what is no name: a str that a record of its session, or a key file, has room for."""
+    if type(name) is not str:
+        raise InvalidArgument(f"a name is a str, and this {what} is of type {type(name).__name__}", op=op)
+    if len(name) > NAME_CHARACTERS_MAX:
+        raise InvalidArgument(f"this {what} has {len(name):,} characters, and the limit is {NAME_CHARACTERS_MAX:,}", op=op)
+
+
+def _demand_keys(engine: Engine, keys: KeyDirectory) -> None:
+    """KeysWrong where the store was made with another log key or enrolment key than the directory holds."""
+    about = engine.describe()
+    try:
+        meta = msgspec.msgpack.decode(about.meta, type=_Meta)
+    except msgspec.DecodeError:
+        raise Corrupt("the manifest does not say which keys the store has", op="open", path=engine.path) from None
+    keys.demand(store_id=about.store_id, log_key=meta.log_key, enrolment_key=meta.enrolment_key)
 
 
 def _keys_for(place: Path, key_place: Path, *, mode: Mode, name: str | None, randomness: Randomness) -> KeyDirectory:

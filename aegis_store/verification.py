@@ -1,8 +1,8 @@
 """The whole store, checked: what the engine can tell from bytes, and what only keys and chains can tell.
 
-The engine reads every byte again and recomputes the tree. `deep` adds, for every record: the signature, under a key that was allowed
-at that index; the envelope, against the entry's commitment; each session's chain of parents, ordinals and times. A finding does not
-end the work: what is damaged is listed, and the rest is checked.
+The engine reads every byte again and recomputes the tree. `deep` adds, for every record: the signature, under a key that was
+allowed at that index; the envelope, against the entry's commitment; each session's chain of parents, ordinals and times. A
+finding does not end the work: what is damaged is listed, and the rest is checked.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from aegis_store._engine import Engine, Footer, Progress, Record
-from aegis_store.errors import AegisError, Corrupt
+from aegis_store.errors import AegisError, Corrupt, NewerFormat, StateTooLarge
 from aegis_store.records import Position, Records, TrustedRecord
 from aegis_store.trust.signer import verify_signature
 from aegis_store.types import Kind, Tier
 
+#: Where a field of the name `bytes` hides the type.
+_Bytes = bytes
 _FOOTER_DOMAIN = b"aegis-store/v0/footer\n"
 #: Records between two calls of a progress function.
 PROGRESS_RECORDS = 512
@@ -37,7 +39,7 @@ class TierResult(msgspec.Struct, frozen=True, kw_only=True):
     tier: Tier
     records: int
     bytes: int
-    root: bytes | None
+    root: _Bytes | None
     segments: int
     segments_sealed: int
     segments_signed: int
@@ -78,7 +80,7 @@ def verify(engine: Engine, records: dict[Tier, Records], log_key: bytes, *, deep
                 tier=tier,
                 records=progress.records_done,
                 bytes=progress.bytes_done,
-                root=progress.root,
+                root=progress.root if progress.root and any(progress.root) else None,
                 segments=segments,
                 segments_sealed=sealed,
                 segments_signed=is_signed,
@@ -138,6 +140,8 @@ class _Chains:
         self._findings = findings
         self._watch = watch
         self._sessions: dict[bytes, _Chain] = {}
+        # What could not be read or believed: the record that follows one of them is not to blame for it.
+        self._lost: set[int] = set()
         self._signatures = 0
 
     def verify(self) -> int:
@@ -151,26 +155,26 @@ class _Chains:
                     done = record.index + 1
                     if self._watch is not None and done % PROGRESS_RECORDS == 0:
                         self._watch(self._records.tier, "records", done, size)
-            except AegisError as error:
+            except Corrupt:
                 # The engine could not read a stretch: it was named already, byte by byte. Go on record by record.
-                done = self._one_by_one(done, min(size, done + PROGRESS_RECORDS), error)
+                done = self._one_by_one(done, min(size, done + PROGRESS_RECORDS))
         return self._signatures
 
-    def _one_by_one(self, first: int, end: int, why: AegisError) -> int:
+    def _one_by_one(self, first: int, end: int) -> int:
         for index in range(first, end):
             try:
-                for record in self._records.scan(index, index + 1):
-                    self._check(record)
-            except AegisError as error:
+                found = list(self._records.scan(index, index + 1))
+            except Corrupt as error:
                 self._report(index, error)
-                if type(error) is not type(why):
-                    raise
+                continue
+            for record in found:
+                self._check(record)
         return end
 
     def _check(self, record: Record) -> None:
         try:
             trusted = self._records.check(record)
-        except AegisError as error:
+        except (Corrupt, NewerFormat, StateTooLarge) as error:
             self._report(record.index, error)
             return
         self._signatures += 1
@@ -180,27 +184,30 @@ class _Chains:
 
     def _chain_problem(self, record: TrustedRecord) -> str | None:
         entry = record.entry
-        here = Position(index=record.index, leaf=record.leaf, time_ms=entry.time_ms)
         if entry.kind in (Kind.KEY_ADD, Kind.KEY_REVOKE):
             return None
         chain = self._sessions.get(entry.session_tag)
-        if entry.kind is Kind.SESSION_BEGIN:
-            self._sessions[entry.session_tag] = _Chain(here, 0)
-            return None if chain is None else f"record {record.index} begins a session that has begun"
-        if chain is None:
-            return f"record {record.index} belongs to a session that never began"
+        here = Position(index=record.index, leaf=record.leaf, time_ms=entry.time_ms)
         problem = None
-        if (entry.parent, entry.parent_leaf) != (chain.last.index, chain.last.leaf):
-            problem = f"record {record.index} does not follow record {chain.last.index}, the one before it in its session"
+        if entry.kind is Kind.SESSION_BEGIN:
+            if chain is not None:
+                return f"record {record.index} begins a session that has begun"
+        elif entry.parent in self._lost:
+            pass  # what it follows was reported
+        elif chain is None:
+            return f"record {record.index} belongs to a session that never began"
+        elif (entry.parent, entry.parent_leaf) != (chain.last.index, chain.last.leaf):
+            return f"record {record.index} does not follow record {chain.last.index}, the one before it in its session"
         elif entry.kind is Kind.CHECKPOINT and entry.ordinal != chain.next_ordinal:
             problem = f"record {record.index} is checkpoint {entry.ordinal} where {chain.next_ordinal} comes"
         elif entry.time_ms < chain.last.time_ms:
             problem = f"record {record.index} is older than the one that it follows"
-        chain.last = here
-        chain.next_ordinal = entry.ordinal + 1
+        next_ordinal = 0 if entry.kind is Kind.SESSION_BEGIN else entry.ordinal + 1
+        self._sessions[entry.session_tag] = _Chain(here, next_ordinal)
         return problem
 
     def _report(self, index: int, error: AegisError) -> None:
+        self._lost.add(index)
         finding = _finding(self._records.tier, error)
         if finding.index is None:
             finding = msgspec.structs.replace(finding, index=index)

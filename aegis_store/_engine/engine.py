@@ -341,7 +341,7 @@ class Engine:
     ) -> Progress:
         """Reads every byte of a tier again and recomputes its tree, past all caches. Corrupt where something is not right.
 
-        With `found`, damage does not end the work: it is called for each finding, and the rest is verified. `progress` is called
+        With `found`, damage does not end the work: it is called for each finding and the rest is verified. `progress` is called
         every few megabytes. Both run in this thread, may stop the work by raising, and must not close the engine.
         """
         verifier = ffi.new("aegis_verifier **")

@@ -145,10 +145,7 @@ class DiskTables:
             last = cursor.key() if cursor.last() else b""
         for key in sorted(items):
             # Appending fills pages to the brim, where inserting splits them in halves.
-            append = key > last
-            txn.put(key, items[key], append=append, db=db)
-            if append:
-                last = key
+            txn.put(key, items[key], append=key > last, db=db)
 
     def vouch(self, covers: list[Head]) -> None:
         """Sync, close, and leave a sidecar that says `covers`: the last thing before a clean end."""

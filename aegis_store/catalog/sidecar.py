@@ -80,11 +80,11 @@ class Seal:
 
     def read(self, directory: int) -> list[Head] | None:
         """What data.mdb covers, if there is a sidecar that vouches for it by (1) to (4)."""
-        try:
-            with open(os.open(NAME, _READ, dir_fd=directory), "rb") as file:
-                raw = file.read(_HEAD.size + len(Tier) * _COVER.size + _MAC_SIZE + 1)
-        except OSError:
+        descriptor = _open(directory, NAME)
+        if descriptor is None:
             return None
+        with open(descriptor, "rb") as file:
+            raw = file.read(_HEAD.size + len(Tier) * _COVER.size + _MAC_SIZE + 1)
         body, mac = raw[:-_MAC_SIZE], raw[-_MAC_SIZE:]
         if len(body) < _HEAD.size or not hmac.compare_digest(self._mac(body), mac):
             return None
@@ -112,16 +112,27 @@ def remove_all(directory: int) -> None:
     os.fsync(directory)
 
 
+def _open(directory: int, name: str) -> int | None:
+    """A descriptor to read a file of ours; None if there is nothing, or something else in its place."""
+    try:
+        descriptor = os.open(name, _READ, dir_fd=directory)
+    except OSError:
+        return None
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
 def _fingerprint(directory: int, *, expected_size: int | None = None) -> tuple[int, bytes] | None:
     """Size and digest of data.mdb; None if it is none that we made, or not of the expected size."""
-    try:
-        descriptor = os.open(DATA, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-    except OSError:
+    descriptor = _open(directory, DATA)
+    if descriptor is None:
         return None
     with open(descriptor, "rb", buffering=0) as file:
         found = os.fstat(descriptor)
         # A second name (a copy made of hard links) could have a second writer.
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or expected_size not in (None, found.st_size):
+        if found.st_nlink != 1 or expected_size not in (None, found.st_size):
             return None
         hasher, size = blake3(), 0
         while step := file.read(_STEP):

@@ -23,7 +23,7 @@ class _Contexts(threading.local):
     """zstd contexts are costly to make and may be used by one thread at a time: each thread keeps its own."""
 
     def __init__(self) -> None:
-        compressor = zstandard.ZstdCompressor(level=LEVEL, write_content_size=True, write_checksum=False, write_dict_id=False)
+        compressor = zstandard.ZstdCompressor(level=LEVEL, write_content_size=True, write_checksum=False)
         self.compress = compressor.compress
         self.decompress = zstandard.ZstdDecompressor().decompress
 
@@ -49,9 +49,7 @@ def decompress(frame: bytes, *, length: int) -> bytes:
         declared = zstandard.frame_content_size(frame)
         if declared != length or length == 0:
             raise Corrupt(f"a zstd frame declares {declared} bytes, the entry says {length}", op="decompress")
-        envelope: bytes = _contexts.decompress(frame, allow_extra_data=False)
+        envelope: bytes = _contexts.decompress(frame, allow_extra_data=False)  # as many bytes as declared, or ZstdError
     except zstandard.ZstdError as error:
         raise Corrupt(f"a zstd frame cannot be decoded: {error}", op="decompress") from None
-    if len(envelope) != length:
-        raise Corrupt(f"a zstd frame holds {len(envelope)} bytes, the entry says {length}", op="decompress")
     return envelope

@@ -70,6 +70,9 @@ _KEY_LINE: Final = re.compile(r"PRIVATE\+KEY\+([^+\n]+)\+([0-9a-f]{8})\+([A-Za-z
 _AGENT_FILE: Final = re.compile(r"[0-9a-f]{32}\.key")
 _ROOT: Final = re.compile(rf"[0-9a-f]{{{2 * HASH_SIZE}}}")
 
+#: What text that is not the JSON in question raises. msgspec's errors are ValueErrors from 0.19 on.
+_UNREADABLE: Final = (ValueError, RecursionError, msgspec.MsgspecError)
+
 _RESTORE: Final = "put the key directory back from its backup, or say with keys= where it lies"
 
 
@@ -297,7 +300,7 @@ def _parse_store(data: bytes, path: Path) -> tuple[bytes, str]:
             )
         stored = msgspec.json.decode(data, type=_StoreFile)
         store_id = bytes.fromhex(stored.store_id)
-    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+    except _UNREADABLE:
         raise _garbled(path) from None
     if found < _FORMAT or store_id.hex() != stored.store_id or len(store_id) != STORE_ID_SIZE:
         raise _garbled(path)
@@ -357,7 +360,7 @@ def _parse_agent(data: bytes, path: Path) -> FileSigner:
     try:
         stored = msgspec.json.decode(named, type=str | _RawName)
         name = stored if isinstance(stored, str) else bytes.fromhex(stored.utf8).decode("utf-8", "surrogatepass")
-    except (ValueError, RecursionError):
+    except _UNREADABLE:
         raise _garbled(path) from None
     signer = FileSigner(name, seed)
     if line_name != _agent_line_name(name) or key_id != signer.key_id.hex() or path.name != _agent_file(name):
@@ -379,7 +382,7 @@ def _parse_heads(data: bytes, path: Path) -> dict[Tier, Head]:
             if not 0 <= line.size <= SIZE_MAX or not _ROOT.fullmatch(line.root):
                 raise _garbled(path)
             heads[tier] = Head(tier=tier, size=line.size, root=bytes.fromhex(line.root))
-    except (ValueError, KeyError, RecursionError):
+    except (*_UNREADABLE, KeyError):
         raise _garbled(path) from None
     return heads
 

@@ -1,6 +1,7 @@
 /* commit: see commit.h. */
 #include "commit.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 #define GROUP_BYTES_FIRST (256u << 10)
@@ -279,7 +280,7 @@ static void publish(writer *w, group *g, uint64_t offset) {
     pthread_mutex_unlock(&l->state);
     w->acknowledged = g->first + g->count;
     if (w->sync_groups) w->synced = w->acknowledged;
-    lockfile_publish(l->lock, l->s.tier, w->acknowledged);
+    w->cohort = atomic_exchange(&w->waiting[g->round & 1], 0) + atomic_load(&w->waiting[(g->round + 1) & 1]);
 }
 
 void writer_poison(writer *w, int code) {
@@ -298,12 +299,15 @@ void writer_take(writer *w) {
 }
 
 /* Wakes those whose group landed, and one of those whose group is next: it will lead. */
-void writer_give(writer *w) {
-    uint64_t building = w->groups[w->building].round;
-    w->busy = false;
-    w->last_work_ms = w->l->s.vfs->clock_ms(w->l->s.vfs);
+static void wake_waiting(writer *w, uint64_t building) {
     pthread_cond_broadcast(&w->landed[(building + 1) & 1]);
     pthread_cond_signal(&w->landed[building & 1]);
+}
+
+void writer_give(writer *w) {
+    w->busy = false;
+    w->last_work_ms = w->l->s.vfs->clock_ms(w->l->s.vfs);
+    wake_waiting(w, w->groups[w->building].round);
 }
 
 /* Writes the group being built. The mutex is held, nobody is busy, and the group has frames. */
@@ -341,6 +345,8 @@ static void lead(writer *w) {
         pthread_mutex_unlock(&w->mutex);
     }
     if (code == AEGIS_OK) code = write_group(w, g, offset, watermark, w->l->segments[w->l->segment_count - 1]);
+    /* For readers elsewhere; while busy, so that sizes go out in order. */
+    if (code == AEGIS_OK) lockfile_publish(w->l->lock, w->l->s.tier, g->first + g->count);
     pthread_mutex_lock(&w->mutex);
     if (code == AEGIS_OK) {
         publish(w, g, offset);
@@ -350,7 +356,45 @@ static void lead(writer *w) {
     } else {
         writer_poison(w, code);
     }
-    writer_give(w);
+    uint64_t building = w->groups[w->building].round;
+    w->busy = false;
+    w->last_work_ms = w->l->s.vfs->clock_ms(w->l->s.vfs);
+    /* Without the mutex, or those who wake would all wait for it at once. */
+    pthread_mutex_unlock(&w->mutex);
+    wake_waiting(w, building);
+    pthread_mutex_lock(&w->mutex);
+}
+
+/* Whether those whom the last group released may still come back to the group being built. The mutex is held. */
+static bool worth_gathering(writer *w) {
+    vfs *v = w->l->s.vfs;
+    if (atomic_load(&w->waiting[w->groups[w->building].round & 1]) >= w->cohort) return false;
+    if (w->gather_skip > 0) {
+        w->gather_skip--;
+        return false;
+    }
+    return v->clock_ms(v) - w->last_work_ms <= GATHER_MS_MAX;
+}
+
+/* Lets them come. Anything may have happened afterwards, but for somebody else gathering. The mutex is held, but not meanwhile. */
+static void gather(writer *w) {
+    vfs *v = w->l->s.vfs;
+    uint64_t round = w->groups[w->building].round;
+    _Atomic uint32_t *waiting = &w->waiting[round & 1];
+    uint32_t cohort = w->cohort;
+    w->gathering = true;
+    pthread_mutex_unlock(&w->mutex);
+    uint64_t begun = v->clock_ms(v);
+    for (uint32_t i = 0; i < GATHER_YIELDS_MAX && atomic_load(waiting) < cohort && v->clock_ms(v) - begun <= GATHER_MS_MAX; i++)
+        (void)sched_yield();
+    pthread_mutex_lock(&w->mutex);
+    w->gathering = false;
+    /* An appender found the group full and led it: who was woken for the one after it may have gone back to sleep. */
+    if (w->groups[w->building].round != round) pthread_cond_signal(&w->landed[w->groups[w->building].round & 1]);
+    /* Threads that do other things between commits are not waited for again and again. */
+    bool vain = 2 * atomic_load(waiting) <= cohort;
+    w->gather_vain = vain ? (uint32_t)min_u64(2 * (uint64_t)w->gather_vain + 1, GATHER_SKIP_MAX) : 0;
+    w->gather_skip = w->gather_vain;
 }
 
 int writer_commit(writer *w, uint64_t index) {
@@ -361,11 +405,17 @@ int writer_commit(writer *w, uint64_t index) {
         return fail(AEGIS_E_RANGE, "record %llu was never appended: the next one is %llu", (unsigned long long)index,
                     (unsigned long long)next);
     }
+    bool counted = false, gathered = false;
     while (w->acknowledged <= index && w->poison == AEGIS_OK) {
         const group *building = &w->groups[w->building];
         bool flying = index < building->first;
-        if (!w->busy && !flying) lead(w);
-        else pthread_cond_wait(&w->landed[flying ? (building->round + 1) & 1 : building->round & 1], &w->mutex);
+        if (!counted) atomic_fetch_add(&w->waiting[(flying ? building->round + 1 : building->round) & 1], 1);
+        counted = true;
+        if (!w->busy && !flying && !w->gathering) {
+            if (gathered || !worth_gathering(w)) lead(w);
+            else gather(w);
+            gathered = true;
+        } else pthread_cond_wait(&w->landed[flying ? (building->round + 1) & 1 : building->round & 1], &w->mutex);
     }
     bool there = w->acknowledged > index;
     int cause = w->poison;

@@ -6,16 +6,25 @@
  * before: in the active segment, or in the prepared next one. So a full disk rejects an append and nothing else, and a group's own
  * write goes to blocks that exist (one device write, one flush).
  *
+ * Who is woken by a landing group comes back with its next record a little later than the first of those who queued meanwhile could
+ * lead: threads in a closed loop would share syncs by halves only. So whoever is about to lead waits for them, for a moment.
+ *
  * The mutex `mutex` covers everything here; `busy` stands for the active file (a leader, an idle watermark, the close), `making`
  * for whoever makes room. Order of locks: mutex, then the log's state, then the manifest's.
  */
 #ifndef AEGIS_COMMIT_H
 #define AEGIS_COMMIT_H
 
+#include <stdatomic.h>
+
 #include "log.h"
 
 #define GROUP_FRAMES_MAX 4096u
 #define GROUP_BYTES_MAX (4u << 20)
+/* How long to wait for a whole cohort: turns of the scheduler, less than 100 µs where nobody else wants to run. */
+#define GATHER_YIELDS_MAX 200u
+#define GATHER_MS_MAX 1u
+#define GATHER_SKIP_MAX 1024u
 #define ZERO_STEP_MIN (256u << 10)
 #define ZERO_STEP_MAX (16u << 20)
 #define ZERO_CHUNK_MAX (1u << 20)
@@ -38,6 +47,11 @@ typedef struct writer {
     pthread_mutex_t mutex;
     pthread_cond_t landed[2];        /* a group of that parity was published, or the log was poisoned */
     pthread_cond_t room;             /* space was made, or could not be */
+    _Atomic uint32_t waiting[2];     /* threads in a commit of the group of that parity; written with the mutex */
+    uint32_t cohort;         /* threads that the last group released, and those that waited for the next one then */
+    bool gathering;          /* somebody waits for the cohort, and will lead */
+    uint32_t gather_skip;    /* groups to lead without waiting, after waiting in vain */
+    uint32_t gather_vain;    /* how many the next time */
     group groups[2];
     uint32_t building;       /* which of the two */
     uint64_t rounds;         /* groups begun */

@@ -93,7 +93,7 @@ static int note_unlisted(void *context, const char *name) {
     return AEGIS_OK;
 }
 
-static int remove_one(log *l, uint64_t number) {
+static int check_empty(log *l, uint64_t number) {
     vfs *v = l->s.vfs;
     char name[SEGMENT_NAME_SIZE];
     uint8_t bytes[FRAME_HEADER] = {0};
@@ -105,15 +105,19 @@ static int remove_one(log *l, uint64_t number) {
     int code = v->read(v, file, SEGMENT_FRAMES, bytes, sizeof bytes, &got);
     v->close(v, file);
     TRY(code);
-    if (!all_zero(bytes, sizeof bytes))
-        return fail_at(AEGIS_E_CORRUPT, &where, "segment %s holds records and the manifest does not name it", name);
-    return v->unlink(v, l->dir, name);
+    if (all_zero(bytes, sizeof bytes)) return AEGIS_OK;
+    return fail_at(AEGIS_E_CORRUPT, &where, "segment %s holds records and the manifest does not name it", name);
 }
 
 int log_remove_unlisted(log *l) {
     unlisted u = {.l = l};
     TRY(l->s.vfs->list(l->s.vfs, l->dir, note_unlisted, &u));
-    for (unsigned i = 0; i < u.count; i++) TRY(remove_one(l, u.numbers[i]));
+    for (unsigned i = 0; i < u.count; i++) TRY(check_empty(l, u.numbers[i]));
+    for (unsigned i = 0; i < u.count; i++) {
+        char name[SEGMENT_NAME_SIZE];
+        segment_name(u.numbers[i], name);
+        TRY(l->s.vfs->unlink(l->s.vfs, l->dir, name));
+    }
     return AEGIS_OK;
 }
 
@@ -166,17 +170,21 @@ static int damaged(const log *l, const segment *seg, uint64_t index, uint64_t of
                    name, (unsigned long long)offset);
 }
 
-/* The lengths of a record that does not fit the caller's buffer. */
-static int needs_space(const log *l, const segment *seg, uint64_t index, uint64_t offset, uint64_t extent, aegis_record *record) {
+/* One record, where what lies up to the next one is more than the caller's buffer: that may be the gap behind its group. *extent
+ * becomes the frame's own; if that does not fit either, the record's lengths say what is needed. */
+static int fit_one(const log *l, const segment *seg, uint64_t index, uint64_t offset, uint64_t capacity, uint64_t *extent,
+                   aegis_record *record) {
     uint8_t header[FRAME_HEADER];
     size_t got = 0;
     frame f;
     TRY(l->s.vfs->read(l->s.vfs, seg->file, offset, header, sizeof header, &got));
-    if (got < sizeof header || frame_parse(header, extent, &f) != AEGIS_OK) return damaged(l, seg, index, offset, "frame header");
+    if (got < sizeof header || frame_parse(header, *extent, &f) != AEGIS_OK) return damaged(l, seg, index, offset, "frame header");
+    *extent = f.size;
+    if (f.size <= capacity) return AEGIS_OK;
     record->index = index;
     record->entry_length = f.entry_length;
     record->payload_length = f.payload_length;
-    return fail(AEGIS_E_SPACE, "record %llu needs a buffer of %llu bytes", (unsigned long long)index, (unsigned long long)extent);
+    return fail(AEGIS_E_SPACE, "record %llu needs a buffer of %llu bytes", (unsigned long long)index, (unsigned long long)f.size);
 }
 
 int log_read(log *l, uint64_t first, uint32_t limit, uint8_t *buffer, uint64_t capacity, aegis_record *records, uint32_t *count) {
@@ -188,7 +196,7 @@ int log_read(log *l, uint64_t first, uint32_t limit, uint8_t *buffer, uint64_t c
     TRY(locate(l, first, limit, &seg, &n, offsets));
     while (n > 1 && offsets[n] - offsets[0] > capacity) n--;
     uint64_t extent = offsets[n] - offsets[0];
-    if (extent > capacity) return needs_space(l, seg, first, offsets[0], extent, records);
+    if (extent > capacity) TRY(fit_one(l, seg, first, offsets[0], capacity, &extent, records));
     TRY(l->s.vfs->read(l->s.vfs, seg->file, offsets[0], buffer, (size_t)extent, &got));
     for (unsigned i = 0; i < n; i++) {
         uint64_t at = offsets[i] - offsets[0];

@@ -234,8 +234,11 @@ static int load_manifest(aegis_store *st, const aegis_options *o, uint32_t *flag
     int code = manifest_load(&st->manifest, id, &copy_damaged);
     if ((code == AEGIS_E_CORRUPT || code == AEGIS_E_NOTFOUND) && st->s.keyed && o->store_id != NULL) {
         take_settings(st, o);
+        TRY(rebuild_manifest(&st->manifest, st->root, &st->s));
         *flags |= AEGIS_VERDICT_MANIFEST_REBUILT;
-        return rebuild_manifest(&st->manifest, st->root, &st->s);
+        for (uint32_t tier = 1; tier <= AEGIS_TIERS; tier++)
+            if (st->manifest.tiers[tier].count > 0) return AEGIS_OK;
+        return fail_at(AEGIS_E_CORRUPT, &where, "the manifest is damaged or missing, and there is no segment to make it again from");
     }
     TRY(code);
     if (o->store_id != NULL && memcmp(id, o->store_id, STORE_ID_SIZE) != 0)

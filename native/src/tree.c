@@ -78,6 +78,7 @@ static int write_file(vfs *v, vfs_dir *dir, const char *name, const uint8_t *byt
     vfs_file *file = NULL;
     TRY(v->open(v, dir, name, VFS_WRITE | VFS_CREATE, &file));
     int code = v->write(v, file, 0, bytes, length);
+    if (code == AEGIS_OK) code = v->truncate(v, file, length);    /* one that is too long would never be read */
     v->close(v, file);
     return code;
 }
@@ -185,9 +186,9 @@ static tile *cache_room(tree *t, uint32_t level, uint64_t number) {
     return &t->cache[oldest];
 }
 
-static const pending_tile *pending_of(const tree *t, uint32_t level, uint64_t number) {
+static pending_tile *pending_of(const tree *t, uint32_t level, uint64_t number) {
     for (uint32_t i = 0; i < t->pending_count; i++) {
-        const pending_tile *p = &t->pending[(t->pending_first + i) % TREE_PENDING];
+        pending_tile *p = &t->pending[(t->pending_first + i) % TREE_PENDING];
         if (p->level == level && p->number == number) return p;
     }
     return NULL;
@@ -195,11 +196,12 @@ static const pending_tile *pending_of(const tree *t, uint32_t level, uint64_t nu
 
 static void add_pending(tree *t, uint32_t level, const tile *tl) {
     if (t->dir == NULL || !t->writable) return;
-    if (t->pending_count == TREE_PENDING) {
+    pending_tile *p = pending_of(t, level, tl->number);    /* made again: the newer one is the better one */
+    if (p == NULL && t->pending_count == TREE_PENDING) {
         t->pending_first = (t->pending_first + 1) % TREE_PENDING;
         t->pending_count--;
     }
-    pending_tile *p = &t->pending[(t->pending_first + t->pending_count++) % TREE_PENDING];
+    if (p == NULL) p = &t->pending[(t->pending_first + t->pending_count++) % TREE_PENDING];
     p->level = level;
     p->number = tl->number;
     memcpy(p->hashes, tl->nodes, TILE_BYTES);
@@ -214,7 +216,7 @@ bool tree_take_pending(tree *t, pending_tile *out) {
     return true;
 }
 
-static int node_of(tree *t, bool trust, unsigned level, uint64_t index, uint8_t out[HASH_SIZE]);
+static int finished_tile(tree *t, bool trust, uint32_t level, uint64_t number, const tile **out);
 
 /* The 256 hashes of a finished tile, made from the level below: the log itself for level 0. */
 static int rebuild(tree *t, bool trust, uint32_t level, uint64_t number, tile *into) {
@@ -225,10 +227,24 @@ static int rebuild(tree *t, bool trust, uint32_t level, uint64_t number, tile *i
     uint8_t(*hashes)[HASH_SIZE] = malloc(TILE_BYTES);
     if (hashes == NULL) return fail(AEGIS_E_NOMEM, "no memory for a tile");
     int code = AEGIS_OK;
-    for (unsigned i = 0; i < TILE_WIDTH && code == AEGIS_OK; i++) code = node_of(t, trust, level * HEIGHT, first + i, hashes[i]);
+    for (unsigned i = 0; i < TILE_WIDTH && code == AEGIS_OK; i++) {
+        const tile *below = NULL;
+        code = finished_tile(t, trust, level - 1, first + i, &below);
+        if (code == AEGIS_OK) memcpy(hashes[i], below->nodes[TILE_NODES - 1], HASH_SIZE);
+    }
     if (code == AEGIS_OK) memcpy(into->nodes, hashes, TILE_BYTES);
     free(hashes);
     return code;
+}
+
+/* Whether a tile that was made again has to be written: not if the disk has it so. A pass that believes nothing makes many again for
+ * the sake of one, and would push that one out of the ring. */
+static bool wants_writing(tree *t, uint32_t level, uint64_t number, const tile *made) {
+    tile *there = malloc(sizeof *there);
+    bool same = there != NULL && pending_of(t, level, number) == NULL && read_tile(t, level, number, there) &&
+                memcmp(there->nodes, made->nodes, TILE_BYTES) == 0;
+    free(there);
+    return !same;
 }
 
 static int finished_tile(tree *t, bool trust, uint32_t level, uint64_t number, const tile **out) {
@@ -239,16 +255,15 @@ static int finished_tile(tree *t, bool trust, uint32_t level, uint64_t number, c
     }
     tile *fresh = malloc(sizeof *fresh);
     if (fresh == NULL) return fail(AEGIS_E_NOMEM, "no memory for a tile");
-    const pending_tile *waiting = pending_of(t, level, number);
+    /* One that waits may have been made from a damaged one below it. */
+    const pending_tile *waiting = trust ? pending_of(t, level, number) : NULL;
     int code = AEGIS_OK;
     if (waiting != NULL) {
         memcpy(fresh->nodes, waiting->hashes, TILE_BYTES);
     } else if (!trust || !read_tile(t, level, number, fresh)) {
         code = rebuild(t, trust, level, number, fresh);
-        if (code == AEGIS_OK) {
-            fresh->number = number;
-            add_pending(t, level, fresh);
-        }
+        fresh->number = number;
+        if (code == AEGIS_OK && (trust || wants_writing(t, level, number, fresh))) add_pending(t, level, fresh);
     }
     if (code == AEGIS_OK) {
         tile *room = cache_room(t, level, number);
@@ -358,6 +373,12 @@ int tree_start(tree *t, const merkle_range *range) {
 
 /* ---- asking --------------------------------------------------------------------------------------------------------- */
 
+/* What was made from the log itself does not hold either: an entry is damaged, and no answer is better than a wrong one. */
+static int damaged(const tree *t, uint64_t size) {
+    const place where = {.tier = t->s->tier, .end = size};
+    return fail_at(AEGIS_E_CORRUPT, &where, "the first %llu records do not lead to the root of the log", (unsigned long long)size);
+}
+
 int tree_root_at(tree *t, uint64_t size, uint8_t root[HASH_SIZE]) {
     if (size == t->range.size) {
         merkle_root(&t->range, root);
@@ -375,7 +396,9 @@ int tree_root_at(tree *t, uint64_t size, uint8_t root[HASH_SIZE]) {
     distrust(t);
     TRY(merkle_root_at(size, distrusting, t, root));
     TRY(merkle_consistency(size, t->range.size, distrusting, t, proof, &count));
-    return merkle_check_consistency(size, root, t->range.size, expected, (const uint8_t(*)[HASH_SIZE])proof, count);
+    return merkle_check_consistency(size, root, t->range.size, expected, (const uint8_t(*)[HASH_SIZE])proof, count) == AEGIS_OK
+               ? AEGIS_OK
+               : damaged(t, size);
 }
 
 int tree_inclusion(tree *t, uint64_t index, uint64_t size, uint8_t proof[MERKLE_MAX_PROOF][HASH_SIZE], unsigned *count) {
@@ -386,7 +409,10 @@ int tree_inclusion(tree *t, uint64_t index, uint64_t size, uint8_t proof[MERKLE_
     TRY(merkle_inclusion(index, size, trusting, t, proof, count));
     if (merkle_check_inclusion(leaf, index, size, (const uint8_t(*)[HASH_SIZE])proof, *count, root) == AEGIS_OK) return AEGIS_OK;
     distrust(t);
-    return merkle_inclusion(index, size, distrusting, t, proof, count);
+    TRY(node_of(t, false, 0, index, leaf));
+    TRY(merkle_inclusion(index, size, distrusting, t, proof, count));
+    return merkle_check_inclusion(leaf, index, size, (const uint8_t(*)[HASH_SIZE])proof, *count, root) == AEGIS_OK ? AEGIS_OK
+                                                                                                              : damaged(t, size);
 }
 
 int tree_consistency(tree *t, uint64_t old_size, uint64_t size, uint8_t proof[MERKLE_MAX_PROOF][HASH_SIZE], unsigned *count) {
@@ -400,7 +426,10 @@ int tree_consistency(tree *t, uint64_t old_size, uint64_t size, uint8_t proof[ME
     if (merkle_check_consistency(old_size, old_root, size, root, (const uint8_t(*)[HASH_SIZE])proof, *count) == AEGIS_OK)
         return AEGIS_OK;
     distrust(t);
-    return merkle_consistency(old_size, size, distrusting, t, proof, count);
+    TRY(merkle_consistency(old_size, size, distrusting, t, proof, count));
+    return merkle_check_consistency(old_size, old_root, size, root, (const uint8_t(*)[HASH_SIZE])proof, *count) == AEGIS_OK
+               ? AEGIS_OK
+               : damaged(t, size);
 }
 
 int tree_prove(tree *t, uint64_t index, const uint8_t leaf[HASH_SIZE]) {

@@ -45,7 +45,8 @@ int vfs_sim_settle(vfs_sim *sim, bool record);
 
 /* ---- the record ------------------------------------------------------------------------------------------------------- */
 
-/* The first eleven are recorded; the others are kinds of calls that a fault can name. */
+/* The first eleven are recorded; the others are kinds of calls that a fault can name. A file is made by an OPEN, a directory by
+ * an OPEN_DIR or OPEN_ROOT; CREATE and MKDIR stand on record only. */
 enum vfs_sim_kind {
     VFS_SIM_CREATE, VFS_SIM_MKDIR, VFS_SIM_RENAME, VFS_SIM_UNLINK, VFS_SIM_WRITE, VFS_SIM_ALLOCATE, VFS_SIM_TRUNCATE,
     VFS_SIM_SYNC, VFS_SIM_SYNC_DIR, VFS_SIM_SYNC_PARENT, VFS_SIM_MARK,

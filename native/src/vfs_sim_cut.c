@@ -268,7 +268,6 @@ vfs_sim *cut_image(sim_cut *cut, const subset *s, bool record, uint64_t seed) {
         const reach *at = &s->reached[i];
         sim_node *node = &live.nodes[at->node];
         node->names++;
-        if (node->names > 1) continue;
         if (s->tables[at->node] != NULL) node->table = table_share(s->tables[at->node]);
         else if (at->pending == NONE) node->content = content_share(cut->disk.files[at->node].durable);
         else if (need_content(cut, &cut->files[at->pending]) == AEGIS_OK)

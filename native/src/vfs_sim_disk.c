@@ -16,6 +16,7 @@
  */
 #include "vfs_sim_state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define SECTOR VFS_SIM_SECTOR
@@ -44,9 +45,9 @@ static int set_hash(sim_file *file, uint64_t sector, sim_hash hash) {
     return AEGIS_OK;
 }
 
-static int set_durable(sim_file *file, uint64_t sector, const uint8_t bytes[SECTOR]) {
-    TRY(content_write(&file->durable, sector * SECTOR, bytes, SECTOR));
-    return set_hash(file, sector, hash_sector(sector, bytes));
+static int set_durable(sim_file *file, uint64_t sector, const sim_version *version) {
+    TRY(content_write(&file->durable, sector * SECTOR, version->bytes, SECTOR));
+    return set_hash(file, sector, version->hash);
 }
 
 /* The truncation to `size` is durable. */
@@ -187,10 +188,7 @@ static int settle(sim_file *file) {
             file->cells[kept++] = moved;
             continue;
         }
-        /* The cache's bytes, not the newest version's: a truncation after it may have taken some. */
-        uint8_t bytes[SECTOR];
-        content_read(file->cache, cell->sector * SECTOR, bytes, SECTOR);
-        TRY(set_durable(file, cell->sector, bytes));
+        TRY(set_durable(file, cell->sector, cell->versions[cell->count - 1]));
         cell_free(cell);
         *cell = (sim_cell){0};
     }
@@ -242,7 +240,9 @@ static int add_change(sim_disk *disk, const vfs_sim_op *op) {
 static int add_file(sim_disk *disk, sim_content *content, sim_table *table, const char *path) {
     TRY(sim_room(&disk->files, disk->file_count, &disk->file_room, sizeof *disk->files));
     sim_file *file = &disk->files[disk->file_count++];
-    *file = (sim_file){.is_dir = table != NULL, .path = path, .durable = content_share(content), .table = table_share(table)};
+    *file = (sim_file){.is_dir = table != NULL, .durable = content_share(content), .table = table_share(table)};
+    file->path = strdup(path);
+    if (file->path == NULL) return sim_no_memory();
     if (content == NULL) return AEGIS_OK;
     file->cache = content_share(content);
     TRY(add_size(file, (sim_size){.size = content->size}));
@@ -256,15 +256,23 @@ static int add_file(sim_disk *disk, sim_content *content, sim_table *table, cons
     return AEGIS_OK;
 }
 
-/* Names of the base, for people: the last name only, since a node does not know its directory. */
-static void name_files(sim_disk *disk) {
-    for (size_t d = 0; d < disk->file_count; d++) {
-        const sim_table *table = disk->files[d].table;
-        for (size_t i = 0; table != NULL && i < table->count; i++) {
-            uint32_t node = table->entries[i].node;
-            disk->files[node].path = disk->recording->base.nodes[d].table->entries[i].name;
-        }
+/* The paths of what was there when the record began. */
+static int name_files(sim_disk *disk, uint32_t dir) {
+    const sim_table *table = disk->files[dir].table;
+    const char *above = disk->files[dir].path;
+    for (size_t i = 0; table != NULL && i < table->count; i++) {
+        const char *name = table->entries[i].name;
+        uint32_t node = table->entries[i].node;
+        size_t size = strlen(above) + strlen(name) + 2;
+        char *path = malloc(size);
+        if (path == NULL) return sim_no_memory();
+        if (dir == SIM_ABOVE) path[0] = '\0';
+        else snprintf(path, size, "%s%s%s", above, above[0] != '\0' ? "/" : "", name);
+        free(disk->files[node].path);
+        disk->files[node].path = path;
+        TRY(name_files(disk, node));
     }
+    return AEGIS_OK;
 }
 
 int disk_start(sim_disk *disk, const vfs_sim *recording) {
@@ -272,8 +280,7 @@ int disk_start(sim_disk *disk, const vfs_sim *recording) {
     if (!recording->recording) return fail(AEGIS_E_ARGUMENT, "the simulated machine has recorded nothing");
     for (size_t i = 0; i < recording->base.count; i++)
         TRY(add_file(disk, recording->base.nodes[i].content, recording->base.nodes[i].table, ""));
-    name_files(disk);
-    return AEGIS_OK;
+    return recording->base.count > 0 ? name_files(disk, SIM_ABOVE) : AEGIS_OK;
 }
 
 /* Nodes are numbered in the order in which they were made, but for one that no record was kept of. */
@@ -335,6 +342,7 @@ void disk_end(sim_disk *disk) {
         content_drop(file->durable);
         content_drop(file->cache);
         table_drop(file->table);
+        free(file->path);
         for (size_t c = 0; c < file->cell_count; c++) cell_free(&file->cells[c]);
         free(file->cells);
         free(file->sizes);

@@ -208,7 +208,7 @@ typedef struct sim_size {
 
 typedef struct sim_file {
     bool is_dir;
-    const char *path;           /* under which it was made, for people */
+    char *path;                 /* under which it was made, for people */
     sim_content *durable;       /* sectors; its own size means nothing while something is pending */
     sim_content *cache;         /* what the running system saw at this point */
     sim_table *table;           /* durable names */
