@@ -54,8 +54,20 @@ def test_a_reference_is_a_value():
     assert made[0] == made[1]
     assert hash(made[0]) == hash(made[1])
     assert made[0] != made[2]
-    with pytest.raises(AttributeError):
-        made[0].index = LogIndex(6)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        Ref(tier=Tier.SESSION, index=LogIndex(5), leaf=b"l" * 32, ordinal=Ordinal(2), session="s"),
+        Head(tier=Tier.SESSION, size=5, root=b"r" * 32),
+        MemoryPointer(index=LogIndex(5), root=b"r" * 32),
+    ],
+)
+def test_nouns_do_not_change(made):
+    for field in msgspec.structs.fields(type(made)):
+        with pytest.raises(AttributeError):
+            setattr(made, field.name, None)
 
 
 @pytest.mark.parametrize("noun", [Ref, Head, MemoryPointer])

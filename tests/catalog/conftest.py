@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import lmdb
 import pytest
 from hypothesis import strategies as st
 
@@ -221,6 +223,19 @@ def work(log: Log, actions: list[tuple[str, int]]) -> list[Row]:
     return log.rows[start:]
 
 
+def in_child(work: Callable[[], None]) -> None:
+    """Run it in a forked child and fail if it fails there."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
 class Kit:
     """What tests of this directory share."""
 
@@ -229,6 +244,7 @@ class Kit:
     Log = Log
     actions = ACTIONS
     work = staticmethod(work)
+    in_child = staticmethod(in_child)
     expected = staticmethod(expected)
     answers = staticmethod(answers)
 
@@ -254,5 +270,28 @@ def kit() -> type[Kit]:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "catalog"
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "catalog"
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[[Catalog], Catalog]]:
+    """Closes, as a crash would, what a test leaves open."""
+    kept: list[Catalog] = []
+    yield lambda one: kept.append(one) or one
+    for one in kept:
+        one.abandon()
+
+
+@pytest.fixture
+def lmdb_opens(monkeypatch, place: Path) -> list[bytes | None]:
+    """What data.mdb held at each time when LMDB was let at it: None for no file."""
+    seen: list[bytes | None] = []
+    real = lmdb.open
+
+    def spy(*arguments, **options):
+        seen.append((place / "data.mdb").read_bytes() if (place / "data.mdb").exists() else None)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(lmdb, "open", spy)
+    return seen

@@ -18,6 +18,7 @@ def test_covers_up_to_the_first_record_that_was_not_noted(noted: list[int], star
     known = set(range(start)) | set(noted)
     assert covers.sizes[3] == next(size for size in range(14) if size not in known)
     assert covers.sizes.get(1, 0) == bool(noted)
+    assert all(index > covers.sizes[3] for index in covers._ahead.get(3, ()))
 
 
 @given(st.lists(st.integers(0, 12)), st.integers(0, 12), st.lists(st.integers(0, 12)))

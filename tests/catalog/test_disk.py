@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import lmdb
@@ -192,6 +193,28 @@ def test_an_environment_that_was_dropped_is_open_no_more(kit, place: Path) -> No
     assert not disk._here
 
 
+def test_a_forked_child_inherits_no_claim(kit, open_tables) -> None:
+    open_tables()
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with disk._here_lock:
+            held.set()
+            done.wait()
+
+    def child() -> None:
+        assert disk._here_lock.acquire(blocking=False)
+        assert not disk._here
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    kit.in_child(child)
+    done.set()
+    thread.join()
+    assert len(disk._here) == 1
+
+
 def test_a_failed_open_leaves_no_descriptor_and_no_claim(kit, place: Path, monkeypatch) -> None:
     seal = Seal(mac_key=kit.MAC_KEY, store_id=kit.STORE_ID)
     descriptors = len(os.listdir("/proc/self/fd"))
@@ -227,8 +250,10 @@ def test_a_copy_made_of_hard_links_gets_a_file_of_its_own(open_tables, place: Pa
 def test_a_discarded_file_is_gone(open_tables, place: Path) -> None:
     tables = open_tables()
     put(tables, {b"k": b"v"})
+    descriptors = len(os.listdir("/proc/self/fd"))
     tables.discard()
     assert os.listdir(place) == []
+    assert len(os.listdir("/proc/self/fd")) <= descriptors - 2  # the directory's and LMDB's
     with pytest.raises(lmdb.Error):
         tables.get(Table.IDS, b"k")
 

@@ -62,13 +62,18 @@ def test_a_salt_of_another_length_is_refused(size):
 
 
 @pytest.mark.parametrize("envelope", [b"short", TEXT], ids=["raw", "zstd"])
-def test_every_changed_byte_is_refused(envelope):
+def test_no_changed_byte_gives_another_envelope(envelope):
     payload, commitment, length = seal(envelope, SALT)
     for at in range(len(payload)):
         changed = bytearray(payload)
         changed[at] ^= 1
-        with pytest.raises((Corrupt, NewerFormat)):
-            open_payload(bytes(changed), length=length, commitment=commitment, limit=LIMIT)
+        try:
+            opened = open_payload(bytes(changed), length=length, commitment=commitment, limit=LIMIT)
+        except (Corrupt, NewerFormat):
+            continue
+        assert opened == envelope  # zstd has bits that mean nothing
+        assert at >= HEADER_SIZE
+        assert payload[0] == 1
     for end in range(len(payload)):
         with pytest.raises(Corrupt):
             open_payload(payload[:end], length=length, commitment=commitment, limit=LIMIT)

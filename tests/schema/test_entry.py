@@ -154,7 +154,7 @@ def test_any_bytes_are_refused_or_are_what_pack_writes(data):
     survives(with_bytes(data, 0, bytes([0, 2, 3, 0])))
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 @given(entries(), st.integers(0, 175), st.integers(1, 255))
 def test_a_changed_byte_is_refused_or_is_what_pack_writes(entry, at, flip):
     data = pack(entry)

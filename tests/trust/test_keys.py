@@ -1,4 +1,4 @@
-"""The key directory: made whole, read with suspicion, and never forgetful of what was released."""
+"""The key directory: made whole, read with suspicion. Agents' keys and released heads are in test_keys_*.py."""
 
 import errno
 import json
@@ -6,24 +6,17 @@ import os
 import stat
 import tempfile
 from base64 import b64encode
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis_store.errors import (
-    AegisError,
     InvalidArgument,
     KeysMissing,
     KeysWrong,
     NewerFormat,
-    NoSpace,
-    OutOfResources,
-    ReadOnly,
-    RolledBack,
     StorageError,
 )
 from aegis_store.trust.keys import KeyDirectory, SystemRandomness
@@ -32,40 +25,6 @@ from aegis_store.types import Head, Tier
 
 STORE = bytes(range(16))
 FILES = ["store.json", "secret", "log.key", "enrolment.key", "heads.json"]
-ODD_NAMES = [
-    "",
-    "two words",
-    "a+b",
-    "line\nbreak",
-    "é",
-    "日本",
-    "\ud800",
-    "\ud800\udc00",
-    "\U00010000",
-    "../../etc",
-    "nul\0",
-    "x" * 9999,
-]
-
-
-class Counting:
-    """Randomness that a test can foretell: each draw is the next byte, repeated. Drawn bytes are kept in `drawn`."""
-
-    def __init__(self):
-        self.drawn = []
-
-    def draw(self, count):
-        self.drawn.append(bytes([len(self.drawn) + 1]) * count)
-        return self.drawn[-1]
-
-
-def make(place, **changed):
-    return KeyDirectory.create(place / "s.keys", **{"store_id": STORE, "name": "prod", "randomness": Counting(), **changed})
-
-
-@pytest.fixture
-def keys(tmp_path):
-    return make(tmp_path)
 
 
 def again(keys, **changed):
@@ -99,7 +58,7 @@ def test_the_files_are_those_of_the_format(keys):
 
 
 @pytest.mark.parametrize("umask", [0, 0o027, 0o777])
-def test_nobody_else_can_read_them_whatever_the_umask(tmp_path, umask):
+def test_nobody_else_can_read_them_whatever_the_umask(tmp_path, umask, make):
     before = os.umask(umask)
     try:
         keys = make(tmp_path)
@@ -119,7 +78,7 @@ def test_they_come_back(keys):
     assert loaded.log.sign(b"m") == keys.log.sign(b"m")
 
 
-def test_the_system_is_asked_for_every_secret(tmp_path):
+def test_the_system_is_asked_for_every_secret(tmp_path, make):
     one = make(tmp_path, randomness=SystemRandomness())
     (tmp_path / "two").mkdir()
     two = make(tmp_path / "two", randomness=SystemRandomness())
@@ -136,7 +95,7 @@ def test_the_path_may_be_of_any_kind_and_survives_a_change_of_directory(tmp_path
     assert keys.path == tmp_path / "s.keys"
 
 
-def test_an_empty_directory_may_be_there_and_nothing_else(tmp_path):
+def test_an_empty_directory_may_be_there_and_nothing_else(tmp_path, make):
     (tmp_path / "s.keys").mkdir(mode=0o755)
     keys = make(tmp_path)
     before = {each: (keys.path / each).read_bytes() for each in FILES}
@@ -146,7 +105,7 @@ def test_an_empty_directory_may_be_there_and_nothing_else(tmp_path):
     assert listing(tmp_path) == sorted(["s.keys", *(f"s.keys/{each}" for each in [*FILES, "agents"])])
 
 
-def test_a_file_in_the_way_is_not_replaced(tmp_path):
+def test_a_file_in_the_way_is_not_replaced(tmp_path, make):
     (tmp_path / "s.keys").write_text("mine")
     with pytest.raises(KeysWrong):
         make(tmp_path)
@@ -154,21 +113,21 @@ def test_a_file_in_the_way_is_not_replaced(tmp_path):
     assert (tmp_path / "s.keys").read_text() == "mine"
 
 
-def test_a_missing_parent_is_named(tmp_path):
+def test_a_missing_parent_is_named(tmp_path, make):
     with pytest.raises(StorageError, match="No such file") as caught:
         make(tmp_path / "nowhere")
     assert caught.value.path == str(tmp_path / "nowhere" / "s.keys")
 
 
 @pytest.mark.parametrize(("store_id", "name"), [(b"", "prod"), (STORE + b"x", "prod"), (STORE, "\ud800")])
-def test_what_cannot_be_meant_is_refused_before_anything_is_made(tmp_path, store_id, name):
+def test_what_cannot_be_meant_is_refused_before_anything_is_made(tmp_path, store_id, name, make):
     with pytest.raises(InvalidArgument):
         make(tmp_path, store_id=store_id, name=name)
     assert listing(tmp_path) == []
 
 
 @pytest.mark.parametrize("call", ["mkdir", "open", "fsync", "rename"])
-def test_making_is_whole_or_not_at_all(tmp_path, monkeypatch, call):
+def test_making_is_whole_or_not_at_all(tmp_path, monkeypatch, call, make):
     real = getattr(os, call)
     total = 0
 
@@ -235,7 +194,7 @@ def test_a_garbled_file_is_named(keys, file, content):
     assert caught.value.path == str(keys.path / file)
 
 
-def test_keys_of_another_store_are_refused(keys, tmp_path):
+def test_keys_of_another_store_are_refused(keys, tmp_path, make):
     with pytest.raises(KeysWrong, match="of store 0001"):
         again(keys, store_id=bytes(16))
     (tmp_path / "two").mkdir()
@@ -274,7 +233,7 @@ def test_a_file_open_to_others_is_refused_with_the_command_that_closes_it(keys, 
     assert caught.value.hint == f"chmod 600 {keys.path / file}"
 
 
-def test_the_command_can_be_pasted_whatever_the_path(tmp_path):
+def test_the_command_can_be_pasted_whatever_the_path(tmp_path, make):
     (tmp_path / "my store; rm").mkdir()
     keys = make(tmp_path / "my store; rm")
     keys.path.chmod(0o755)
@@ -347,7 +306,7 @@ def test_another_store_file_is_garbled(keys, content):
         again(keys)
 
 
-def test_an_identity_is_written_in_lower_case(tmp_path):
+def test_an_identity_is_written_in_lower_case(tmp_path, make):
     keys = make(tmp_path, store_id=b"\xab" * 16)
     (keys.path / "store.json").write_text((keys.path / "store.json").read_text().replace("ab", "AB"))
     with pytest.raises(KeysWrong, match="garbled"):
@@ -390,7 +349,7 @@ def test_another_key_line_is_refused(keys, line):
 
 @settings(deadline=None, max_examples=150)
 @given(st.sampled_from(FILES), st.binary(max_size=120), st.data())
-def test_any_bytes_in_a_file_are_refused_or_harmless(file, content, data):
+def test_any_bytes_in_a_file_are_refused_or_harmless(make, file, content, data):
     with tempfile.TemporaryDirectory() as place:
         keys = make(Path(place))
         good = (keys.path / file).read_bytes()
@@ -407,318 +366,8 @@ def test_any_bytes_in_a_file_are_refused_or_harmless(file, content, data):
             assert file != "secret" or loaded.secret == each
 
 
-# ---- agents
-
-
-def test_an_agents_file_is_that_of_the_format(keys):
-    signer = keys.agent("planner")
-    path = keys.path / "agents" / f"{blake3(b'planner').digest()[:16].hex()}.key"
-    material = b64encode(b"\x01" + signer.seed).decode()
-    assert path.read_text() == f'PRIVATE+KEY+planner+{signer.key_id.hex()}+{material}\n"planner"\n'
-    assert signer.key_id == key_id("planner", signer.public_key)
-
-
-@pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
-def test_an_agent_may_have_any_name(keys, name):
-    signer = keys.agent(name)
-    encoded = name.encode("utf-8", "surrogatepass")
-    found = again(keys).find_agent(name)
-    assert (found.name, found.seed, found.key_id) == (name, signer.seed, signer.key_id)
-    assert listing(keys.path / "agents") == [f"{blake3(encoded).hexdigest(length=16)}.key"]
-    assert [each.name for each in again(keys).agents()] == [name]
-    line, named = (keys.path / "agents" / listing(keys.path / "agents")[0]).read_bytes().split(b"\n", 1)
-    assert line.count(b"+") - line[-44:].count(b"+") == 4
-    stored = json.loads(named)
-    assert stored == name or stored == {"utf8": encoded.hex()}
-    assert type(stored) is (str if name.isprintable() or name in ("line\nbreak", "nul\0") else dict)
-
-
-def test_names_that_look_alike_have_keys_of_their_own(keys):
-    signers = {name: keys.agent(name) for name in ODD_NAMES}
-    assert len({each.seed for each in signers.values()}) == len(ODD_NAMES)
-    assert {each.name: each.seed for each in again(keys).agents()} == {name: each.seed for name, each in signers.items()}
-
-
-def test_an_agent_has_one_key_for_ever(keys):
-    first = keys.agent("planner")
-    assert keys.agent("planner") is first
-    assert again(keys).agent("planner").seed == first.seed
-    assert keys.find_agent("planner") is first
-    assert len(listing(keys.path / "agents")) == 1
-
-
-def test_looking_for_an_agent_makes_no_key(keys):
-    assert keys.find_agent("planner") is None
-    assert keys.agents() == []
-    assert listing(keys.path / "agents") == []
-
-
-def test_a_new_key_has_no_key_id_that_is_taken(tmp_path):
-    randomness = Counting()
-    keys = make(tmp_path, randomness=randomness)
-    draws = len(randomness.drawn)
-    ahead = [FileSigner("planner", bytes([draws + each]) * 32) for each in (1, 2, 3)]
-    loaded = KeyDirectory.load(keys.path, randomness=randomness)
-    assert loaded.agent("planner", taken={ahead[0].key_id, ahead[1].key_id}).seed == ahead[2].seed
-    assert loaded.agent("planner", taken={ahead[2].key_id}).seed == ahead[2].seed
-
-
-def test_an_agents_key_under_another_name_is_refused(keys):
-    keys.agent("planner")
-    keys.agent("writer")
-    one, two = sorted((keys.path / "agents").iterdir())
-    one.write_bytes(two.read_bytes())
-    fresh = again(keys)
-    with pytest.raises(KeysWrong, match="not the key of agent"):
-        fresh.agents()
-    results = []
-    for name in ("planner", "writer"):
-        try:
-            results.append(fresh.agent(name).name)
-        except KeysWrong:
-            results.append(None)
-    assert sorted(results, key=str) in ([None, "planner"], [None, "writer"])
-
-
-@settings(deadline=None, max_examples=150)
-@given(st.binary(max_size=60), st.data())
-def test_any_bytes_in_an_agents_file_are_refused_or_the_same_key(content, data):
-    with tempfile.TemporaryDirectory() as place:
-        keys = make(Path(place))
-        seed = keys.agent("planner").seed
-        path = next((keys.path / "agents").iterdir())
-        good = path.read_bytes()
-        at = data.draw(st.integers(0, len(good) - 1))
-        line = good[: good.index(b"\n") + 1]
-        for each in (content, good[:at] + content[:1] + good[at + 1 :], good[:at], good + content, line + content):
-            path.write_bytes(each)
-            try:
-                assert again(keys).agent("planner").seed == seed
-            except KeysWrong:
-                continue
-
-
-def test_leftovers_of_a_crash_are_no_agents(keys):
-    signer = keys.agent("planner")
-    path = next((keys.path / "agents").iterdir())
-    (keys.path / "agents" / f"{path.name}.0011223344556677.new").write_bytes(b"half")
-    assert [each.name for each in again(keys).agents()] == ["planner"]
-    assert again(keys).agent("planner").seed == signer.seed
-
-
-def test_two_openers_that_meet_get_one_key(keys):
-    with ThreadPoolExecutor(8) as pool:
-        seeds = set(
-            pool.map(lambda _: KeyDirectory.load(keys.path, randomness=SystemRandomness()).agent("planner").seed, range(24))
-        )
-    assert len(seeds) == 1
-
-
-def test_an_opener_that_comes_second_takes_the_key_of_the_first(keys, monkeypatch):
-    first, second = again(keys), again(keys)
-    looked = second._read_agent
-
-    def looking(directory, name):
-        found = looked(directory, name)
-        first.agent(name)  # between the look and the lock
-        return found
-
-    monkeypatch.setattr(second, "_read_agent", looking)
-    assert second.agent("planner").seed == first.agent("planner").seed
-
-
-# ---- released heads
-
-
-def test_nothing_is_released_at_first(keys):
-    assert keys.released() == {}
-
-
-def test_the_highest_released_head_of_each_tier_is_kept(keys):
-    for each in (head(5), head(9), head(7, tier=Tier.AUDIT), head(9)):
-        keys.record_released(each)
-    assert again(keys).released() == {Tier.SESSION: head(9), Tier.AUDIT: head(7, tier=Tier.AUDIT)}
-    assert json.loads((keys.path / "heads.json").read_text()) == {
-        "audit": {"size": 7, "root": "07" * 32},
-        "session": {"size": 9, "root": "09" * 32},
-    }
-
-
-def test_a_released_head_is_never_lowered(keys):
-    keys.record_released(head(9))
-    keys.record_released(head(8))
-    keys.record_released(head(0))
-    assert keys.released() == {Tier.SESSION: head(9)}
-
-
-def test_two_roots_for_one_size_are_refused(keys):
-    keys.record_released(head(9))
-    with pytest.raises(RolledBack, match="0909") as caught:
-        again(keys).record_released(head(9, b"x" * 32))
-    assert (caught.value.tier, caught.value.path) == ("session", str(keys.path / "heads.json"))
-    assert keys.released() == {Tier.SESSION: head(9)}
-    keys.record_released(head(9, b"x" * 32, tier=Tier.AUDIT))
-
-
-@pytest.mark.parametrize("wrong", [head(-1, bytes(32)), head(2**64), head(1, bytes(31)), head(1, bytes(33))])
-def test_a_head_out_of_bounds_is_not_recorded(keys, wrong):
-    with pytest.raises(InvalidArgument):
-        keys.record_released(wrong)
-    assert keys.released() == {}
-
-
-def test_the_largest_head_is_recorded(keys):
-    keys.record_released(head(2**64 - 1))
-    assert again(keys).released() == {Tier.SESSION: head(2**64 - 1)}
-
-
-def traced(monkeypatch, path):
-    """What is synced and renamed, in order."""
-    events = []
-    fsync, rename = os.fsync, os.rename
-
-    def tracing_fsync(descriptor):
-        fsync(descriptor)
-        name = os.readlink(f"/proc/self/fd/{descriptor}")
-        events.append("sync directory" if name == str(path) else "sync file" if ".new" in name else f"sync {name}")
-
-    def tracing_rename(source, target, **where):
-        rename(source, target, **where)
-        events.append(f"rename to {target}")
-
-    monkeypatch.setattr(os, "fsync", tracing_fsync)
-    monkeypatch.setattr(os, "rename", tracing_rename)
-    return events
-
-
-def test_a_recorded_head_is_durable_before_the_call_returns(keys, monkeypatch):
-    events = traced(monkeypatch, keys.path)
-    keys.record_released(head(9))
-    assert events == ["sync file", "rename to heads.json", "sync directory"]
-
-
-def test_a_head_that_is_there_already_is_made_durable_too(keys, monkeypatch):
-    keys.record_released(head(9))
-    events = traced(monkeypatch, keys.path)
-    keys.record_released(head(9))
-    assert events == ["sync directory"]
-
-
-def test_an_agents_key_is_durable_before_it_is_used(keys, monkeypatch):
-    events = traced(monkeypatch, keys.path / "agents")
-    keys.agent("planner")
-    assert events == ["sync file", f"rename to {listing(keys.path / 'agents')[0]}", "sync directory"]
-
-
-def test_the_directory_is_durable_before_it_has_its_place(tmp_path, monkeypatch):
-    events = traced(monkeypatch, tmp_path)
+def test_the_directory_is_durable_before_it_has_its_place(tmp_path, traced, make):
+    events = traced(tmp_path)
     make(tmp_path)
     assert events[-2:] == [f"rename to {tmp_path / 's.keys'}", "sync directory"]
-    assert events[:-2] == ["sync file"] * (len(FILES) + 2)
-
-
-@pytest.mark.parametrize("call", ["open", "fsync", "rename"])
-def test_a_failure_while_recording_leaves_the_old_heads(keys, monkeypatch, call):
-    keys.record_released(head(5))
-    real = getattr(os, call)
-    for fail_at in range(1, 8):
-        calls = 0
-
-        def failing(*args, fail_at=fail_at, **kwargs):
-            nonlocal calls
-            calls += 1
-            if calls == fail_at:
-                raise OSError(errno.EIO, "Input/output error")
-            return real(*args, **kwargs)
-
-        before = keys.released()[Tier.SESSION].size
-        monkeypatch.setattr(os, call, failing)
-        try:
-            keys.record_released(head(before + 1))
-        except StorageError:
-            pass
-        else:
-            assert calls < fail_at
-        finally:
-            monkeypatch.setattr(os, call, real)
-        assert keys.released()[Tier.SESSION].size in (before, before + 1)
-        assert not [each for each in listing(keys.path) if ".new" in each]
-
-
-@pytest.mark.parametrize(
-    ("number", "kind"),
-    [
-        (errno.ENOSPC, NoSpace),
-        (errno.EDQUOT, NoSpace),
-        (errno.EROFS, ReadOnly),
-        (errno.EACCES, ReadOnly),
-        (errno.EMFILE, OutOfResources),
-        (errno.EIO, StorageError),
-    ],
-)
-def test_what_the_system_refuses_is_told_apart(keys, monkeypatch, number, kind):
-    def refusing(_):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "fsync", refusing)
-    with pytest.raises(AegisError, match=os.strerror(number)) as caught:
-        keys.record_released(head(1))
-    assert type(caught.value) is kind
-    assert (caught.value.op, caught.value.path) == ("release", str(keys.path / "heads.json"))
-
-
-def test_heads_recorded_at_once_never_fall(keys):
-    def record(start):
-        mine = again(keys)
-        for size in range(start, 120, 4):
-            mine.record_released(head(size))
-            assert mine.released()[Tier.SESSION].size >= size
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(record, range(1, 5)))
-    assert keys.released() == {Tier.SESSION: head(119)}
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        '{"session": {"size": 1}}',
-        '{"session": {"size": -1, "root": "%s"}}',
-        '{"session": {"size": 18446744073709551616, "root": "%s"}}',
-        '{"session": {"size": 1.5, "root": "%s"}}',
-        '{"session": {"size": 1, "root": "%s0"}}',
-        '{"session": {"size": 1, "root": "%s00"}}',
-        '{"session": {"size": 1, "root": "AA"}}',
-        '{"session": {"size": 1, "root": "%s", "more": 1}}',
-        '{"sessions": {"size": 1, "root": "%s"}}',
-        '{"": {"size": 1, "root": "%s"}}',
-        "null",
-        "",
-    ],
-)
-def test_garbled_heads_are_refused_and_not_overwritten(keys, content):
-    written = content.replace("%s", "ab" * 32)
-    (keys.path / "heads.json").write_text(written)
-    for use in (lambda: again(keys), keys.released, lambda: keys.record_released(head(5))):
-        with pytest.raises(KeysWrong, match="garbled"):
-            use()
-    assert (keys.path / "heads.json").read_text() == written
-
-
-def test_heads_that_were_removed_are_missed_and_not_made_up(keys):
-    (keys.path / "heads.json").unlink()
-    with pytest.raises(KeysMissing):
-        keys.record_released(head(5))
-    assert not (keys.path / "heads.json").exists()
-
-
-def test_each_tier_has_its_head(keys):
-    for tier in Tier:
-        keys.record_released(head(tier.value, tier=tier))
-    assert again(keys).released() == {tier: head(tier.value, tier=tier) for tier in Tier}
-
-
-def test_heads_are_signed_by_the_log_key_under_each_tiers_name(keys):
-    for tier in Tier:
-        signer = keys.head_signer(tier)
-        assert (signer.name, signer.public_key) == (f"aegis/{STORE.hex()}/{tier.label}", keys.log.public_key)
+    assert events[:-2] == ["sync file"] * len(FILES) + ["sync another"] * 2

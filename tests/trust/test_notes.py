@@ -242,7 +242,7 @@ def test_as_many_signatures_as_are_allowed_are_read():
 pieces = st.lists(st.sampled_from([TEXT, "\n", "\n\n", LINE, "— ", "— a AAAAAAA=\n", "— a AAAAAAB=\n", " ", "a", "\t", "é"]))
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=80) | pieces.map(lambda parts: "".join(parts).encode()))
 def test_any_bytes_are_refused_or_are_what_format_writes(data):
     for each in (data, TEXT.encode() + b"\n" + data, data + b"\n" + LINE.encode()):
