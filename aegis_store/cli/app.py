@@ -9,7 +9,6 @@ import typer
 
 from aegis_store.cli.demo.command import demo
 from aegis_store.cli.head import head
-from aegis_store.cli.outcome import INTERRUPTED, say_interrupted
 from aegis_store.cli.verify import verify
 
 app = typer.Typer(
@@ -51,8 +50,4 @@ def run() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace")
-    try:
-        app()
-    except KeyboardInterrupt:
-        say_interrupted()
-        sys.exit(INTERRUPTED)
+    app()

@@ -56,7 +56,7 @@ def guarded(verb: Callable[Arguments, None]) -> Callable[Arguments, None]:
         except OSError as error:
             _end(from_system(error), as_json=bool(kwargs.get("as_json")))
         except KeyboardInterrupt:
-            say_interrupted()
+            sys.stderr.write("aegis: interrupted\n")
             raise typer.Exit(INTERRUPTED) from None
 
     return run
@@ -114,8 +114,3 @@ def as_fields(error: AegisError) -> dict[str, object]:
         "hint": hint_of(error),
         "can_retry": error.can_retry,
     }
-
-
-def say_interrupted() -> None:
-    """The one line after Ctrl-C."""
-    sys.stderr.write("aegis: interrupted\n")

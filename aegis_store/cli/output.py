@@ -21,7 +21,12 @@ def problems() -> Console:
 
 
 def _console(*, to_stderr: bool) -> Console:
-    from rich.console import Console
+    from rich import console
+
+    class Console(console.Console):
+        def on_broken_pipe(self) -> None:
+            """Who read this has gone: an error like any other, for `outcome`."""
+            raise BrokenPipeError
 
     # Paths and names are shown as they are: a bracket in them is no markup, a number no reason for colour.
     return Console(stderr=to_stderr, highlight=False, markup=False, emoji=False)

@@ -52,7 +52,7 @@ int writer_init(writer *w, log *l, uint64_t segment_bytes, bool sync_groups, uin
 void writer_free(writer *w) {
     group_free(&w->groups[0]);
     group_free(&w->groups[1]);
-    if (w->next_ready) segment_close(&w->l->s, &w->next);
+    segment_close(&w->l->s, &w->next);    /* not ready, but open, where a rotation failed */
     pthread_cond_destroy(&w->landed[0]);
     pthread_cond_destroy(&w->landed[1]);
     pthread_cond_destroy(&w->room);

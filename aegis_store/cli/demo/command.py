@@ -65,7 +65,7 @@ def demo(
     console = answers()
     line(console)
     if keep is None:
-        line(console, "Nothing is left behind. To look into both stores afterwards: aegis demo --keep DIR")
+        line(console, "Nothing is left behind; to keep both stores for a look: aegis demo --keep DIR")
     else:
         line(console, "Both stores are kept, with their keys beside them:")
         for name in (STORE, DAMAGED):
@@ -77,26 +77,25 @@ def workplace(keep: Path | None) -> Iterator[Path]:
     """A directory to work in. Without `keep` it is gone afterwards, however it ends, unless a promise was broken."""
     from aegis_store.cli.demo.checks import BrokenPromise
 
-    if keep is not None:
-        _make_empty(keep)
-        place = keep.absolute()
-    else:
-        place = Path(tempfile.mkdtemp(prefix="aegis-demo-"))
-    try:
-        with _ended_by_signals():
-            yield place
-    except BrokenPromise as error:
-        error.hint = f"this must not happen; please report it, with what is kept for it: {shown(place)}"
-        raise
-    except BaseException:
+    with _ended_by_signals():
         if keep is None:
-            shutil.rmtree(place, ignore_errors=True)
-        raise
-    if keep is None:
-        shutil.rmtree(place, ignore_errors=True)
-    else:
-        for name in (CHOSEN, LOG):
-            (place / name).unlink(missing_ok=True)
+            place = Path(tempfile.mkdtemp(prefix="aegis-demo-"))
+        else:
+            _make_empty(keep)
+            place = keep.absolute()
+        is_evidence = False
+        try:
+            yield place
+        except BrokenPromise as error:
+            is_evidence = True
+            error.hint = f"this must not happen; please report it, with what is kept for it: {shown(place)}"
+            raise
+        finally:
+            if keep is None and not is_evidence:
+                shutil.rmtree(place, ignore_errors=True)
+            elif keep is not None:
+                for name in (CHOSEN, LOG):
+                    (place / name).unlink(missing_ok=True)
 
 
 def _make_empty(place: Path) -> None:

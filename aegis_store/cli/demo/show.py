@@ -27,6 +27,7 @@ from aegis_store.verification import Result
 WIDTH_MAX: Final = 96
 _INDENT: Final = 3
 _BAR_WIDTH: Final = 28
+_TIMES: Final = {1: "once", 2: "twice"}
 
 
 class Show(Teller):
@@ -71,7 +72,7 @@ class Show(Teller):
         if any(is_ahead(run) for run in self._runs):
             self._say("* was on its way when the agent was killed: stored, but not acknowledged yet")
         self._say(
-            f"Killed {figures.counted(kills, 'time')}: nothing that was acknowledged is lost, and each run went on at the "
+            f"Killed {_TIMES.get(kills, f'{kills} times')}: nothing that was acknowledged is lost, and each run went on at the "
             "very next step."
         )
         self._title(2, "Held against the same steps, done without a store")
@@ -119,7 +120,7 @@ class Show(Teller):
         table.add_column("run", justify="right")
         for name in ("goes on at", "acknowledged"):
             table.add_column(name, justify="right", no_wrap=True)
-        for name in ("killed", "then it holds"):
+        for name in ("killed at", "then it holds"):
             table.add_column(name, no_wrap=True)
         table.add_column("opened in", justify="right", no_wrap=True)
         for number, run in enumerate(self._runs, 1):
@@ -128,7 +129,7 @@ class Show(Teller):
 
     def _end(self, run: Run) -> tuple[str, str, str]:
         if run.killed_after_us is None or run.reopened_seconds is None:
-            return "not any more", self._short(run.last), ""
+            return "not killed", self._short(run.last), ""
         killed = f"{self._short(run.heard)} + {figures.seconds(run.killed_after_us / 1e6)}"
         return killed, self._short(run.latest) + (" *" if is_ahead(run) else ""), figures.seconds(run.reopened_seconds)
 

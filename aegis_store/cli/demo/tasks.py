@@ -22,9 +22,9 @@ from aegis_store.errors import InvalidArgument
 
 State: TypeAlias = dict[str, Any]
 
-#: Files that the agent reads at the most, and steps of recorded sessions: more than the time allows on most machines.
-FILES_MAX: Final = 1_000
-STEPS_MAX: Final = 6_000
+#: Files that the agent reads at the most, and steps of recorded sessions: each is read back twice, and that takes time too.
+FILES_MAX: Final = 500
+STEPS_MAX: Final = 2_000
 #: Of a recorded message, what goes into the state's scratchpad, in characters.
 SCRATCHPAD_MAX: Final = 300
 #: Below folders of these names lies no module of the standard library.
@@ -118,25 +118,31 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     messages: list[dict[str, Any]]
 
 
+class Outline(msgspec.Struct, frozen=True, kw_only=True):
+    """The same, for as long as nobody wants its messages."""
+
+    source: str
+    session_id: str
+    messages: msgspec.Raw
+
+
 def recorded_plan(recorded: Path, chosen: Path, *, limit: int = STEPS_MAX) -> RecordedPlan:
     """Choose sessions of a file, its sources in turn, up to `limit` messages in all, and write them to `chosen`.
 
     InvalidArgument names the line that is not a session.
     """
     by_source: dict[str, list[Recording]] = {}
-    steps: Counter[str] = Counter()
-    for recording in read_recordings(recorded):
-        if steps[recording.source] < limit and recording.messages:
+    taken: set[str] = set()
+    for recording in read_recordings(recorded, limit=limit):
+        if recording.session_id not in taken and recording.messages:
             by_source.setdefault(recording.source, []).append(recording)
-            steps[recording.source] += len(recording.messages)
+            taken.add(recording.session_id)
     left = limit
-    taken = set()
     with open(chosen, "wb") as file:
         for row in zip_longest(*by_source.values()):
             for recording in row:
-                if recording is not None and left > 0 and recording.session_id not in taken:
+                if recording is not None and left > 0:
                     file.write(msgspec.json.encode(recording) + b"\n")
-                    taken.add(recording.session_id)
                     left -= len(recording.messages)
     if limit - left < 2:
         raise InvalidArgument("the file holds fewer than two messages", op="demo", path=str(recorded), hint=_SHAPE)
@@ -146,11 +152,12 @@ def recorded_plan(recorded: Path, chosen: Path, *, limit: int = STEPS_MAX) -> Re
 _SHAPE: Final = 'a line for each session: {"source": …, "session_id": …, "messages": [{"role": …, "content": …}, …]}'
 
 
-def read_recordings(path: Path) -> Iterator[Recording]:
-    """The sessions in a file of JSON lines, compressed by zstd or not."""
+def read_recordings(path: Path, *, limit: int) -> Iterator[Recording]:
+    """The sessions in a file of JSON lines, compressed by zstd or not: of each source the first, up to `limit` messages."""
     import zstandard
 
-    decoder = msgspec.json.Decoder(Recording)
+    outlines, recordings = msgspec.json.Decoder(Outline), msgspec.json.Decoder(Recording)
+    steps: Counter[str] = Counter()
     with open(path, "rb") as file:
         is_zstd = file.peek(4)[:4] == zstandard.FRAME_HEADER
         decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW_MAX)
@@ -159,8 +166,13 @@ def read_recordings(path: Path) -> Iterator[Recording]:
         try:
             for text in _lines(stream):
                 number += 1
-                if text.strip():
-                    yield decoder.decode(text)
+                if not text.strip():
+                    continue
+                outline = outlines.decode(text)
+                if steps[outline.source] < limit:
+                    recording = recordings.decode(text)
+                    steps[outline.source] += len(recording.messages)
+                    yield recording
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise InvalidArgument(f"line {number} is no session: {error}", op="demo", path=str(path), hint=_SHAPE) from None
         except zstandard.ZstdError as error:

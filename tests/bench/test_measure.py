@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import pytest
+
+from bench.measure import Sample, Side, Spread, Wanted, differences, figure, interleave, percentile, ratios
+from bench.measure import rate_figure, run_for, run_threads_for
+
+
+def sample(rate: float) -> Sample:
+    return Sample(operations=int(rate), seconds=1.0, median_us=1e6 / rate, p99_us=1e6 / rate, cpu_us=1.0)
+
+
+def test_every_side_has_its_turn_in_every_round_and_the_one_before_does_not_count():
+    turns: list[str] = []
+
+    def side(name: str) -> Side:
+        def run() -> Sample:
+            turns.append(name)
+            return sample(len(turns))
+
+        return Side(name=name, run=run)
+
+    samples = interleave([side("a"), side("b")], 3)
+    assert turns == ["a", "b"] * 4
+    assert [each.operations for each in samples["a"]] == [3, 5, 7]
+    assert [each.operations for each in samples["b"]] == [4, 6, 8]
+
+
+def test_a_ratio_is_paired_by_round_and_then_the_median_is_taken():
+    # The machine was ten times slower in the last round: the pairs do not mind.
+    samples = {"ours": [sample(300), sample(200), sample(20)], "peer": [sample(100), sample(100), sample(10)]}
+    found = rate_figure("t", samples, "ours", "peer", "commit", Wanted(least=2))
+    assert found.compared == Spread(median=2, min=2, max=3)
+    assert found.ours_value == Spread(median=200, min=20, max=300)
+    assert found.rounds == 3
+    assert found.met is True
+
+
+def test_a_difference_is_paired_too():
+    found = figure(
+        "t", ours="o", peer="p", ours_values=[5.0, 70.0, 9.0], peer_values=[1.0, 60.0, 2.0], unit="µs", comparison="over",
+        durability="commit", wanted=Wanted(most=6),
+    )  # fmt: skip
+    assert found.compared == Spread(median=7, min=4, max=10)
+    assert found.met is False
+
+
+def test_rounds_that_do_not_pair_are_refused():
+    for compare in (ratios, differences):
+        with pytest.raises(ValueError, match="shorter"):
+            compare([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "value", "met"),
+    [
+        (Wanted(), 1, None),
+        (Wanted(least=2), 2, True),
+        (Wanted(least=2), 1.9, False),
+        (Wanted(most=2), 2, True),
+        (Wanted(most=2), 2.1, False),
+    ],
+)
+def test_what_is_wanted_includes_the_bound(wanted, value, met):
+    assert wanted.met_by(value) is met
+
+
+def test_percentiles_stay_within_the_values():
+    assert percentile([1, 2, 3], 0.99) == 3
+    assert percentile([1], 0.99) == 1
+    assert percentile(list(range(1000)), 0.99) == 990
+
+
+def test_work_is_counted_in_one_thread_and_in_many():
+    done: list[int] = []
+    alone = run_for(lambda: done.append(1), 0.01)
+    assert alone.operations == len(done) > 0
+    assert alone.thread_cpu_us is not None
+    together = run_threads_for([lambda: None] * 3, 0.01)
+    assert together.operations >= 3
+    assert together.rate == together.operations / 0.01
+
+
+def test_a_failure_in_a_thread_is_the_rounds():
+    def fail() -> None:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        run_threads_for([lambda: None, fail], 0.01)
