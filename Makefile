@@ -60,7 +60,7 @@ kill:
 # Measures against other stores.
 bench:
 	$(VENV)/bin/pip install --quiet ".[bench]"
-	$(VENV)/bin/python -P -m bench
+	$(VENV)/bin/python -m bench
 
 # Does what CI does with the last commit.
 ci:

@@ -119,7 +119,9 @@ def _footers(engine: Engine, tier: Tier, findings: list[Finding]) -> Iterator[Fo
     try:
         yield from engine.segments(tier)
     except Corrupt as error:
-        findings.append(_finding(tier, error))
+        # A footer that was whole when the store was opened. The look at every byte will have named it, by its file.
+        if not any(each.tier is tier for each in findings):
+            findings.append(_finding(tier, error))
 
 
 def footer_message(footer: Footer) -> bytes:

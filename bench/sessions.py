@@ -39,9 +39,10 @@ def read(path: Path) -> Iterator[Recorded]:
     decoder = msgspec.json.Decoder(Recorded)
     with path.open("rb") as raw:
         stream = zstandard.ZstdDecompressor().stream_reader(raw) if path.suffix == ".zst" else raw
-        for line in io.TextIOWrapper(stream, encoding="utf-8"):
-            if line.strip():
-                yield decoder.decode(line)
+        with io.TextIOWrapper(stream, encoding="utf-8") as text:
+            for line in text:
+                if line.strip():
+                    yield decoder.decode(line)
 
 
 def run(how: Run) -> Outcome:

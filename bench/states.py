@@ -8,8 +8,8 @@ from typing import Any, Final
 import ormsgpack
 
 STATE_BYTES: Final = 4096
-#: What is said in a support agent's day. With names and numbers put in, a state compresses as recorded ones of that size do: to a
-#: third, about.
+#: What is said in a support agent's day. With names and numbers put in, a state compresses as recorded ones of that size do: to
+#: about a third.
 _SAID: Final = (
     "Hi! I'd like to change my upcoming flight in reservation {code} to {city}, if there is still a seat.",
     "To assist you with modifying your reservation, I need your user ID. Could you please provide it?",

@@ -6,17 +6,25 @@ What is heavy is imported when a verb runs, so that `aegis --help` answers at on
 from __future__ import annotations
 
 import sys
+from typing import Final
 
-__all__ = ["main"]
+__all__ = ["INTERRUPTED", "main"]
+
+#: 128 + SIGINT, as shells count.
+INTERRUPTED: Final = 130
 
 
 def main() -> None:
     """Run `aegis` with the arguments of this process, and exit with its code."""
+    code: object = INTERRUPTED
     try:
         from aegis_store.cli.app import run
 
         run()
     except KeyboardInterrupt:
-        # Before or after a verb; a verb says so itself. 130 is 128 + SIGINT, as shells count.
+        pass
+    except SystemExit as end:
+        code = end.code
+    if code == INTERRUPTED:
         sys.stderr.write("aegis: interrupted\n")
-        sys.exit(130)
+    sys.exit(code)  # type: ignore[arg-type]

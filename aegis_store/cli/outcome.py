@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, ParamSpec
 
 import typer
 
+from aegis_store.cli import INTERRUPTED
 from aegis_store.cli.output import emit, line, problems, shown
 from aegis_store.errors import AegisError, Locked, NetworkFileSystem, NotAStore, ReadOnly, StorageError
 
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FINDING: Final = 1
-#: 128 + SIGINT and 128 + SIGPIPE, as shells count.
-INTERRUPTED: Final = 130
+#: 128 + SIGPIPE, as shells count.
 PIPE_CLOSED: Final = 141
 
 #: The next step where the library's own hint speaks to somebody who writes Python. {path} comes quoted for a shell.
@@ -56,7 +56,6 @@ def guarded(verb: Callable[Arguments, None]) -> Callable[Arguments, None]:
         except OSError as error:
             _end(from_system(error), as_json=bool(kwargs.get("as_json")))
         except KeyboardInterrupt:
-            sys.stderr.write("aegis: interrupted\n")
             raise typer.Exit(INTERRUPTED) from None
 
     return run

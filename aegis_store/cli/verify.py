@@ -63,7 +63,8 @@ def verify(
     name, key_name = shown(path), shown(f"{path.absolute()}.keys" if keys is None else keys)
     begin = time.perf_counter()
     try:
-        store = aegis_store.open(path, mode="r", keys=keys)
+        with opening(name):
+            store = aegis_store.open(path, mode="r", keys=keys)
     except aegis_store.errors.Corrupt as error:
         found = [Found(problem=error.message, tier=error.tier, index=error.index, path=error.path)]
         if as_json:
@@ -88,6 +89,17 @@ def verify(
 
 
 # ---- while it works -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def opening(name: str) -> Iterator[None]:
+    """A word on the terminal: opening reads through a large store once."""
+    console = problems()
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(f"opening {name}"):
+        yield
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""zstd of a whole envelope, one frame, level 3.
+"""zstd of a whole envelope, one frame: level 1 where it is small, level 3 above (docs/decisions/0004).
 
 Compressing gives up where nothing is gained: the caller stores the envelope raw then. Decompressing believes nothing that the
 frame says: the declared size must be the one that the signed entry gives before a byte is allocated, and the output ends there.
@@ -13,18 +13,25 @@ import zstandard
 
 from aegis_store.errors import Corrupt
 
+#: Envelopes up to so many bytes take the fast level: half the time, and 2 % more bytes at worst.
+SMALL_MAX: Final = 16 << 10
+LEVEL_SMALL: Final = 1
 LEVEL: Final = 3
 
 #: Envelopes shorter than this are not tried: a frame's own bytes eat what so few could give.
 TRIED_MIN: Final = 64
 
 
+def _compressor(level: int) -> zstandard.ZstdCompressor:
+    return zstandard.ZstdCompressor(level=level, write_content_size=True, write_checksum=False)
+
+
 class _Contexts(threading.local):
     """zstd contexts are costly to make and may be used by one thread at a time: each thread keeps its own."""
 
     def __init__(self) -> None:
-        compressor = zstandard.ZstdCompressor(level=LEVEL, write_content_size=True, write_checksum=False)
-        self.compress = compressor.compress
+        self.compress_small = _compressor(LEVEL_SMALL).compress
+        self.compress = _compressor(LEVEL).compress
         self.decompress = zstandard.ZstdDecompressor().decompress
 
 
@@ -35,7 +42,7 @@ def compress(envelope: bytes) -> bytes | None:
     """One zstd frame that declares its content size, or None where it would not be shorter than the envelope."""
     if len(envelope) < TRIED_MIN:
         return None
-    frame = _contexts.compress(envelope)
+    frame = _contexts.compress_small(envelope) if len(envelope) <= SMALL_MAX else _contexts.compress(envelope)
     return frame if len(frame) < len(envelope) else None
 
 

@@ -1,7 +1,6 @@
 /* commit: see commit.h. */
 #include "commit.h"
 
-#include <sched.h>
 #include <stdlib.h>
 
 #define GROUP_BYTES_FIRST (256u << 10)
@@ -220,8 +219,9 @@ int writer_append(writer *w, uint8_t kind, const uint8_t *entry, uint32_t entry_
     int code = enqueue(w, size);
     if (code == AEGIS_OK) {
         group *g = &w->groups[w->building];
-        *index = w->next_index++;
-        frame_begin(g->bytes + g->used, kind, open_body, *index, entry, entry_length, payload, payload_length);
+        uint64_t next = w->next_index++;
+        frame_begin(g->bytes + g->used, kind, open_body, next, entry, entry_length, payload, payload_length);
+        *index = next;    /* last: it may lie in the caller's entry */
         memcpy(g->leaves[g->count], leaf, HASH_SIZE);
         g->offsets[g->count++] = (uint32_t)g->used;
         g->used += size;
@@ -386,7 +386,7 @@ static void gather(writer *w) {
     pthread_mutex_unlock(&w->mutex);
     uint64_t begun = v->clock_ms(v);
     for (uint32_t i = 0; i < GATHER_YIELDS_MAX && atomic_load(waiting) < cohort && v->clock_ms(v) - begun <= GATHER_MS_MAX; i++)
-        (void)sched_yield();
+        v->yield(v);
     pthread_mutex_lock(&w->mutex);
     w->gathering = false;
     /* An appender found the group full and led it: who was woken for the one after it may have gone back to sleep. */

@@ -123,19 +123,24 @@ static int save_cut(log *l, const segment *seg, uint64_t from, uint64_t size, ae
     vfs_file *out = NULL;
     char name[SEGMENT_NAME_SIZE + 8] = "tail-";
     size_t got = 0, length = (size_t)(size - from);
-    segment_name(manifest_next_generation(l->manifest), name + 5);
-    memcpy(name + 5 + 8, ".cut", 5);
     uint8_t *bytes = malloc(length + 1);
     if (bytes == NULL) return fail(AEGIS_E_NOMEM, "no memory for a cut tail of %zu bytes", length);
     int code = v->read(v, seg->file, from, bytes, length, &got);
     while (got > 0 && bytes[got - 1] == 0) got--;
     verdict->cut_bytes = got;
-    if (code == AEGIS_OK) code = v->open(v, l->dir, name, VFS_WRITE | VFS_CREATE, &out);
-    if (code == AEGIS_OK) code = v->truncate(v, out, 0);
+    /* What was cut off earlier, under the same manifest, stays. */
+    for (uint64_t number = manifest_next_generation(l->manifest); code == AEGIS_OK; number++) {
+        segment_name(number, name + 5);
+        memcpy(name + 5 + 8, ".cut", 5);
+        code = v->open(v, l->dir, name, VFS_WRITE | VFS_CREATE | VFS_EXCLUSIVE, &out);
+        if (code != AEGIS_E_EXISTS) break;
+        code = AEGIS_OK;
+    }
     if (code == AEGIS_OK) code = v->write(v, out, 0, bytes, got);
     if (code == AEGIS_OK) code = v->sync(v, out);
     if (out != NULL) v->close(v, out);
     if (code == AEGIS_OK) code = v->sync_dir(v, l->dir);
+    if (code != AEGIS_OK && out != NULL) (void)v->unlink(v, l->dir, name);
     free(bytes);
     if (code != AEGIS_OK) return code;
     size_t tier = strlen(tier_name(l->s.tier));

@@ -286,6 +286,9 @@ static int open_writing(aegis_store *st, const aegis_options *o, const contents 
     TRY(lockfile_open_writer(&st->lock, st->vfs, st->root, &poisoned));
     if (found->manifest || found->tiers) {
         TRY(load_manifest(st, o, &flags));
+        /* Whoever was killed between a rename and its sync left names that only the page cache has: the manifest's, the store's. */
+        if (!MUTANT(NO_DIRECTORY_SYNC)) TRY(st->vfs->sync_dir(st->vfs, st->root));
+        TRY(st->vfs->sync_parent(st->vfs, st->root));
         TRY(open_tiers(st, o, poisoned, &nobody, flags, report));
         if (flags != 0) TRY(manifest_write(&st->manifest));
     } else {

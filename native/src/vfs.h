@@ -70,6 +70,7 @@ struct vfs {
 
     /* the rest of the machine */
     uint64_t (*clock_ms)(vfs *self);                                 /* monotonic */
+    void (*yield)(vfs *self);                                        /* lets other threads run */
     int (*random)(vfs *self, void *bytes, size_t length);
     void (*identify)(vfs *self, char *text, size_t capacity);        /* "pid 4711 on host", a hint for people */
 };

@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -551,6 +552,11 @@ static int posix_lock_held(vfs *self, vfs_file *file, uint64_t byte, bool *held)
 
 /* ---- the rest of the machine ------------------------------------------------------------------------------------------ */
 
+static void posix_yield(vfs *self) {
+    (void)self;
+    (void)sched_yield();
+}
+
 static uint64_t posix_clock_ms(vfs *self) {
     (void)self;
     struct timespec now = {0, 0};
@@ -586,7 +592,7 @@ vfs *vfs_posix(void) {
         .sync_parent = posix_sync_parent, .list = posix_list, .rename = posix_rename, .unlink = posix_unlink,
         .place = posix_place, .open = posix_open, .close = posix_close, .read = posix_read, .write = posix_write,
         .allocate = posix_allocate, .sync = posix_sync, .truncate = posix_truncate, .size = posix_size, .lock = posix_lock,
-        .lock_held = posix_lock_held, .clock_ms = posix_clock_ms, .random = posix_random, .identify = posix_identify,
+        .lock_held = posix_lock_held, .clock_ms = posix_clock_ms, .yield = posix_yield, .random = posix_random, .identify = posix_identify,
     };
     return &posix;
 }

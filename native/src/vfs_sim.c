@@ -410,6 +410,9 @@ static int sim_lock_held(vfs *self, vfs_file *file, uint64_t byte, bool *held) {
 
 /* ---- the rest of the machine ------------------------------------------------------------------------------------------ */
 
+/* Nobody else runs on a machine in memory. */
+static void sim_yield(vfs *self) { (void)self; }
+
 static uint64_t sim_clock_ms(vfs *self) { return sim_read_locked(sim_of(self), &sim_of(self)->clock_ms); }
 
 static int sim_random(vfs *self, void *bytes, size_t length) {
@@ -435,5 +438,5 @@ const vfs sim_calls = {
     .sync_parent = sim_sync_parent, .list = sim_list, .rename = sim_rename, .unlink = sim_unlink, .place = sim_place,
     .open = sim_open, .close = sim_close, .read = sim_read, .write = sim_write, .allocate = sim_allocate, .sync = sim_sync,
     .truncate = sim_truncate, .size = sim_size_of, .lock = sim_lock_byte, .lock_held = sim_lock_held,
-    .clock_ms = sim_clock_ms, .random = sim_random, .identify = sim_identify,
+    .clock_ms = sim_clock_ms, .yield = sim_yield, .random = sim_random, .identify = sim_identify,
 };

@@ -1,4 +1,4 @@
-"""Lets the tests import `bench`, which is not installed. Last on the path: the installed aegis_store stays the one that is tested."""
+"""Lets the tests import `bench`, which is not installed. Last on the path: the installed aegis_store stays the one tested."""
 
 from __future__ import annotations
 

@@ -2,8 +2,20 @@ from __future__ import annotations
 
 import pytest
 
-from bench.measure import Sample, Side, Spread, Wanted, differences, figure, interleave, percentile, ratios
-from bench.measure import rate_figure, run_for, run_threads_for
+from bench.measure import (
+    Sample,
+    Side,
+    Spread,
+    Wanted,
+    differences,
+    figure,
+    interleave,
+    percentile,
+    rate_figure,
+    ratios,
+    run_for,
+    run_threads_for,
+)
 
 
 def sample(rate: float) -> Sample:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import ormsgpack
 import zstandard
 
@@ -8,7 +10,7 @@ from bench.states import STATE_BYTES, conversations, incompressible
 
 def test_a_conversation_is_about_4_kib_and_one_message_changes_at_a_time():
     states = conversations(20)
-    for before, after in zip(states, states[1:], strict=False):
+    for before, after in pairwise(states):
         assert sum(a != b for a, b in zip(before["messages"], after["messages"], strict=True)) == 1
         assert 0.7 * STATE_BYTES < len(ormsgpack.packb(after)) < 1.5 * STATE_BYTES
 

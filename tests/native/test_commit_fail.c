@@ -121,7 +121,7 @@ static void *append_until_poisoned(void *context) {
     worker *w = context;
     for (uint32_t i = 0; i < EACH; i++) {
         uint64_t index = 0;
-        int code = aegis_append(w->store, SESSION, 1, (const uint8_t *)&index, 8, buffer, 300, &index);
+        int code = aegis_append(w->store, SESSION, 1, (const uint8_t *)&index, 8, buffer, 100, &index);
         if (code == AEGIS_OK) code = aegis_commit(w->store, SESSION, index);
         if (code == AEGIS_OK) w->acknowledged[w->count++] = index;
         else if (code == AEGIS_E_UNKNOWN) w->unknown++;
@@ -158,7 +158,7 @@ TEST(every_thread_is_told_when_the_log_is_poisoned) {
         EXPECT_OK(aegis_abandon(store));
         store = open_test(vfs_sim_vfs(sim), AEGIS_MODE_WRITE, NULL);
         if (store == NULL) return;
-        if (!EXPECT(size_of(store, SESSION) > last)) printf("nth %d last %d size %d\n", (int)nth, (int)last, (int)size_of(store, SESSION));
+        EXPECT(size_of(store, SESSION) > last);
         EXPECT_OK(verify_whole(store, SESSION));
         EXPECT_OK(aegis_close(store));
         vfs_sim_free(sim);
@@ -300,8 +300,9 @@ static outcome work(vfs_sim *sim) {
     return made;
 }
 
-/* What was acknowledged is there, what is there was submitted, and the store can be used. */
-static bool holds(vfs_sim *sim, const outcome *made, uint64_t nth, const char *how) {
+/* What was acknowledged is there, what is there was submitted, and the store can be used: what it then acknowledges survives a power
+ * cut, though the page cache may have shown at open what the disk did not have. */
+static bool holds(vfs_sim *sim, const outcome *made, bool cut, uint64_t nth, const char *how) {
     aegis_store *store = NULL;
     const aegis_options o = test_options(AEGIS_MODE_APPEND);
     bool right = EXPECT_OK(store_open(vfs_sim_vfs(sim), "store", &o, &store, NULL));
@@ -309,12 +310,29 @@ static bool holds(vfs_sim *sim, const outcome *made, uint64_t nth, const char *h
         uint64_t size = size_of(store, SESSION);
         right = EXPECT(size >= made->acknowledged && size <= made->submitted) && has_all(store, SESSION, size) &&
                 EXPECT_OK(append_committed(store, SESSION, size, PAYLOAD)) && EXPECT_OK(verify_whole(store, SESSION));
+        if (right && cut) {
+            const outcome now = {size + 1, size + 1};
+            vfs_sim *image = NULL;
+            right = EXPECT_OK(vfs_sim_image(sim, vfs_sim_op_count(sim), VFS_SIM_KEEP_NOTHING, nth, &image)) &&
+                    holds(image, &now, false, nth, "power cut after reopening");
+            vfs_sim_free(image);
+        }
         right = EXPECT_OK(aegis_close(store)) && right;
         right = EXPECT_EQ_U64(vfs_sim_open_count(sim), 0) && right;
     }
     if (!right) printf("    call %llu, %s: %llu of %llu were acknowledged\n", (unsigned long long)nth, how,
                        (unsigned long long)made->acknowledged, (unsigned long long)made->submitted);
     return right;
+}
+
+/* What a failed sync of a directory leaves is in doubt for ever by the simulator's rule (7), and there is nothing that would make the
+ * name of a directory durable then. The running system is whole all the same. */
+static bool names_in_doubt(vfs_sim *sim) {
+    for (size_t i = 0; i < vfs_sim_op_count(sim); i++) {
+        const vfs_sim_op *op = vfs_sim_op_at(sim, i);
+        if ((op->kind == VFS_SIM_SYNC_DIR || op->kind == VFS_SIM_SYNC_PARENT) && op->failed) return true;
+    }
+    return false;
 }
 
 static void fail_every_call(vfs_sim_fault fault, uint64_t least, const char *how) {
@@ -327,12 +345,12 @@ static void fail_every_call(vfs_sim_fault fault, uint64_t least, const char *how
         bool hit = vfs_sim_fault_hits(sim) > 0;
         vfs_sim_fail(sim, NULL);
         EXPECT_EQ_U64(vfs_sim_open_count(sim), 0);
-        for (unsigned i = 0; i < 2; i++) {
+        for (unsigned i = 0; i < 2 && !names_in_doubt(sim); i++) {
             vfs_sim *image = NULL;
-            if (EXPECT_OK(vfs_sim_image(sim, vfs_sim_op_count(sim), keeps[i], nth, &image))) holds(image, &made, nth, how);
+            if (EXPECT_OK(vfs_sim_image(sim, vfs_sim_op_count(sim), keeps[i], nth, &image))) holds(image, &made, false, nth, how);
             vfs_sim_free(image);
         }
-        holds(sim, &made, nth, how);
+        holds(sim, &made, !names_in_doubt(sim), nth, how);
         vfs_sim_free(sim);
         if (!hit || atomic_load(&check_failures) > 20) {
             EXPECT(nth > least);
@@ -341,13 +359,81 @@ static void fail_every_call(vfs_sim_fault fault, uint64_t least, const char *how
     }
 }
 
-TEST(every_call_may_fail_once) { fail_every_call((vfs_sim_fault){.code = AEGIS_E_IO}, 300, "once"); }
+TEST(every_call_may_fail_once) { fail_every_call((vfs_sim_fault){.code = AEGIS_E_IO}, 100, "once"); }
 TEST(every_call_may_fail_once_and_write_a_part) {
-    fail_every_call((vfs_sim_fault){.system_errno = EIO, .written_bytes = 333}, 300, "once, in part");
+    fail_every_call((vfs_sim_fault){.system_errno = EIO, .written_bytes = 333}, 100, "once, in part");
 }
-TEST(every_call_may_fail_for_ever) { fail_every_call((vfs_sim_fault){.code = AEGIS_E_IO, .forever = true}, 300, "for ever"); }
+TEST(every_call_may_fail_for_ever) { fail_every_call((vfs_sim_fault){.code = AEGIS_E_IO, .forever = true}, 100, "for ever"); }
 TEST(every_write_may_fail_for_want_of_space) {
     fail_every_call((vfs_sim_fault){.kinds = 1u << VFS_SIM_WRITE | 1u << VFS_SIM_CREATE | 1u << VFS_SIM_MKDIR, .code = AEGIS_E_NOSPACE,
                                     .forever = true, .written_bytes = 100},
                     60, "no space");
+}
+
+/* ---- killed ----------------------------------------------------------------------------------------------------------- */
+
+/* From the call `killed_at` on, nothing that changes the disk happens: what the process had done so far is in the page cache, and
+ * what it had synced is durable. */
+static vfs real;
+static uint64_t changes, killed_at;
+
+static int dead(void) { return ++changes >= killed_at ? AEGIS_E_IO : AEGIS_OK; }
+
+static int k_open_root(vfs *self, const char *path, unsigned flags, vfs_dir **out) {
+    if (flags & VFS_CREATE) TRY(dead());
+    return real.open_root(self, path, flags, out);
+}
+static int k_open_dir(vfs *self, vfs_dir *parent, const char *name, unsigned flags, vfs_dir **out) {
+    if (flags & VFS_CREATE) TRY(dead());
+    return real.open_dir(self, parent, name, flags, out);
+}
+static int k_open(vfs *self, vfs_dir *dir, const char *name, unsigned flags, vfs_file **out) {
+    if (flags & VFS_CREATE) TRY(dead());
+    return real.open(self, dir, name, flags, out);
+}
+static int k_sync_dir(vfs *self, vfs_dir *dir) {
+    TRY(dead());
+    return real.sync_dir(self, dir);
+}
+static int k_sync_parent(vfs *self, vfs_dir *dir) {
+    TRY(dead());
+    return real.sync_parent(self, dir);
+}
+static int k_rename(vfs *self, vfs_dir *dir, const char *from, const char *to) {
+    TRY(dead());
+    return real.rename(self, dir, from, to);
+}
+static int k_unlink(vfs *self, vfs_dir *dir, const char *name) {
+    TRY(dead());
+    return real.unlink(self, dir, name);
+}
+static int k_write(vfs *self, vfs_file *file, uint64_t offset, const void *bytes, size_t length) {
+    TRY(dead());
+    return real.write(self, file, offset, bytes, length);
+}
+static int k_sync(vfs *self, vfs_file *file) {
+    TRY(dead());
+    return real.sync(self, file);
+}
+static int k_truncate(vfs *self, vfs_file *file, uint64_t size) {
+    TRY(dead());
+    return real.truncate(self, file, size);
+}
+
+TEST(a_process_may_be_killed_before_every_change_and_the_power_fail_later) {
+    for (killed_at = 1;; killed_at++) {
+        vfs_sim *sim = vfs_sim_new(killed_at);
+        vfs *v = vfs_sim_vfs(sim);
+        real = *v;
+        changes = 0;
+        v->open_root = k_open_root, v->open_dir = k_open_dir, v->open = k_open, v->sync_dir = k_sync_dir;
+        v->sync_parent = k_sync_parent, v->rename = k_rename, v->unlink = k_unlink, v->write = k_write;
+        v->sync = k_sync, v->truncate = k_truncate;
+        const outcome made = work(sim);
+        *v = real;
+        holds(sim, &made, true, killed_at, "killed");
+        vfs_sim_free(sim);
+        if (changes < killed_at || atomic_load(&check_failures) > 20) break;
+    }
+    EXPECT(killed_at > 100);
 }

@@ -295,6 +295,7 @@ TEST(no_image_is_seen_twice_and_none_is_left_out) {
             }
             free(found.texts);
         }
+        expect_distinct(0, SIZE_MAX);
         end();
     }
     exact = false;

@@ -131,6 +131,15 @@ TEST(rule_5_size_and_data_persist_apart) {
     end();
 }
 
+TEST(rule_5_a_shorter_write_never_shrinks_the_file) {
+    if (!begin()) return;
+    vfs_file *file = durable_file("a", "AB");
+    put(file, 0, "XYZ");
+    expect_now("a:AB|a:XB|a:AY|a:XY|a:AB.|a:XB.|a:AY.|a:XY.|a:ABZ|a:XBZ|a:AYZ|a:XYZ");
+    v->close(v, file);
+    end();
+}
+
 TEST(rule_6_truncation_takes_the_data_when_the_size_persists) {
     if (!begin()) return;
     vfs_file *file = durable_file("a", "ABC");
@@ -202,6 +211,9 @@ TEST(rule_7_data_may_be_durable_past_a_size_that_is_in_doubt) {
     put(file, 0, "BC");
     EXPECT_OK(v->sync(v, file));
     expect_now("a:B+100|a:B|a:BC|a:BC.|a:BCD");
+    exact = true;
+    expect_distinct(0, SIZE_MAX);
+    exact = false;
     v->close(v, file);
     end();
 }
@@ -283,6 +295,26 @@ TEST(a_missing_sync_shows_after_the_acknowledgement) {
     EXPECT_OK(v->sync(v, file));
     expect_now("a.seg:B");
     v->close(v, file);
+    end();
+}
+
+TEST(a_pattern_is_of_the_path_or_of_the_last_name) {
+    vfs_dir *dir = NULL;
+    vfs_file *file = NULL;
+    if (!begin()) return;
+    EXPECT_OK(v->open_dir(v, root, "d", VFS_CREATE, &dir));
+    EXPECT_OK(v->open(v, dir, "a", VFS_WRITE | VFS_CREATE, &file));
+    EXPECT_OK(vfs_sim_settle(sim, true));
+    static const char *const patterns[] = {"a", "d/a", "?/a"};
+    for (size_t i = 0; i < 3; i++) {
+        char letters[2] = {(char)('B' + i), 0};
+        EXPECT_OK(vfs_sim_drop_sync(sim, patterns[i]));
+        put(file, i, letters);
+        EXPECT_OK(v->sync(v, file));
+        EXPECT(vfs_sim_op_at(sim, vfs_sim_op_count(sim) - 1)->dropped);
+    }
+    v->close(v, file);
+    v->close_dir(v, dir);
     end();
 }
 

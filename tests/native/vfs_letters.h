@@ -13,7 +13,7 @@
 #include "vfs_sim.h"
 
 #define SECTOR VFS_SIM_SECTOR
-#define IMAGES_MAX 5000
+#define IMAGES_MAX 20000
 #define TEXT_MAX 240
 
 static vfs_sim *sim;
@@ -155,5 +155,13 @@ static inline void expect_at(size_t cut, const char *expected) {
 
 /* After everything on record. */
 static inline void expect_now(const char *expected) { expect_at(vfs_sim_op_count(sim), expected); }
+
+/* No image of an interval without marks is seen twice: those of neighbouring cuts are worked out from different disks. */
+static inline void expect_distinct(size_t from, size_t to) {
+    images found = all_images(from, to, NULL, NULL);
+    for (size_t i = 1; i < found.count; i++)
+        if (!EXPECT(strcmp(found.texts[i - 1], found.texts[i]) != 0)) printf("      twice: %s\n", found.texts[i]);
+    free(found.texts);
+}
 
 #endif

@@ -57,6 +57,12 @@ def test_any_checkpoint_comes_back(checkpoint):
     assert decode(encode(checkpoint)) == checkpoint
 
 
+@pytest.mark.parametrize("index", [0, 2**64 - 1])
+def test_the_first_and_the_last_index_are_indexes(index):
+    checkpoint = Checkpoint(memory_pointer=MemoryPointer(index=index, root=ROOT))
+    assert decode(encode(checkpoint)) == checkpoint
+
+
 @pytest.mark.parametrize("field", ["position", "claims", "approvals", "last_tool_call", "metadata", "state"])
 def test_what_cannot_be_stored_is_named_by_its_argument(field):
     with pytest.raises(StateTypeError, match=rf'^{field}\["at"\]\[1\] is of type set'):

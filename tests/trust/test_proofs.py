@@ -176,6 +176,23 @@ def test_a_spoilt_consistency_proof_is_refused(new):
             assert not starts_with(old, tree_root(LEAVES[:old]), new, new_root, proof)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 13, 16])
+def test_a_proof_of_another_length_than_its_numbers_ask_for_is_refused(size):
+    # Not because some hash differs: leaf 7 of 8 passed off as leaf 3 of 4 ends at the very root that is given.
+    root = tree_root(LEAVES[:size])
+    for claimed in range(1, 18):
+        for other in range(claimed):
+            asked = len(inclusion(other, LEAVES[:claimed]))
+            for index in range(size):
+                proof = inclusion(index, LEAVES[:size])
+                assert len(proof) == asked or not includes(LEAVES[index], other, claimed, proof, root)
+        for other in range(1, claimed):
+            asked = len(consistency(other, LEAVES[:claimed]))
+            for old in range(1, size):
+                proof = consistency(old, LEAVES[:size])
+                assert len(proof) == asked or not starts_with(other, tree_root(LEAVES[:old]), claimed, root, proof)
+
+
 def test_a_log_that_was_changed_below_is_not_consistent():
     changed = [*LEAVES[:3], bytes(32), *LEAVES[4:]]
     for old in range(4, 20):

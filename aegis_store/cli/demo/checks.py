@@ -13,6 +13,9 @@ class BrokenPromise(AegisError):
 
     exit_code = 1
 
+    def __init__(self, what: str) -> None:
+        super().__init__(f"BROKEN PROMISE: {what}", op="demo")
+
 
 def after_kill(session: str, *, acknowledged: int, latest: int) -> None:
     """The latest checkpoint is the last acknowledged one, or the next, which was on its way. Steps count from 1; 0: none."""
@@ -26,6 +29,12 @@ def after_kill(session: str, *, acknowledged: int, latest: int) -> None:
             f'the store is ahead of its agent: step {latest} of session "{session}" is there, but after step {acknowledged} '
             f"only step {acknowledged + 1} can have been on its way"
         )
+
+
+def resumed_session(*, expected: str, found: str) -> None:
+    """The agent goes on with the first session that is not finished."""
+    if found != expected:
+        raise BrokenPromise(f'the agent went on with session "{found}", although session "{expected}" is not finished')
 
 
 def resumed(session: str, *, latest: int, step: int) -> None:

@@ -19,9 +19,9 @@ from typing import Annotated
 import msgspec
 import typer
 
-from aegis_store.cli.outcome import guarded
+from aegis_store.cli.outcome import FINDING, guarded
 from aegis_store.cli.output import answers, emit, line, problems, shown
-from aegis_store.errors import InvalidArgument
+from aegis_store.errors import AegisError, InvalidArgument
 
 #: Beside the stores, and removed even where those are kept: the recorded sessions that were chosen, and what the agent said.
 CHOSEN = "sessions.jsonl"
@@ -75,8 +75,6 @@ def demo(
 @contextmanager
 def workplace(keep: Path | None) -> Iterator[Path]:
     """A directory to work in. Without `keep` it is gone afterwards, however it ends, unless a promise was broken."""
-    from aegis_store.cli.demo.checks import BrokenPromise
-
     with _ended_by_signals():
         if keep is None:
             place = Path(tempfile.mkdtemp(prefix="aegis-demo-"))
@@ -86,9 +84,11 @@ def workplace(keep: Path | None) -> Iterator[Path]:
         is_evidence = False
         try:
             yield place
-        except BrokenPromise as error:
-            is_evidence = True
-            error.hint = f"this must not happen; please report it, with what is kept for it: {shown(place)}"
+        except AegisError as error:
+            # Damage that nobody has done counts as well. What the user or the machine is to blame for is exit code 2 or 3.
+            if error.exit_code == FINDING:
+                is_evidence = True
+                error.hint = f"this must not happen; please report it, with what is kept for it: {shown(place)}"
             raise
         finally:
             if keep is None and not is_evidence:

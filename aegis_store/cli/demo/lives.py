@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from aegis_store.cli.demo.agent import Acknowledged, Event, Finished, Job, Resumed
+from aegis_store.cli.demo.checks import BrokenPromise
 from aegis_store.cli.figures import quantile
 from aegis_store.errors import AegisError
 from aegis_store.types import Randomness
@@ -78,7 +79,10 @@ def live(job: Job, *, kill: Kill | None, log: Path, randomness: Randomness, watc
     if life.finished is not None:
         life.heard = life.killed_after_us = None
     elif life.killed_after_us is None:
-        raise AgentFailed(f"the agent ended before its work did (exit code {code})", op="demo", hint=_last_words(log))
+        what = f"the agent ended before its work did (exit code {code})"
+        if code == 1:  # it found damage, or an error that should not be there
+            raise BrokenPromise(f"{what}: {_last_words(log)}")
+        raise AgentFailed(what, op="demo", hint=_last_words(log))
     return life
 
 

@@ -159,7 +159,10 @@ class Story:
         """Hold a run of the agent, and the store after it, against what was acknowledged."""
         resumed = life.resumed
         if resumed is not None:
-            checks.resumed(self._tasks[resumed.task].session, latest=self._latest[resumed.task], step=resumed.step)
+            unfinished = (number for number, task in enumerate(self._tasks) if self._latest[number] < task.steps)
+            task = next(unfinished, resumed.task)
+            checks.resumed_session(expected=self._tasks[task].session, found=self._tasks[resumed.task].session)
+            checks.resumed(self._tasks[task].session, latest=self._latest[task], step=resumed.step)
         for event in life.acknowledged:
             session = self._tasks[event.task].session
             checks.follows(session, before=max(self._latest[event.task], self._acknowledged[event.task]), step=event.step)
@@ -173,7 +176,8 @@ class Story:
             last=None if last is None else self._point(last.task, last.step),
         )
         if life.heard is None:
-            self._latest = list(self._acknowledged)
+            # What was stored without being acknowledged is not acknowledged later either.
+            self._latest = [max(pair) for pair in zip(self._latest, self._acknowledged, strict=True)]
             return run
         return self._reopen(run, life)
 
