@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 import aegis_store
 from aegis_store import Config, MemoryPointer, Tier, TierDurability
-from tests.golden import reader
+from tests.golden import reader, small
 from tests.stores import Told, abandon, noise, segments
 
 SESSION = Tier.SESSION
@@ -50,8 +51,8 @@ def test_a_second_reader_agrees_on_every_record_and_root(tmp_path, align):
         engine = store.records.engine
         assert len(log.frames) == store.records.size() > 300
         for frame, leaf, record in zip(log.frames, log.leaves, engine.scan(SESSION), strict=True):
-            assert (frame.index, frame.kind, frame.entry, frame.payload) == (record.index, record.kind, record.entry, record.payload)
-            assert (leaf, int(frame.last)) == (record.leaf, record.flags)
+            assert (frame.index, frame.kind, int(frame.last)) == (record.index, record.kind, record.flags)
+            assert (frame.entry, frame.payload, leaf) == (record.entry, record.payload, record.leaf)
         for size in range(0, len(log.frames) + 1, 7):
             assert reader.root_of(log.leaves[:size]) == engine.head(SESSION, size).root
         product = list(engine.segments(SESSION))
@@ -65,7 +66,8 @@ def test_a_second_reader_agrees_on_every_record_and_root(tmp_path, align):
         assert sum(each is not None and each.signature is not None for each in log.footers) >= len(log.footers) - 2
         about = engine.describe()
         assert (manifest.store_id, manifest.name, manifest.generation) == (about.store_id, "tickets", about.generation)
-        assert (manifest.alignment, manifest.segment_bytes) == (about.align, about.segment_bytes) == (4096 if align == "block" else 8, 65536)
+        assert (manifest.alignment, manifest.segment_bytes) == (about.align, about.segment_bytes)
+        assert about.align == (4096 if align == "block" else 8)
         assert manifest.meta == msgspec.msgpack.decode(about.meta) == {
             "log_key": keys.log, "enrolment_key": keys.enrolment, "created": 1,
         }  # fmt: skip
@@ -116,11 +118,14 @@ def test_a_second_reader_reads_what_a_crash_left(tmp_path):
     _, manifest, log, sessions = read(place)
     assert [saved.fields[-1] for saved in sessions["s"]] == [noise(3000, number) for number in range(60)]
     assert len(manifest.tiers[SESSION].segments) in (len(segments(place)), len(segments(place)) - 1)
-    assert [frame.watermark for frame in log.frames] == list(range(62))
-    assert all(frame.last for frame in log.frames)
+    # The session's beginning and its first checkpoint went together.
+    assert [frame.watermark for frame in log.frames] == [0, 1, 1, *range(3, 62)]
+    assert [frame.last for frame in log.frames] == [True, False, *[True] * 60]
 
 
-@pytest.mark.parametrize("where", ["MANIFEST", "header", "slot", "link", "entry", "payload", "padding", "root", "secret", "signature"])
+@pytest.mark.parametrize(
+    "where", ["MANIFEST", "header", "slot", "link", "entry", "payload", "padding", "root", "secret", "signature"]
+)
 def test_the_second_reader_can_say_no(tmp_path, where):
     place = tmp_path / "state"
     with aegis_store.open(place, config=Config(segment_bytes=64 << 10)) as store:
@@ -153,3 +158,118 @@ def test_the_second_reader_can_say_no(tmp_path, where):
     with pytest.raises(reader.Invalid):
         read(place)
     shutil.rmtree(place)
+
+
+# ---- the section in hexadecimal ---------------------------------------------------------------------------------------------
+
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "FORMAT.md"
+LINE = re.compile(r"\s*(\d+)  (?P<hex>[0-9a-f]{2}(?: [0-9a-f]{2})*|00 … 00, (?P<zeros>\d+) bytes)(?:\s{2,}(?P<meaning>\S.*))?")
+
+
+@pytest.fixture(scope="module")
+def shown() -> tuple[dict[str, bytes], list[small.Block]]:
+    """What the document says: the facts, and the structures."""
+    text = DOCUMENT.read_text(encoding="utf-8").split(f"\n{small.HEAD}\n")[1]
+    first, *rest = text.split("\n### ")
+    facts = dict(re.findall(r"^(.+?)  +([0-9a-f]{32,})$", first, re.M))
+    found = []
+    for part in rest:
+        title, body = part.split("\n", 1)
+        block = small.Block(title, [])
+        for line in body.split("```")[1].strip("\n").split("\n"):
+            match = LINE.fullmatch(line)
+            assert match, line
+            data = bytes(int(match["zeros"])) if match["zeros"] else bytes.fromhex(match["hex"])
+            if match["meaning"]:
+                block.fields.append(small.Field(int(match[1]), data, match["meaning"]))
+            else:
+                block.fields[-1].data += data
+        found.append(block)
+    return {name: bytes.fromhex(value) for name, value in facts.items()}, found
+
+
+def keys_of(facts: dict[str, bytes]) -> reader.Keys:
+    return reader.Keys(
+        store_id=facts["store id"],
+        name="example",
+        secret=facts["store secret"],
+        log=facts["public log key"],
+        enrolment=facts["public enrolment key"],
+        agents={"planner": facts["public key of agent planner"]},
+        heads={},
+    )
+
+
+def test_the_bytes_in_the_document_are_what_the_second_reader_says(shown):
+    facts, (manifest, header, slot, frame) = shown
+    keys = keys_of(facts)
+    for block in shown[1]:  # the fields follow one another
+        ends = [field.offset + len(field.data) for field in block.fields]
+        assert [field.offset for field in block.fields[1:]] == ends[:-1]
+
+    found = reader.read_copy(manifest.data, keys.secret)
+    assert (found.store_id, found.name, found.alignment, found.segment_bytes) == (keys.store_id, "example", 8, 32 << 20)
+    assert found.meta == {"log_key": keys.log, "enrolment_key": keys.enrolment, "created": 1_700_000_000_001}
+    root = reader.root_of([facts[name] for name in facts if name.startswith("leaf hash")])
+    assert root == facts["root of the three"] == found.tiers[SESSION].root
+    assert found.tiers[SESSION].size == 3
+
+    place = reader.read_header(header.data)
+    assert (place.store_id, place.tier, place.number, place.alignment) == (keys.store_id, SESSION, 0, 8)
+    assert place.generation == found.tiers[SESSION].segments[0].generation
+    mark = reader.read_slot(slot.data, slot.fields[0].offset, place.nonce, keys.secret)
+    assert slot.fields[0].offset == 4096 * (1 + mark.sequence % 2)
+    assert (mark.size, mark.root, mark.end) == (3, root, True)
+
+    start = frame.fields[0].offset
+    record = reader.read_frame(bytes(start) + frame.data, start, place, keys.secret)
+    assert (record.index, record.kind, record.watermark, record.last, record.end) == (2, reader.CHECKPOINT, 1, True, mark.offset)
+    assert reader.leaf_hash(record.entry) == facts["leaf hash of record 2, the checkpoint"]
+    entry = reader.read_entry(record.entry)
+    assert (entry.parent, entry.parent_leaf) == (1, facts["leaf hash of record 1, a session-begin"])
+    assert (entry.ordinal, entry.time_ms) == (0, 1_700_000_000_004)
+    public = keys.agents["planner"]
+    assert entry.key_id == reader.key_id("planner", public)
+    assert reader.signed_by(public, reader.signed_message(keys.store_id, SESSION, record.entry), entry.signature)
+    envelope = reader.read_payload(record.payload, entry)
+    assert envelope == ["checkpoint", 0, "plan/1", *[None] * 6, {"todo": ["call", "write"]}]
+
+
+def test_each_field_in_the_document_is_what_it_is_called(shown):
+    """By value, where the reader takes bytes apart by position alone."""
+    by_name = [{field.meaning: field.data for field in block.fields} for block in shown[1]]
+    manifest, header, slot, frame = by_name
+    assert (manifest["magic"], header["magic"], slot["magic"], frame["magic"]) == (b"AEGISMAN", b"AEGISSEG", b"AEGISWMK", b"AFR0")
+    assert manifest["name"] == b"example"
+    assert len(manifest["HMAC"]) == 32
+    assert len(manifest["meta block"]) == int.from_bytes(manifest["length of the meta block"], "little")
+    assert manifest["root"] == slot["root"] == shown[0]["root of the three"]
+    assert header["store id"] == manifest["store id"] == shown[0]["store id"]
+    assert frame["index of the parent"] == (1).to_bytes(6, "little")
+    assert (frame["entry: version"], frame["tier"], frame["payload: codec"]) == (b"\0", b"\3", b"\0")
+    assert frame["leaf hash of the parent"] == shown[0]["leaf hash of record 1, a session-begin"]
+    assert len(frame["envelope"]) == int.from_bytes(frame["length of the envelope"], "little")
+    assert [len(frame[name]) for name in ("session tag", "commitment", "signature", "salt", "link")] == [16, 32, 64, 16, 16]
+
+
+def test_a_store_made_now_has_the_bytes_that_the_document_shows(shown, tmp_path):
+    """All but what depends on the nonce, or on whether the machine was slow enough for a watermark in between."""
+    small.make(tmp_path / "example")
+    facts, found = shown
+    assert small.facts(tmp_path / "example") == facts
+    for old, new in zip(found, small.blocks(tmp_path / "example"), strict=True):
+        assert old.title == new.title
+        assert [field.meaning for field in old.fields] == [field.meaning for field in new.fields]
+        for was, is_now in zip(old.fields, new.fields, strict=True):
+            assert len(was.data) == len(is_now.data)
+            assert was.meaning in small.VARIES or was.data == is_now.data, was.meaning
+            assert was.offset == is_now.offset or "slot" in old.title
+        assert "nonce" not in {field.meaning for field in old.fields} or old.data != new.data
+
+
+def test_the_document_is_what_the_printer_prints(shown, tmp_path):
+    small.make(tmp_path / "example")
+    said = DOCUMENT.read_text(encoding="utf-8").split(small.HEAD)[1].split("```")[0]
+    assert said == small.section(tmp_path / "example").split(small.HEAD)[1].split("```")[0]
+    lines = [line for block in shown[1] for field in block.fields for line in field.lines()]
+    assert all(f"\n{line}\n" in DOCUMENT.read_text(encoding="utf-8") for line in lines)

@@ -8,15 +8,15 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-__all__ = ["INTERRUPTED", "main"]
+__all__ = ["main"]
 
-#: 128 + SIGINT, as shells count.
-INTERRUPTED: Final = 130
+#: 128 + SIGINT, as shells count; `outcome` ends a verb with the same.
+_INTERRUPTED: Final = 130
 
 
 def main() -> None:
     """Run `aegis` with the arguments of this process, and exit with its code."""
-    code: object = INTERRUPTED
+    code: object = _INTERRUPTED
     try:
         from aegis_store.cli.app import run
 
@@ -25,6 +25,6 @@ def main() -> None:
         pass
     except SystemExit as end:
         code = end.code
-    if code == INTERRUPTED:
+    if code == _INTERRUPTED:
         sys.stderr.write("aegis: interrupted\n")
     sys.exit(code)  # type: ignore[arg-type]

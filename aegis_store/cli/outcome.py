@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final, ParamSpec
 
 import typer
 
-from aegis_store.cli import INTERRUPTED
 from aegis_store.cli.output import emit, line, problems, shown
 from aegis_store.errors import AegisError, Locked, NetworkFileSystem, NotAStore, ReadOnly, StorageError
 
@@ -25,7 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 FINDING: Final = 1
-#: 128 + SIGPIPE, as shells count.
+#: 128 + SIGINT and 128 + SIGPIPE, as shells count. Who sees the first one says that it was interrupted.
+INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141
 
 #: The next step where the library's own hint speaks to somebody who writes Python. {path} comes quoted for a shell.

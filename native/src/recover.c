@@ -18,7 +18,7 @@ typedef struct tail {
     uint64_t leaves_capacity;
 } tail;
 
-static int add_record(segment *seg, tail *t, const scanned *frame) {
+static int add_record(log *l, segment *seg, tail *t, const scanned *frame) {
     if (t->seen == t->leaves_capacity) {
         uint64_t capacity = max_u64(1024, t->leaves_capacity * 2);
         uint8_t(*grown)[HASH_SIZE] = realloc(t->leaves, (size_t)capacity * HASH_SIZE);
@@ -26,7 +26,11 @@ static int add_record(segment *seg, tail *t, const scanned *frame) {
         t->leaves = grown;
         t->leaves_capacity = capacity;
     }
-    TRY(segment_reserve_offsets(seg, seg->count + t->seen + 1));
+    /* Where a log is followed, others read meanwhile: the table moves under their mutex only. */
+    pthread_mutex_lock(&l->state);
+    int code = segment_reserve_offsets(seg, seg->count + t->seen + 1);
+    pthread_mutex_unlock(&l->state);
+    TRY(code);
     memcpy(t->leaves[t->seen], frame->leaf, HASH_SIZE);
     seg->offsets[seg->count + t->seen] = (uint32_t)(frame->offset / FRAME_ALIGN);
     t->seen++;
@@ -44,7 +48,7 @@ static int scan_tail(log *l, segment *seg, uint64_t most, tail *t) {
     *t = (tail){.end = seg->tail, .watermark = seg->first};
     int code = AEGIS_OK;
     while (t->seen < most && (code = scan_next(&sc, &frame)) == AEGIS_OK) {
-        code = add_record(seg, t, &frame);
+        code = add_record(l, seg, t, &frame);
         if (code != AEGIS_OK) break;
         t->watermark = max_u64(t->watermark, frame.head.watermark);
         if (frame.head.flags & FRAME_LAST) {
@@ -88,20 +92,23 @@ static int recover_full(log *l, segment *seg, uint64_t end, merkle_range *range)
     char name[SEGMENT_NAME_SIZE];
     segment_name(seg->number, name);
     const place where = {.tier = l->s.tier, .segment = seg->number, .first = seg->first, .end = end, .path = name};
+    merkle_range found;
     int code = footer_read(&l->s, seg, &f);
+    if (code == AEGIS_OK && (f.first != seg->first || f.first + f.count != end))
+        return fail_at(AEGIS_E_CORRUPT, &where, "the footer of %s says records %llu to %llu, the manifest %llu to %llu", name,
+                       (unsigned long long)f.first, (unsigned long long)(f.first + f.count) - 1, (unsigned long long)seg->first,
+                       (unsigned long long)end - 1);
+    if (code == AEGIS_OK) code = footer_frontier(&l->s, seg, &f, &found);
     if (code == AEGIS_OK) {
-        if (f.first != seg->first || f.first + f.count != end)
-            return fail_at(AEGIS_E_CORRUPT, &where, "the footer of %s says records %llu to %llu, the manifest %llu to %llu", name,
-                           (unsigned long long)f.first, (unsigned long long)(f.first + f.count) - 1, (unsigned long long)seg->first,
-                           (unsigned long long)end - 1);
         seg->sealed = true;
         seg->is_signed = f.is_signed;
         seg->count = f.count;
         seg->tail = f.frames_end;
         memcpy(seg->root, f.root, HASH_SIZE);
-        return footer_frontier(&l->s, seg, &f, range);
+        *range = found;
+        return AEGIS_OK;
     }
-    if (code != AEGIS_E_TORN) return code;
+    if (code != AEGIS_E_TORN && code != AEGIS_E_CORRUPT) return code;
     /* Full, and its footer not written before the power went, or damaged: the frames are the truth. */
     code = scan_tail(l, seg, end - seg->first, &t);
     if (code == AEGIS_OK && t.count != end - seg->first) code = damaged(l, seg, seg->first + t.seen, end, t.stop);

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from hashlib import shake_256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,8 +60,8 @@ def made(tmp_path_factory) -> Path:
         for name in ("first", "second"):
             session = store.session(name)
             for number in range(CHECKPOINTS):
-                noise = bytes((number * 37 + place * place) % 251 for place in range(1500)).hex()
-                session.checkpoint({"number": number, "noise": noise[number:]}, position=f"step/{number}")
+                noise = shake_256(f"{name} {number}".encode()).digest(3000)
+                session.checkpoint({"number": number, "noise": noise}, position=f"step/{number}")
     return path
 
 

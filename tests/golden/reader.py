@@ -140,7 +140,7 @@ def read_keys(place: Path) -> Keys:
         demand(name == expected and identity == key_id(name, key), f"{file} is not the key that it says")
         public[file] = key
     agents = {}
-    for path in (place / "agents").iterdir():
+    for path in (place / "agents").glob("*.key"):
         line, rest = path.read_text().split("\n", 1)
         name = json.loads(rest)
         if isinstance(name, dict):

@@ -27,6 +27,7 @@ from aegis_store.verification import Result
 WIDTH_MAX: Final = 96
 _INDENT: Final = 3
 _BAR_WIDTH: Final = 28
+_FIGURES_WIDTH: Final = 52
 _TIMES: Final = {1: "once", 2: "twice"}
 
 
@@ -50,7 +51,7 @@ class Show(Teller):
         line(self._console, "aegis demo   an agent is killed, and goes on", "bold")
         line(self._console)
         self._say(what_it_does(plan, tasks), indent=0)
-        self._title(1, f"Killed, opened again, resumed   ({'session · message' if self._has_sessions else 'file'})")
+        self._title(1, f"Killed, opened again, resumed   ({'session · message' if self._has_sessions else 'file by file'})")
         if self._live is not None:
             self._live.start()
 
@@ -98,7 +99,7 @@ class Show(Teller):
         self._print(grid)
         if self._has_sessions:
             line(self._console)
-            self._print(sources_table(cost.sources))
+            self._print(sources_table(cost.sources, self._width - _INDENT))
         if cost.file_system in IN_MEMORY:
             line(self._console)
             self._say(
@@ -251,16 +252,17 @@ def _micros(number: float) -> str:
     return f"{figures.count(round(number))} µs"
 
 
-def sources_table(sources: list[Source]) -> Table:
-    """What the work cost by where it comes from."""
+def sources_table(sources: list[Source], width: int) -> Table:
+    """What the work cost by where it comes from. In `width` columns a long name gives way to the figures."""
+    name_width = max(12, width - _FIGURES_WIDTH)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("source", overflow="ellipsis", no_wrap=True)
+    table.add_column("source", no_wrap=True)
     for name in ("saved", "a state", "its record", "", "median"):
         table.add_column(name, justify="right", no_wrap=True)
     for each in sources:
         if each.checkpoints:
             table.add_row(
-                each.name,
+                each.name if len(each.name) <= name_width else each.name[: name_width - 1] + "…",
                 figures.count(each.checkpoints),
                 figures.size(each.state_bytes / each.checkpoints),
                 figures.size(each.frame_bytes / each.checkpoints),

@@ -93,7 +93,7 @@ def test_several_sessions(place):
 
 def test_time_ends_the_last_run(place):
     (place / "recorded").write_text("".join(line("a", f"s{number}", 40) for number in range(40)))
-    outcome = tale(place, recorded_plan(place / "recorded", place / "chosen"), seconds=0.0).tell()
+    outcome = tale(place, recorded_plan(place / "recorded", place / "chosen"), seconds=0.001).tell()
     assert len(outcome.runs) == story.KILLS + 1
     assert outcome.checkpoints_compared < outcome.steps_planned == 1600
 
