@@ -48,7 +48,6 @@ C_FLOORS = {
 #: Two units that know each other, and why that is one concept in two files.
 PAIRS = {
     frozenset({"base", "error"}): "base.h shows the failing functions to everybody; error.c needs its integers",
-    frozenset({"segment", "footer"}): "a sealed segment finds its records through its footer",
     frozenset({"vfs_sim", "vfs_sim_state"}): "vfs_sim.h is what tests see; the parts behind it share vfs_sim_state.h",
 }
 

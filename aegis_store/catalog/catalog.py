@@ -32,7 +32,6 @@ from aegis_store.catalog.rows import CheckpointRecord, KeyRecord, Row, SessionRe
 from aegis_store.catalog.sidecar import Seal
 from aegis_store.catalog.tables import (
     GROUP,
-    KEY_ID_SIZE,
     NUMBER_MAX,
     ORDINAL_MAX,
     TAG_SIZE,
@@ -325,8 +324,6 @@ class Catalog:
 
     def key(self, tier: Tier, key_id: bytes) -> list[KeyRecord]:
         """The times that a key of that id was allowed in the tier, oldest first."""
-        if len(key_id) != KEY_ID_SIZE:
-            return []
         key = signer_key(tier, key_id)
         return self._look(lambda: key_records(tier, key_id, self._get(Table.KEYS, key)))
 

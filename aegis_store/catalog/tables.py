@@ -47,7 +47,6 @@ GROUP: Final = 64
 NUMBER_MAX: Final = (1 << 48) - 1
 ORDINAL_MAX: Final = (1 << 32) - 2
 TAG_SIZE: Final = 16
-KEY_ID_SIZE: Final = 4
 
 _POINT: Final = 12
 _NO_POINT: Final = b"\xff" * _POINT

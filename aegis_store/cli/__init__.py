@@ -16,13 +16,13 @@ _INTERRUPTED: Final = 130
 
 def main() -> None:
     """Run `aegis` with the arguments of this process, and exit with its code."""
-    code: object = _INTERRUPTED
+    code: object = 0
     try:
         from aegis_store.cli.app import run
 
         run()
     except KeyboardInterrupt:
-        pass
+        code = _INTERRUPTED
     except SystemExit as end:
         code = end.code
     if code == _INTERRUPTED:

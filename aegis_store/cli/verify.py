@@ -202,7 +202,7 @@ def damage_at_open(report: Report) -> Iterator[Found]:
     if _any_tier(report, Verdict.MANIFEST_COPY):
         yield Found(problem="one of the two copies in MANIFEST is damaged", where="the other one is used in its place")
     if _any_tier(report, Verdict.MANIFEST_REBUILT):
-        yield Found(problem="both copies in MANIFEST are damaged", where="the segments told what it held")
+        yield Found(problem="MANIFEST is missing, or both copies in it are damaged", where="the segments told what it held")
 
 
 def _any_tier(report: Report, flag: Verdict) -> bool:

@@ -140,6 +140,14 @@ int footer_offsets(const scope *s, const segment *seg, uint64_t n, unsigned coun
     return AEGIS_OK;
 }
 
+int segment_locate(const scope *s, const segment *seg, uint64_t n, unsigned count, uint64_t *offsets) {
+    CHECK(count > 0 && count <= SEGMENT_LOCATE_MAX && n + count <= seg->count);
+    if (seg->sealed) return footer_offsets(s, seg, n, count, offsets);
+    for (unsigned i = 0; i < count; i++) offsets[i] = (uint64_t)seg->offsets[n + i] * FRAME_ALIGN;
+    offsets[count] = n + count < seg->count ? (uint64_t)seg->offsets[n + count] * FRAME_ALIGN : seg->tail;
+    return AEGIS_OK;
+}
+
 static int hash_frames(const scope *s, const segment *seg, uint8_t digest[HASH_SIZE]) {
     uint8_t *chunk = malloc(CHUNK);
     if (chunk == NULL) return fail(AEGIS_E_NOMEM, "no memory to seal a segment");

@@ -30,7 +30,12 @@ int footer_read(const scope *s, const segment *seg, footer *out);
 int footer_frontier(const scope *s, const segment *seg, const footer *f, merkle_range *out);
 /* Offset table and frontier against their checksum, and the table's order. */
 int footer_check_table(const scope *s, const segment *seg, const footer *f);
-/* The places of records n to n + count - 1 of the segment, and where the last one ends; CORRUPT where they cannot be right. */
+/* Where the records `n` to n + count - 1 of the segment lie: count + 1 offsets, the last one being where the next record starts or
+ * the frames end. From memory, or from the footer (count <= SEGMENT_LOCATE_MAX). */
+#define SEGMENT_LOCATE_MAX 256
+int segment_locate(const scope *s, const segment *seg, uint64_t n, unsigned count, uint64_t *offsets);
+
+/* The same for a sealed segment, from its table; CORRUPT where they cannot be right. */
 int footer_offsets(const scope *s, const segment *seg, uint64_t n, unsigned count, uint64_t *offsets);
 /* Seals a full segment: hashes its frames, writes the footer unsigned, cuts the file behind it, syncs. The caller then takes
  * seg->sealed and seg->root over. Writing it twice gives the same bytes. */

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "footer.h"
+
 #define ENTRY_GUESS 512      /* header and entry of almost every record */
 
 const char *tier_name(uint32_t tier) {

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 #include "crc32c.h"
-#include "footer.h"
 
 #define HEADER_SIZE 512
 #define SLOT_SIZE 96
@@ -200,14 +199,6 @@ int segment_reserve_offsets(segment *seg, uint64_t count) {
     if (grown == NULL) return fail(AEGIS_E_NOMEM, "no memory for the offsets of %llu records", (unsigned long long)capacity);
     seg->offsets = grown;
     seg->offsets_capacity = capacity;
-    return AEGIS_OK;
-}
-
-int segment_locate(const scope *s, const segment *seg, uint64_t n, unsigned count, uint64_t *offsets) {
-    CHECK(count > 0 && count <= SEGMENT_LOCATE_MAX && n + count <= seg->count);
-    if (seg->sealed) return footer_offsets(s, seg, n, count, offsets);
-    for (unsigned i = 0; i < count; i++) offsets[i] = (uint64_t)seg->offsets[n + i] * FRAME_ALIGN;
-    offsets[count] = n + count < seg->count ? (uint64_t)seg->offsets[n + count] * FRAME_ALIGN : seg->tail;
     return AEGIS_OK;
 }
 

@@ -58,11 +58,6 @@ void segment_close(const scope *s, segment *seg);
 
 /* Room for `count` offsets in memory; NOMEM changes nothing. */
 int segment_reserve_offsets(segment *seg, uint64_t count);
-/* Where the records `n` to n + count - 1 of the segment lie: count + 1 offsets, the last one being where the next record starts or
- * the frames end. From memory, or from the footer (count <= SEGMENT_LOCATE_MAX). */
-#define SEGMENT_LOCATE_MAX 256
-int segment_locate(const scope *s, const segment *seg, uint64_t n, unsigned count, uint64_t *offsets);
-
 /* Writes zeros over [from, to), past what holds frames, and syncs: through a descriptor of its own, for Linux reports a failed write
  * once for each open descriptor, and a report that was taken here would be missing where a group waits for it. */
 int segment_zero(const scope *s, vfs_dir *dir, const segment *seg, uint64_t from, uint64_t to);

@@ -58,17 +58,23 @@ static int segment_start(verify *v) {
     return code == AEGIS_E_TORN ? finding(v, seg->first, v->end, tail, "the footer is damaged") : code;
 }
 
-/* Zeros up to `offset`: what a group on block boundaries leaves behind it. */
-static void hash_gap(verify *v, uint64_t offset) {
-    static const uint8_t zeros[4096];
-    sha256_add(&v->frames, zeros, (size_t)min_u64(offset - v->hashed_to, sizeof zeros));
+/* What lies between `hashed_to` and `offset`: what a group on block boundaries leaves behind it, zeros if nothing is damaged. */
+static int hash_gap(verify *v, uint64_t offset) {
+    uint8_t gap[4096];
+    size_t got = 0;
+    if (offset == v->hashed_to) return AEGIS_OK;
+    int code = v->l->s.vfs->read(v->l->s.vfs, v->seg->file, v->hashed_to, gap, (size_t)min_u64(offset - v->hashed_to, sizeof gap), &got);
+    sha256_add(&v->frames, gap, got);
     v->hashed_to = offset;
+    if (code != AEGIS_OK) v->footer_bad = true;    /* the digest says nothing then */
+    return code;
 }
 
-static void hash_frame(verify *v, const scanned *frame) {
-    hash_gap(v, frame->offset);
+static int hash_frame(verify *v, const scanned *frame) {
+    int code = hash_gap(v, frame->offset);
     sha256_add(&v->frames, frame->bytes, (size_t)frame->head.size);
     v->hashed_to = frame->offset + frame->head.size;
+    return code;
 }
 
 static int segment_end(verify *v) {
@@ -76,8 +82,9 @@ static int segment_end(verify *v) {
     scan_stop(&v->sc);
     v->scanning = false;
     v->position++;
-    if (!v->sealed || v->footer_bad || v->holes) return AEGIS_OK;
-    hash_gap(v, v->sc.end);
+    /* A segment that was filled and sealed since the start goes on behind what is verified: its footer is for the next time. */
+    if (!v->sealed || v->footer_bad || v->holes || v->end != v->seg->first + v->seg->count) return AEGIS_OK;
+    TRY(hash_gap(v, v->sc.end));
     sha256_end(&v->frames, digest);
     merkle_root(&v->range, root);
     if (memcmp(digest, v->f.frames_sha256, HASH_SIZE) != 0)
@@ -98,9 +105,12 @@ static int skip_record(verify *v) {
         v->sc.offset = offsets[1];
         v->sc.index = index + 1;
         v->progress.records++;
+        v->progress.bytes += offsets[1] - at;
         return finding(v, index, index + 1, at, "checksum");
     }
     v->sc.index = v->end;
+    v->progress.records += v->end - index;
+    v->progress.bytes += v->sc.end - at;
     return finding(v, index, v->end, at, "frames that cannot be told apart");
 }
 
@@ -128,14 +138,15 @@ int verify_step(verify *v, uint64_t budget, aegis_progress *progress) {
         } else if (v->sc.index >= v->end) {
             code = segment_end(v);
         } else {
+            uint64_t at = v->sc.offset;
             code = scan_next(&v->sc, &frame);
             if (code == AEGIS_E_TORN || code == AEGIS_E_CORRUPT) {
                 code = skip_record(v);
             } else if (code == AEGIS_OK) {
-                if (v->sealed) hash_frame(v, &frame);
+                if (v->sealed) code = hash_frame(v, &frame);
                 merkle_append(&v->range, frame.leaf);
                 v->progress.records++;
-                v->progress.bytes += frame.head.size;
+                v->progress.bytes += v->sc.offset - at;
             }
         }
     }

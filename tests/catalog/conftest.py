@@ -176,12 +176,14 @@ def answers(catalog: Catalog, rows: list[Row]) -> dict[str, object]:
     """The same, asked of a catalogue, each fact by every way that leads to it."""
     sessions: list[SessionRecord] = []
     while page := catalog.sessions(after=sessions[-1].number if sessions else None, limit=3):
+        assert len(page) <= 3
         sessions += page
     points = {}
     for session in sessions:
         assert catalog.session(session.id) == catalog.session_by_tag(session.tag) == session
         found: list[CheckpointRecord] = []
         while some := catalog.checkpoints(session.number, before=found[-1].ordinal if found else None, limit=50):
+            assert len(some) <= 50
             found += some
         assert [catalog.checkpoint(session.number, each.ordinal) for each in found] == found
         assert catalog.checkpoint(session.number, len(found)) is None

@@ -86,6 +86,7 @@ def test_a_failure_while_the_log_is_applied_is_made_up_for_at_the_first_lookup(k
 
 
 def test_what_is_noted_while_the_log_is_read_again_is_not_lost(kit, place: Path, opened, monkeypatch) -> None:
+    monkeypatch.setattr(catalog, "BULK_ROWS", 4)
     log = kit.busy()
     session, later = log.begun[-1], []
 
@@ -103,6 +104,20 @@ def test_what_is_noted_while_the_log_is_read_again_is_not_lost(kit, place: Path,
     assert kit.answers(live, log.rows) == kit.expected(log.rows)
     assert live.covered(Tier.SESSION) == log.sizes[Tier.SESSION]
     assert len(later) == 3
+
+
+def test_what_is_noted_before_anybody_asks_again_does_not_pile_up(kit, place: Path, opened, monkeypatch) -> None:
+    log = kit.busy()
+    live = opened(log.feed(log.open(place)))
+    monkeypatch.setattr(DiskTables, "write", fail(lmdb.DiskError("no space")))
+    live.note(log.checkpoint(log.begun[0]))
+    live.flush()
+    assert live.broken
+    for _ in range(100):
+        live.note(log.checkpoint(log.begun[0]))
+    assert live._rows == []
+    assert live.covered(Tier.SESSION) == 0
+    assert kit.answers(live, log.rows) == kit.expected(log.rows)
 
 
 def test_a_log_that_cannot_be_read_again_is_tried_at_each_lookup(kit, place: Path, opened, monkeypatch) -> None:
@@ -198,12 +213,15 @@ def test_a_close_that_cannot_vouch_says_so_and_leaves_nothing(kit, place: Path, 
     assert again.covered(Tier.SESSION) == 0
 
 
-def test_what_pends_is_bounded_and_let_go_of(kit, place: Path, opened) -> None:
+@pytest.mark.parametrize("looked", [False, True])
+def test_what_pends_is_bounded_and_let_go_of(kit, place: Path, opened, looked: bool) -> None:
     log = kit.busy(checkpoints=5_000)
     live = opened(log.open(place))
     most = 0
     for row in log.rows:
         live.note(row)
+        if looked:
+            live.session("session 0")
         most = max(most, len(live._rows) + live._unwritten + sum(map(len, live._overlay.values())))
     assert most < 2 * catalog.PENDING_ROWS
     live.flush()

@@ -332,6 +332,7 @@ TEST(after_a_clean_close_any_flipped_byte_of_a_frame_is_damage) {
             flip(PATH, 8 * byte + byte % 8);
         }
     }
+    drop_copy();
     for (uint64_t less = 1; less < ends[COUNT] - ends[0]; less += 31) {
         uint64_t size = ends[COUNT] - less, first = COUNT;
         use_copy();
