@@ -33,18 +33,21 @@ _BEGUN: Final = "begins a session that has begun"
 def rows_of(records: Records, first: int) -> Iterator[Row]:
     """The rows of the records from `first` on. Below it the catalogue knows all; from 0 on it is not asked for anything."""
     rows, end = _Rows(records, first), records.size()
+    stop, why = end, None
     while first < end:
         try:
-            for record in records.scan(first, end):
+            for record in records.scan(first, stop):
                 first = record.index + 1
                 yield rows.row(record)
         except Corrupt as error:
-            if error.index is None or not first <= error.index < end:
+            if error.index is None or not first <= error.index < stop:
                 raise
-            for record in records.scan(first, error.index):
-                yield rows.row(record)
-            yield rows.unreadable(error.index, error)
-            first = error.index + 1
+            stop, why = error.index, error  # up to there first
+            continue
+        if why is not None:
+            yield rows.unreadable(first, why)
+            first += 1
+        stop, why = end, None
 
 
 class _Rows:

@@ -28,10 +28,10 @@ from aegis_store.errors import (
     Closed,
     Corrupt,
     InvalidArgument,
-    KeysMissing,
     NotAStore,
     ReadOnly,
     RolledBack,
+    StorageError,
     UsedAfterFork,
 )
 from aegis_store.indexing import rows_of
@@ -154,8 +154,8 @@ class Store:
         randomness: Randomness | None = None,
     ) -> Self:
         """See `aegis_store.open`."""
-        place = Path(os.path.abspath(path))
-        key_place = Path(os.path.abspath(keys)) if keys is not None else place.with_name(place.name + KEYS_SUFFIX)
+        place = _place(path)
+        key_place = _place(keys) if keys is not None else place.with_name(place.name + KEYS_SUFFIX)
         if mode not in ("a", "r", "x"):
             raise InvalidArgument(f"mode is {mode!r}, not 'a', 'r' or 'x'", op="open", path=str(place))
         _demand_name(agent, "agent", op="open")
@@ -473,6 +473,17 @@ def _keys_for(place: Path, key_place: Path, *, mode: Mode, name: str | None, ran
     )
 
 
+def _place(path: str | os.PathLike[str]) -> Path:
+    """A path as an absolute one with a name. InvalidArgument for what can be no store's."""
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        raise InvalidArgument(f"{text!r} is no path: it is empty or holds a zero character", op="open")
+    place = Path(os.path.abspath(text))
+    if not place.name:
+        raise InvalidArgument(f"{place} is no place for a store: it has no name", op="open", path=str(place))
+    return place
+
+
 def _store_at(place: Path) -> bool:
     """Whether there is anything at `place` that is, or was, a store. NotAStore: there is something else."""
     try:
@@ -481,8 +492,10 @@ def _store_at(place: Path) -> bool:
         return False
     except NotADirectoryError:
         raise NotAStore("a store is a directory, and this is a file", op="open", path=str(place)) from None
-    except PermissionError:
-        raise KeysMissing("the directory cannot be read", op="open", path=str(place), hint=f"ls -ld {place}") from None
+    except OSError as error:
+        raise StorageError(
+            f"the directory cannot be read: {error.strerror}", op="open", path=str(place), hint=f"see who may: ls -ld {place}"
+        ) from None
     if "MANIFEST" in names or names & {tier.label for tier in Tier}:
         return True
     strangers = sorted(names - {"LOCK", "MANIFEST.new", "lost+found"})

@@ -215,4 +215,3 @@ def forging(place: Path) -> Iterator[Forger]:
 def after(ref: aegis_store.Ref, tag: bytes) -> dict[str, object]:
     """The fields of an entry that follows a checkpoint in its session as it should."""
     return {"session_tag": tag, "ordinal": ref.ordinal + 1, "parent": ref.index, "parent_leaf": ref.leaf}
-

@@ -510,7 +510,9 @@ def _storage_errors(path: Path, op: str) -> Iterator[None]:
 
 
 def _missing(path: Path) -> KeysMissing:
-    return KeysMissing("is not there or cannot be read", op="load", path=str(path), hint=_RESTORE)
+    return KeysMissing(
+        "this part of the key directory is not there or cannot be read", op="load", path=str(path), hint=_RESTORE
+    )
 
 
 def _garbled(path: Path) -> KeysWrong:

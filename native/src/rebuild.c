@@ -39,8 +39,8 @@ typedef struct border {
     bool known;              /* the segment before is sealed, or there is none */
 } border;
 
-/* The index of the segment's first record, from its footer or that frame; NOTFOUND: it holds none. */
-static int first_record(const scope *s, const segment *seg, border *next, uint64_t *first) {
+/* The index of the segment's first record, from its footer, the border before it or that frame; NOTFOUND: it holds none. */
+static int first_record(const scope *s, const segment *seg, const border *before, border *next, uint64_t *first) {
     footer f;
     scan sc;
     scanned frame;
@@ -56,8 +56,12 @@ static int first_record(const scope *s, const segment *seg, border *next, uint64
     scan_start(&sc, s, seg->file, seg->nonce, SEGMENT_FRAMES, size, 0);
     code = scan_find(&sc, &frame);
     scan_stop(&sc);
-    if (code == AEGIS_OK) *first = frame.head.index;
-    return code == AEGIS_E_TORN ? AEGIS_E_NOTFOUND : code;
+    if (code != AEGIS_OK) return code == AEGIS_E_TORN ? AEGIS_E_NOTFOUND : code;
+    /* A frame further on is not the first: whether what stands before it is a tear or damage, recovery says, if it knows where to start. */
+    bool at_start = frame.offset == SEGMENT_FRAMES;
+    *first = before->known ? before->first : frame.head.index;
+    if (at_start ? *first == frame.head.index : before->known) return AEGIS_OK;
+    return fail(AEGIS_E_CORRUPT, "the first record of segment %llu is damaged or missing", (unsigned long long)seg->number);
 }
 
 static int add_segment(manifest *m, const scope *s, vfs_dir *dir, uint64_t number, bool is_last, border *next) {
@@ -69,7 +73,7 @@ static int add_segment(manifest *m, const scope *s, vfs_dir *dir, uint64_t numbe
     m->align = own.align;
     m->generation = max_u64(m->generation, listed.generation);
     TRY(segment_open(&own, dir, number, listed.generation, false, &seg));
-    int code = first_record(&own, &seg, next, &listed.first);
+    int code = first_record(&own, &seg, &before, next, &listed.first);
     segment_close(&own, &seg);
     if (code == AEGIS_E_NOTFOUND && is_last) {
         /* Without a record: it starts where a sealed one ended; behind an unsealed one nobody knows, and that one is the last. */

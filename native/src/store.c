@@ -236,6 +236,7 @@ static int load_manifest(aegis_store *st, const aegis_options *o, uint32_t *flag
         take_settings(st, o);
         TRY(rebuild_manifest(&st->manifest, st->root, &st->s));
         *flags |= AEGIS_VERDICT_MANIFEST_REBUILT;
+        st->rebuilt = true;
         for (uint32_t tier = 1; tier <= AEGIS_TIERS; tier++)
             if (st->manifest.tiers[tier].count > 0) return AEGIS_OK;
         return fail_at(AEGIS_E_CORRUPT, &where, "the manifest is damaged or missing, and there is no segment to make it again from");
@@ -350,7 +351,9 @@ static int refresh(aegis_store *st) {
     uint8_t id[STORE_ID_SIZE];
     bool copy_damaged = false;
     TRY(lockfile_view(&st->lock, &seen));
-    TRY(manifest_load(&st->manifest, id, &copy_damaged));
+    int loaded = manifest_load(&st->manifest, id, &copy_damaged);
+    /* What was made again from the segments stands until a writer has written it. */
+    if (!st->rebuilt || (loaded != AEGIS_E_CORRUPT && loaded != AEGIS_E_NOTFOUND)) TRY(loaded);
     for (uint32_t tier = 1; tier <= AEGIS_TIERS; tier++) {
         aegis_verdict verdict;
         const recovery how = {.poisoned = seen.poisoned, .live = seen.live, .limit = seen.sizes[tier]};

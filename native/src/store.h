@@ -14,6 +14,7 @@ struct aegis_store {
     lockfile lock;
     manifest manifest;
     bool writable;
+    bool rebuilt;            /* the manifest was made again from the segments */
     uint64_t fork_count;
     uint64_t cache_bytes;
     uint32_t durability[AEGIS_TIERS + 1];
