@@ -184,7 +184,6 @@ def test_a_reader_after_a_crash_of_the_writer_sees_a_prefix(place):
     assert snapshot(place) == before
 
 
-@pytest.mark.xfail(raises=RolledBack, reason="native/src/recover.c: a reader does not count released heads as durable")
 def test_a_reader_after_a_crash_of_the_writer_sees_at_least_what_was_released(place):
     """The released head says that its records were durable: the store is not older than it only because the writer is gone."""
     writer = aegis_store.open(place)

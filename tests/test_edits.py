@@ -321,7 +321,6 @@ def test_a_store_that_was_made_again_under_the_same_secret_is_refused(target):
             aegis_store.open(target.place, mode=mode)
 
 
-@pytest.mark.xfail(raises=Corrupt, reason="native/src/tree.c: a tile is made again from the edited entry")
 @pytest.mark.parametrize("mode", ["r", "a"])
 def test_an_edited_entry_does_not_take_others_along(tmp_path, mode):
     """In a tile of the tree that is full, and whose hashes say what each of its 256 entries was."""

@@ -31,8 +31,8 @@ int log_init(log *l, const scope *s, vfs_dir *root, bool create, manifest *m, lo
     if (code == AEGIS_OK && create && !MUTANT(NO_DIRECTORY_SYNC)) code = v->sync_dir(v, root);
     /* Tiles are a cache: a place that cannot hold them is no error. */
     if (code == AEGIS_OK && v->open_dir(v, l->dir, TILES_NAME, l->writable ? VFS_CREATE : VFS_READ, &tiles) != AEGIS_OK) tiles = NULL;
+    /* Whatever comes of it, the tree has the folder then, and log_free closes it. */
     if (code == AEGIS_OK) code = tree_init(&l->tree, &l->s, tiles, l->writable, cache_bytes, read_leaves, l);
-    if (code != AEGIS_OK && tiles != NULL) v->close_dir(v, tiles);
     if (code != AEGIS_OK) log_free(l);
     return code;
 }

@@ -55,8 +55,13 @@ static int first_record(const scope *s, const segment *seg, const border *before
     TRY(s->vfs->size(s->vfs, seg->file, &size));
     scan_start(&sc, s, seg->file, seg->nonce, SEGMENT_FRAMES, size, 0);
     code = scan_find(&sc, &frame);
+    bool found = code == AEGIS_OK, zeros = false;
+    if (code == AEGIS_E_TORN) code = scan_zeros(&sc, SEGMENT_FRAMES, size, &zeros);
     scan_stop(&sc);
-    if (code != AEGIS_OK) return code == AEGIS_E_TORN ? AEGIS_E_NOTFOUND : code;
+    TRY(code);
+    if (zeros) return AEGIS_E_NOTFOUND;
+    /* Damage, or another secret: never to be taken for an unfinished end, which recovery would cut off. */
+    if (!found) return fail(AEGIS_E_CORRUPT, "segment %llu holds no record of this store", (unsigned long long)seg->number);
     /* A frame further on is not the first: whether what stands before it is a tear or damage, recovery says, if it knows where to start. */
     bool at_start = frame.offset == SEGMENT_FRAMES;
     *first = before->known ? before->first : frame.head.index;

@@ -209,7 +209,10 @@ static int settle(log *l, segment *seg, bool clean, uint64_t durable, aegis_verd
 static uint64_t known_durable(const log *l, const segment *seg, const recovery *how, const tail *t) {
     uint64_t listed = max_u64(l->manifest->tiers[l->s.tier].size, seg->first);
     if (!l->s.keyed) return listed;
-    uint64_t known = max_u64(listed, max_u64(t->watermark, seg->last_slot.size));
+    uint64_t known = max_u64(listed, max_u64(t->watermark, seg->last_slot.size)), found = seg->first + t->count;
+    /* A released head covers durable records only; one that is longer than all that was found is check_heads' to name. */
+    for (uint32_t i = 0; i < how->anchor_count; i++)
+        if (how->anchors[i].tier == l->s.tier && how->anchors[i].size <= found) known = max_u64(known, how->anchors[i].size);
     return !l->writable && how->live ? max_u64(known, how->limit) : known;
 }
 

@@ -156,7 +156,11 @@ static int make_tier(aegis_store *st, uint32_t tier) {
     const scope s = tier_scope(st, tier);
     uint64_t zeroed = 0;
     TRY(log_init(&st->logs[tier], &s, st->root, true, &st->manifest, &st->lock, st->cache_bytes));
-    int code = recover_create(&st->logs[tier], &zeroed);
+    /* An attempt before this one may have failed behind the manifest: then the tier is there, with its first segment. */
+    const recovery how = {.live = false};
+    aegis_verdict verdict;
+    int code = st->manifest.tiers[tier].count == 0 ? recover_create(&st->logs[tier], &zeroed)
+                                                   : recover_log(&st->logs[tier], &how, &verdict, &zeroed);
     if (code == AEGIS_OK) code = start_writer(st, tier, zeroed);
     if (code != AEGIS_OK) log_free(&st->logs[tier]);
     else atomic_store_explicit(&st->present[tier], true, memory_order_release);
@@ -186,6 +190,14 @@ static int check_options(const aegis_options *o) {
         return fail(AEGIS_E_ARGUMENT, "a segment has 64 KiB to 1 GiB");
     if (o->name != NULL && strlen(o->name) > AEGIS_NAME_MAX) return fail(AEGIS_E_LIMIT, "a store's name has at most 255 bytes");
     if (o->meta_length > AEGIS_META_MAX) return fail(AEGIS_E_LIMIT, "the meta block has at most 4096 bytes");
+    if (o->meta == NULL && o->meta_length > 0) return fail(AEGIS_E_ARGUMENT, "a meta block that is not there");
+    if (o->anchors == NULL && o->anchor_count > 0) return fail(AEGIS_E_ARGUMENT, "anchors that are not there");
+    /* One that nobody would look at is a promise broken in silence; so is a durability that nobody knows. */
+    for (uint32_t i = 0; i < o->anchor_count; i++)
+        if (o->anchors[i].tier < 1 || o->anchors[i].tier > AEGIS_TIERS)
+            return fail(AEGIS_E_ARGUMENT, "an anchor of no tier: %u", (unsigned)o->anchors[i].tier);
+    for (uint32_t tier = 1; tier <= AEGIS_TIERS; tier++)
+        if (o->durability[tier] > AEGIS_DURABILITY_WRITE) return fail(AEGIS_E_ARGUMENT, "no such durability: %u", (unsigned)o->durability[tier]);
     if (o->mode != AEGIS_MODE_READ && o->secret == NULL) return fail(AEGIS_E_SECRET, "writing needs the store secret");
     return AEGIS_OK;
 }

@@ -247,6 +247,17 @@ static bool wants_writing(tree *t, uint32_t level, uint64_t number, const tile *
     return !same;
 }
 
+/* Whether the level above says that this is not the tile. So an entry that was edited does not take the others of its tile along:
+ * what the log gives then is not believed, and the tile on disk is. Before the edges stand nobody can say. */
+static bool contradicted(tree *t, uint32_t level, tile *tl) {
+    if (!t->standing || level + 1 == TREE_LEVELS) return false;
+    const tile *above = t->edges[level + 1];
+    uint64_t number = tl->number / TILE_WIDTH;
+    if (number != above->number && finished_tile(t, true, level + 1, number, &above) != AEGIS_OK) return true;
+    fill_inner(tl, TILE_WIDTH);
+    return memcmp(above->nodes[tl->number % TILE_WIDTH], tl->nodes[TILE_NODES - 1], HASH_SIZE) != 0;
+}
+
 static int finished_tile(tree *t, bool trust, uint32_t level, uint64_t number, const tile **out) {
     tile *found = cached(t, level, number);
     if (found != NULL && (trust || t->cache_made[found - t->cache] > t->distrusted)) {
@@ -258,16 +269,16 @@ static int finished_tile(tree *t, bool trust, uint32_t level, uint64_t number, c
     /* One that waits may have been made from a damaged one below it. */
     const pending_tile *waiting = trust ? pending_of(t, level, number) : NULL;
     int code = AEGIS_OK;
+    fresh->number = number;
     if (waiting != NULL) {
         memcpy(fresh->nodes, waiting->hashes, TILE_BYTES);
-    } else if (!trust || !read_tile(t, level, number, fresh)) {
+    } else if (!read_tile(t, level, number, fresh) || (!trust && (!t->standing || contradicted(t, level, fresh)))) {
         code = rebuild(t, trust, level, number, fresh);
-        fresh->number = number;
-        if (code == AEGIS_OK && (trust || wants_writing(t, level, number, fresh))) add_pending(t, level, fresh);
+        if (code == AEGIS_OK && (trust || (!contradicted(t, level, fresh) && wants_writing(t, level, number, fresh))))
+            add_pending(t, level, fresh);
     }
     if (code == AEGIS_OK) {
         tile *room = cache_room(t, level, number);
-        fresh->number = number;
         fill_inner(fresh, TILE_WIDTH);
         memcpy(room, fresh, sizeof *fresh);
         t->cache_made[room - t->cache] = t->uses;
@@ -359,14 +370,17 @@ static int load_edges(tree *t, bool trust) {
 int tree_start(tree *t, const merkle_range *range) {
     uint8_t expected[HASH_SIZE], root[HASH_SIZE];
     t->range = *range;
+    t->standing = false;
     merkle_root(range, expected);
     TRY(load_edges(t, true));
     TRY(merkle_root_at(range->size, trusting, t, root));
-    if (memcmp(root, expected, HASH_SIZE) == 0) return AEGIS_OK;
+    t->standing = memcmp(root, expected, HASH_SIZE) == 0;
+    if (t->standing) return AEGIS_OK;
     distrust(t);
     TRY(load_edges(t, false));
     TRY(merkle_root_at(range->size, trusting, t, root));
-    if (memcmp(root, expected, HASH_SIZE) == 0) return AEGIS_OK;
+    t->standing = memcmp(root, expected, HASH_SIZE) == 0;
+    if (t->standing) return AEGIS_OK;
     const place where = {.tier = t->s->tier, .end = range->size};
     return fail_at(AEGIS_E_CORRUPT, &where, "the records of the log do not lead to the root in its footers");
 }

@@ -48,6 +48,7 @@ typedef struct tree {
     uint64_t *cache_uses;    /* when it was used last */
     uint64_t *cache_made;    /* when it was read or made */
     uint64_t distrusted;
+    bool standing;           /* the edges lead to the root in memory */
     uint32_t cache_count;
     uint32_t last_hit;
     uint64_t uses;

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis_store.codec import compression
-from aegis_store.codec.compression import TRIED_MIN, compress, decompress
+from aegis_store.codec.compression import SMALL_MAX, TRIED_MIN, compress, decompress
 from aegis_store.errors import Corrupt
 
 TEXT = b"a checkpoint is an agent's saved state; " * 15
@@ -40,14 +40,16 @@ def test_text_shrinks():
     assert zstandard.get_frame_parameters(frame).has_checksum is False
 
 
-def test_the_level_is_3():
-    numbers = b" ".join(b"%d" % (each * each) for each in range(2000))
-    assert compress(numbers) == zstandard.ZstdCompressor(level=3).compress(numbers)
-    assert compress(numbers) != zstandard.ZstdCompressor(level=4).compress(numbers)
+def test_small_envelopes_take_level_1_and_larger_ones_level_3():
+    numbers = b" ".join(b"%d" % (each * each) for each in range(4000))
+    assert len(numbers) > SMALL_MAX
+    for envelope, level in ((numbers[:SMALL_MAX], 1), (numbers[: SMALL_MAX + 1], 3)):
+        assert compress(envelope) == zstandard.ZstdCompressor(level=level).compress(envelope)
+        assert compress(envelope) != zstandard.ZstdCompressor(level=4).compress(envelope)
 
 
 def test_a_frame_as_long_as_the_envelope_gains_nothing(monkeypatch):
-    monkeypatch.setattr(compression._contexts, "compress", lambda envelope: envelope)
+    monkeypatch.setattr(compression._contexts, "compress_small", lambda envelope: envelope)
     assert compress(TEXT) is None
 
 

@@ -1,188 +1,455 @@
-/* api: aegis.h as another language would use it, on the real machine: arguments, codes, and what a forked child may do. */
-#include <stdlib.h>
-#include <sys/wait.h>
-#include <unistd.h>
+/* api.c: aegis.h as a caller sees it: arguments, codes, sizes, ranges, proofs, and fork(), over a real directory. */
+#include "stores.h"
+#include "vfs_place.h"
 
-#include "check.h"
+#define PAYLOAD 300u
 
-static const uint8_t SECRET[32] = "a secret of thirty-two bytes ..";
-static const uint8_t ID[16] = "a store's own id";
-static const uint8_t ENTRY[4] = "entr";
+static aegis_store *store;
+static char path[300];
 
-static char place[64];
-
-static const char *fresh_place(void) {
-    snprintf(place, sizeof place, "/tmp/aegis-api-XXXXXX");
-    EXPECT(mkdtemp(place) != NULL);
-    return place;
-}
-
-static void clean(void) {
-    char command[96];
-    snprintf(command, sizeof command, "rm -rf '%s'", place);
-    EXPECT(system(command) == 0);
-}
-
-static aegis_options options_for(uint32_t mode) {
-    aegis_options o = {.struct_size = sizeof o, .mode = mode, .secret = SECRET, .store_id = ID, .name = "api"};
+static aegis_options options(uint32_t mode) {
+    aegis_options o = test_options(mode);
     return o;
 }
 
-static aegis_store *open_at(const char *path, uint32_t mode) {
-    const aegis_options o = options_for(mode);
-    aegis_store *store = NULL;
-    return EXPECT_OK(aegis_open(path, &o, &store, NULL)) ? store : NULL;
+static int open_code(const aegis_options *o) {
+    store = NULL;
+    return aegis_open(path, o, &store, NULL);
 }
 
-static uint64_t append_one(aegis_store *store, uint32_t payload_length) {
-    uint8_t payload[4096] = {7};
-    uint64_t index = 0;
-    EXPECT_OK(aegis_append(store, AEGIS_TIER_SESSION, 2, ENTRY, sizeof ENTRY, payload, payload_length, &index));
-    EXPECT_OK(aegis_commit(store, AEGIS_TIER_SESSION, index));
-    return index;
+static bool begin_path(void) {
+    if (!begin()) return false;
+    snprintf(path, sizeof path, "%s/store", place_path);
+    return true;
 }
 
-TEST(calls_that_cannot_be_meant_say_so) {
-    aegis_store *store = NULL;
-    aegis_options o = options_for(AEGIS_MODE_APPEND);
-    const char *path = fresh_place();
-    uint64_t index = 0;
+static bool begin_store(uint32_t flags) {
+    aegis_options o = options(AEGIS_MODE_APPEND);
+    o.flags = flags;
+    return begin_path() && EXPECT_OK(open_code(&o));
+}
+
+static void fill(uint64_t count) {
+    for (uint64_t i = 0; i < count; i++) EXPECT_OK(append_record(store, SESSION, i, PAYLOAD));
+    EXPECT_OK(aegis_commit(store, SESSION, count - 1));
+}
+
+static void end_store(void) {
+    EXPECT_OK(aegis_close(store));
+    end();
+}
+
+/* ---- opening ---------------------------------------------------------------------------------------------------------- */
+
+TEST(each_mode_does_what_it_says) {
+    aegis_report report;
+    if (!begin_path()) return;
+    aegis_options o = options(AEGIS_MODE_READ);
+    EXPECT_CODE(open_code(&o), AEGIS_E_NOTFOUND);
+    o.mode = AEGIS_MODE_WRITE;
+    EXPECT_CODE(open_code(&o), AEGIS_E_NOTFOUND);
+    EXPECT(last_message_has("there is no store at"));
+    o.mode = AEGIS_MODE_CREATE;
+    EXPECT_OK(aegis_open(path, &o, &store, &report));
+    EXPECT_EQ_U64(report.created, 1);
+    EXPECT_OK(aegis_close(store));
+    EXPECT_CODE(open_code(&o), AEGIS_E_EXISTS);
+    const uint32_t modes[] = {AEGIS_MODE_READ, AEGIS_MODE_APPEND, AEGIS_MODE_WRITE};
+    for (int i = 0; i < 3; i++) {
+        o.mode = modes[i];
+        EXPECT_OK(aegis_open(path, &o, &store, &report));
+        EXPECT_EQ_U64(report.created, 0);
+        EXPECT_OK(aegis_close(store));
+    }
+    end();
+}
+
+TEST(options_that_cannot_be_meant_are_refused) {
+    static const aegis_head anchor = {.tier = 5, .size = 1}, none = {.tier = 0, .size = 1};
+    char name[300];
+    if (!begin_path()) return;
+    memset(name, 'n', sizeof name);
+    name[256] = 0;
+    const aegis_options good = options(AEGIS_MODE_APPEND);
+    aegis_options o = good;
     EXPECT_CODE(aegis_open(NULL, &o, &store, NULL), AEGIS_E_ARGUMENT);
     EXPECT_CODE(aegis_open(path, NULL, &store, NULL), AEGIS_E_ARGUMENT);
-    o.struct_size = 8;
-    EXPECT_CODE(aegis_open(path, &o, &store, NULL), AEGIS_E_ARGUMENT);
-    o = options_for(9);
-    EXPECT_CODE(aegis_open(path, &o, &store, NULL), AEGIS_E_ARGUMENT);
-    o = options_for(AEGIS_MODE_APPEND);
-    o.align = 512;
-    EXPECT_CODE(aegis_open(path, &o, &store, NULL), AEGIS_E_ARGUMENT);
-    o = options_for(AEGIS_MODE_APPEND);
-    o.segment_bytes = 1000;
-    EXPECT_CODE(aegis_open(path, &o, &store, NULL), AEGIS_E_ARGUMENT);
-    o = options_for(AEGIS_MODE_APPEND);
-    o.secret = NULL;
-    EXPECT_CODE(aegis_open(path, &o, &store, NULL), AEGIS_E_SECRET);
-    store = open_at(path, AEGIS_MODE_APPEND);
-    EXPECT_CODE(aegis_append(store, 0, 2, ENTRY, 4, NULL, 0, &index), AEGIS_E_ARGUMENT);
-    EXPECT_CODE(aegis_append(store, 5, 2, ENTRY, 4, NULL, 0, &index), AEGIS_E_ARGUMENT);
-    EXPECT_CODE(aegis_append(store, 3, 0, ENTRY, 4, NULL, 0, &index), AEGIS_E_ARGUMENT);
-    EXPECT_CODE(aegis_append(store, 3, 256, ENTRY, 4, NULL, 0, &index), AEGIS_E_ARGUMENT);
-    EXPECT_CODE(aegis_append(store, 3, 2, ENTRY, 0, NULL, 0, &index), AEGIS_E_ARGUMENT);
-    EXPECT_CODE(aegis_append(store, 3, 2, ENTRY, 4, NULL, 9, &index), AEGIS_E_ARGUMENT);
-    EXPECT_CODE(aegis_append(store, 3, 2, ENTRY, AEGIS_ENTRY_MAX + 1, NULL, 0, &index), AEGIS_E_LIMIT);
-    EXPECT_CODE(aegis_append(store, 3, 2, ENTRY, 4, ENTRY, AEGIS_PAYLOAD_MAX + 1, &index), AEGIS_E_LIMIT);
-    EXPECT_CODE(aegis_commit(store, 3, 0), AEGIS_E_RANGE);
-    EXPECT_CODE(aegis_close(NULL), AEGIS_OK);
-    EXPECT_OK(aegis_close(store));
-    clean();
+    EXPECT_CODE(aegis_open(path, &o, NULL, NULL), AEGIS_E_ARGUMENT);
+#define REFUSED(change, code) o = good, change, EXPECT_CODE(open_code(&o), code)
+    REFUSED(o.struct_size--, AEGIS_E_ARGUMENT);
+    REFUSED(o.struct_size = 0, AEGIS_E_ARGUMENT);
+    REFUSED(o.mode = 4, AEGIS_E_ARGUMENT);
+    REFUSED(o.align = 16, AEGIS_E_ARGUMENT);
+    REFUSED(o.segment_bytes = 65535, AEGIS_E_ARGUMENT);
+    REFUSED(o.segment_bytes = (1u << 30) + 1, AEGIS_E_ARGUMENT);
+    REFUSED(o.meta_length = 10, AEGIS_E_ARGUMENT);
+    REFUSED(o.anchor_count = 1, AEGIS_E_ARGUMENT);
+    REFUSED((o.anchors = &anchor, o.anchor_count = 1), AEGIS_E_ARGUMENT);
+    REFUSED((o.anchors = &none, o.anchor_count = 1), AEGIS_E_ARGUMENT);
+    REFUSED(o.durability[SESSION] = 3, AEGIS_E_ARGUMENT);
+    REFUSED(o.durability[AEGIS_TIER_AUDIT] = UINT32_MAX, AEGIS_E_ARGUMENT);
+    REFUSED(o.store_id = NULL, AEGIS_E_ARGUMENT);
+    REFUSED(o.name = name, AEGIS_E_LIMIT);
+    REFUSED((o.meta = (const uint8_t *)name, o.meta_length = AEGIS_META_MAX + 1), AEGIS_E_LIMIT);
+    REFUSED(o.secret = NULL, AEGIS_E_SECRET);
+#undef REFUSED
+    name[255] = 0;
+    uint8_t meta[AEGIS_META_MAX];
+    memset(meta, 7, sizeof meta);
+    o = good;
+    o.name = name;
+    o.meta = meta;
+    o.meta_length = sizeof meta;
+    o.segment_bytes = 1u << 30;
+    o.align = 4096;
+    EXPECT_OK(open_code(&o));
+    aegis_info info;
+    EXPECT_OK(aegis_describe(store, &info));
+    EXPECT_STRING(info.name, name);
+    EXPECT_EQ_U64(info.name_length, 255);
+    EXPECT_EQ_U64(info.meta_length, sizeof meta);
+    EXPECT_BYTES(info.meta, meta, sizeof meta);
+    EXPECT_BYTES(info.store_id, TEST_ID, 16);
+    EXPECT_EQ_U64(info.segment_bytes, 1u << 30);
+    EXPECT_EQ_U64(info.align, 4096);
+    EXPECT_EQ_U64(info.format, 0);
+    EXPECT(info.crc_path[0] != 0 && info.sha_path[0] != 0);
+    end_store();
 }
 
-TEST(the_end_of_a_log_is_a_range_error) {
-    aegis_store *store = open_at(fresh_place(), AEGIS_MODE_APPEND);
-    uint8_t buffer[8192], hashes[64 * 32];
+TEST(a_directory_that_holds_something_else_is_no_store) {
+    if (!begin_path()) return;
+    aegis_options o = options(AEGIS_MODE_APPEND);
+    EXPECT(mkdir(path, 0700) == 0);
+    char name[320];
+    snprintf(name, sizeof name, "%s/letters.txt", path);
+    FILE *file = fopen(name, "w");
+    EXPECT(file != NULL && fclose(file) == 0);
+    EXPECT_CODE(open_code(&o), AEGIS_E_NOTSTORE);
+    EXPECT(last_message_has("letters.txt"));
+    EXPECT(remove(name) == 0);
+    EXPECT_OK(open_code(&o));    /* an empty one may become one */
+    EXPECT_OK(aegis_close(store));
+    o.store_id = (const uint8_t *)"another identity";
+    EXPECT_CODE(open_code(&o), AEGIS_E_FOREIGN);
+    o.store_id = NULL;
+    EXPECT_OK(open_code(&o));
+    end_store();
+}
+
+TEST(a_network_file_system_or_a_read_only_one_is_refused_for_writing) {
+    vfs_sim *sim = vfs_sim_new(1);
+    aegis_options o = options(AEGIS_MODE_APPEND);
+    vfs_sim_set_place(sim, true, false);
+    EXPECT_CODE(store_open(vfs_sim_vfs(sim), "store", &o, &store, NULL), AEGIS_E_NETWORK);
+    o.flags |= AEGIS_OPEN_NETWORK;
+    EXPECT_OK(store_open(vfs_sim_vfs(sim), "store", &o, &store, NULL));
+    fill(3);
+    EXPECT_OK(aegis_close(store));
+    vfs_sim_set_place(sim, false, true);
+    EXPECT_CODE(store_open(vfs_sim_vfs(sim), "store", &o, &store, NULL), AEGIS_E_READONLY);
+    o.mode = AEGIS_MODE_READ;
+    EXPECT_OK(store_open(vfs_sim_vfs(sim), "store", &o, &store, NULL));
+    EXPECT_EQ_U64(size_of(store, SESSION), 3);
+    EXPECT_OK(aegis_close(store));
+    vfs_sim_free(sim);
+}
+
+/* ---- calls ------------------------------------------------------------------------------------------------------------ */
+
+TEST(calls_without_a_store_or_with_no_such_tier_are_refused) {
+    uint64_t number = 0;
+    uint32_t count = 0;
+    uint8_t bytes[64 * 32];
     aegis_record record;
     aegis_head head;
-    uint32_t count = 0;
-    EXPECT_CODE(aegis_read(store, 3, 0, buffer, sizeof buffer, &record), AEGIS_E_RANGE);
-    EXPECT_EQ_U64(append_one(store, 100), 0);
-    EXPECT_OK(aegis_read(store, 3, 0, buffer, sizeof buffer, &record));
-    EXPECT_EQ_U64(record.payload_length, 100);
-    EXPECT_EQ_U64(record.kind, 2);
-    EXPECT_CODE(aegis_read(store, 3, 1, buffer, sizeof buffer, &record), AEGIS_E_RANGE);
-    EXPECT_CODE(aegis_commit(store, 3, 1), AEGIS_E_RANGE);
-    EXPECT_CODE(aegis_head_at(store, 3, 2, &head), AEGIS_E_RANGE);
-    EXPECT_CODE(aegis_inclusion(store, 3, 0, 2, hashes, &count), AEGIS_E_RANGE);
-    EXPECT_CODE(aegis_inclusion(store, 3, 1, 1, hashes, &count), AEGIS_E_ARGUMENT);
-    EXPECT_CODE(aegis_consistency(store, 3, 2, 1, hashes, &count), AEGIS_E_ARGUMENT);
-    EXPECT_CODE(aegis_consistency(store, 3, 1, 2, hashes, &count), AEGIS_E_RANGE);
-    EXPECT_OK(aegis_close(store));
-    clean();
-}
-
-TEST(a_buffer_that_is_too_small_is_told_what_is_needed) {
-    aegis_store *store = open_at(fresh_place(), AEGIS_MODE_APPEND);
-    uint8_t buffer[4200];
-    aegis_record record;
-    append_one(store, 4000);
-    EXPECT_CODE(aegis_read(store, 3, 0, buffer, 100, &record), AEGIS_E_SPACE);
-    EXPECT_EQ_U64(record.entry_length, 4);
-    EXPECT_EQ_U64(record.payload_length, 4000);
-    EXPECT_OK(aegis_read(store, 3, 0, buffer, sizeof buffer, &record));
-    EXPECT_EQ_U64(buffer[record.payload_at], 7);
-    EXPECT_OK(aegis_close(store));
-    clean();
-}
-
-TEST(modes_find_what_they_ask_for) {
-    const char *path = fresh_place();
-    aegis_options o = options_for(AEGIS_MODE_READ);
-    aegis_store *store = NULL;
-    char missing[96];
-    snprintf(missing, sizeof missing, "%s/not-there", path);
-    EXPECT_CODE(aegis_open(missing, &o, &store, NULL), AEGIS_E_NOTFOUND);
-    EXPECT_CODE(aegis_open(path, &o, &store, NULL), AEGIS_E_NOTFOUND);
-    o.mode = AEGIS_MODE_WRITE;
-    EXPECT_CODE(aegis_open(path, &o, &store, NULL), AEGIS_E_NOTFOUND);
-    store = open_at(path, AEGIS_MODE_CREATE);
-    append_one(store, 10);
-    EXPECT_OK(aegis_close(store));
-    o.mode = AEGIS_MODE_CREATE;
-    EXPECT_CODE(aegis_open(path, &o, &store, NULL), AEGIS_E_EXISTS);
-    store = open_at(path, AEGIS_MODE_READ);
-    uint64_t index = 0;
-    EXPECT_CODE(aegis_append(store, 3, 2, ENTRY, 4, NULL, 0, &index), AEGIS_E_READONLY);
-    EXPECT_CODE(aegis_commit(store, 3, 0), AEGIS_E_READONLY);
-    EXPECT_OK(aegis_close(store));
-    clean();
-}
-
-TEST(a_store_describes_itself) {
-    aegis_store *store = open_at(fresh_place(), AEGIS_MODE_APPEND);
-    aegis_info info;
-    aegis_tier_stats stats;
     aegis_footer footer;
-    EXPECT_OK(aegis_describe(store, &info));
-    EXPECT_BYTES(info.store_id, ID, 16);
-    EXPECT_STRING(info.name, "api");
-    EXPECT(info.crc_path[0] != 0 && info.sha_path[0] != 0);
-    EXPECT_CODE(aegis_segment(store, 3, 0, &footer), AEGIS_E_RANGE);
-    append_one(store, 10);
-    EXPECT_OK(aegis_stats(store, 3, &stats));
-    EXPECT_EQ_U64(stats.size, 1);
-    EXPECT_EQ_U64(stats.appends, 1);
-    EXPECT_EQ_U64(stats.durability, AEGIS_DURABILITY_COMMIT);
-    EXPECT_OK(aegis_segment(store, 3, 0, &footer));
-    EXPECT_EQ_U64(footer.sealed, 0);
-    uint8_t signature[64] = {1};
-    EXPECT_CODE(aegis_sign_segment(store, 3, 0, signature), AEGIS_E_ARGUMENT);
-    uint64_t wait = 0;
-    EXPECT_CODE(aegis_background(store, &wait), AEGIS_E_ARGUMENT);    /* there is a thread for it */
-    EXPECT_OK(aegis_close(store));
-    clean();
+    aegis_tier_stats stats;
+    aegis_info info;
+    aegis_verifier *verifier = NULL;
+    if (!begin_store(AEGIS_OPEN_NO_THREAD)) return;
+    for (int none = 0; none < 2; none++) {
+        aegis_store *st = none ? NULL : store;
+        const uint32_t tiers[] = {0, 5, UINT32_MAX};
+        for (int i = 0; i < 3; i++) {
+            uint32_t tier = none ? SESSION : tiers[i];
+            EXPECT_CODE(aegis_append(st, tier, 1, bytes, 1, NULL, 0, &number), AEGIS_E_ARGUMENT);
+            EXPECT_CODE(aegis_commit(st, tier, 0), AEGIS_E_ARGUMENT);
+            EXPECT_CODE(aegis_size(st, tier, &number), AEGIS_E_ARGUMENT);
+            EXPECT_CODE(aegis_read(st, tier, 0, bytes, 1, &record), AEGIS_E_ARGUMENT);
+            EXPECT_CODE(aegis_read_range(st, tier, 0, 1, bytes, 1, &record, &count), AEGIS_E_ARGUMENT);
+            EXPECT_CODE(aegis_head_at(st, tier, 0, &head), AEGIS_E_ARGUMENT);
+            EXPECT_CODE(aegis_inclusion(st, tier, 0, 1, bytes, &count), AEGIS_E_ARGUMENT);
+            EXPECT_CODE(aegis_consistency(st, tier, 0, 1, bytes, &count), AEGIS_E_ARGUMENT);
+            EXPECT_CODE(aegis_segment(st, tier, 0, &footer), AEGIS_E_ARGUMENT);
+            EXPECT_CODE(aegis_sign_segment(st, tier, 0, bytes), AEGIS_E_ARGUMENT);
+            EXPECT_CODE(aegis_verify_start(st, tier, &verifier), AEGIS_E_ARGUMENT);
+            EXPECT_CODE(aegis_stats(st, tier, &stats), AEGIS_E_ARGUMENT);
+        }
+    }
+    EXPECT_CODE(aegis_refresh(NULL), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_describe(NULL, &info), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_background(NULL, &number), AEGIS_E_ARGUMENT);
+    EXPECT_OK(aegis_close(NULL));
+    EXPECT_OK(aegis_abandon(NULL));
+    end_store();
 }
 
-TEST(a_forked_child_is_refused_and_the_parent_goes_on) {
-    aegis_store *store = open_at(fresh_place(), AEGIS_MODE_APPEND);
-    append_one(store, 10);
-    fflush(stdout);
-    pid_t child = fork();
-    if (child == 0) {
-        uint64_t index = 0, size = 0;
-        bool refused = aegis_append(store, 3, 2, ENTRY, 4, NULL, 0, &index) == AEGIS_E_FORKED &&
-                       aegis_size(store, 3, &size) == AEGIS_E_FORKED && aegis_close(store) == AEGIS_E_FORKED;
-        const aegis_options o = options_for(AEGIS_MODE_APPEND);
-        aegis_store *second = NULL;
-        bool locked = aegis_open(place, &o, &second, NULL) == AEGIS_E_LOCKED;    /* the parent still holds it */
-        aegis_store *reader = NULL;
-        const aegis_options r = options_for(AEGIS_MODE_READ);
-        bool reads = aegis_open(place, &r, &reader, NULL) == AEGIS_OK && aegis_size(reader, 3, &size) == AEGIS_OK && size == 1;
-        aegis_abandon(store);
-        _exit(refused && locked && reads ? 0 : 1);
+TEST(records_have_bounds) {
+    static uint8_t bytes[AEGIS_ENTRY_MAX + 1];
+    uint64_t index = 77;
+    if (!begin_store(AEGIS_OPEN_NO_THREAD)) return;
+    EXPECT_CODE(aegis_append(store, SESSION, 0, bytes, 1, NULL, 0, &index), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_append(store, SESSION, 256, bytes, 1, NULL, 0, &index), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_append(store, SESSION, 1, NULL, 1, NULL, 0, &index), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_append(store, SESSION, 1, bytes, 0, NULL, 0, &index), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_append(store, SESSION, 1, bytes, 1, NULL, 1, &index), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_append(store, SESSION, 1, bytes, AEGIS_ENTRY_MAX + 1, NULL, 0, &index), AEGIS_E_LIMIT);
+    EXPECT_CODE(aegis_append(store, SESSION, 1, bytes, 1, bytes, AEGIS_PAYLOAD_MAX + 1, &index), AEGIS_E_LIMIT);
+    EXPECT_CODE(aegis_append(store, SESSION, 1, bytes, UINT32_MAX, bytes, UINT32_MAX, &index), AEGIS_E_LIMIT);
+    /* What was refused made no tier and took no index. */
+    EXPECT_EQ_U64(size_of(store, SESSION), 0);
+    EXPECT(access(under("store/session"), F_OK) != 0);
+    EXPECT_OK(aegis_append(store, SESSION, 255, bytes, AEGIS_ENTRY_MAX, NULL, 0, &index));
+    EXPECT_EQ_U64(index, 0);
+    EXPECT_OK(aegis_append(store, SESSION, 1, bytes, 1, bytes, 0, &index));
+    EXPECT_EQ_U64(index, 1);
+    EXPECT_CODE(aegis_commit(store, AEGIS_TIER_AUDIT, 0), AEGIS_E_RANGE);
+    EXPECT_OK(aegis_commit(store, SESSION, 1));
+    end_store();
+}
+
+/* The index may be written over the entry that it was drawn for. */
+TEST(an_entry_may_hold_the_place_of_its_index) {
+    if (!begin_store(AEGIS_OPEN_NO_THREAD)) return;
+    for (uint64_t i = 0; i < 5; i++) {
+        uint64_t word = 0x1122334455667788, found = 0;
+        uint8_t buffer[200];
+        aegis_record record;
+        EXPECT_OK(aegis_append(store, SESSION, 1, (const uint8_t *)&word, 8, NULL, 0, &word));
+        EXPECT_EQ_U64(word, i);
+        EXPECT_OK(aegis_commit(store, SESSION, i));
+        EXPECT_OK(aegis_read(store, SESSION, i, buffer, sizeof buffer, &record));
+        memcpy(&found, buffer + record.entry_at, 8);
+        EXPECT_EQ_U64(found, 0x1122334455667788);
     }
-    int status = 0;
-    EXPECT(waitpid(child, &status, 0) == child);
-    EXPECT(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    EXPECT_EQ_U64(append_one(store, 10), 1);
+    end_store();
+}
+
+TEST(reading_without_a_place_for_it_is_refused) {
+    uint8_t buffer[100];
+    aegis_record record;
+    uint32_t count = 0;
+    if (!begin_store(AEGIS_OPEN_NO_THREAD)) return;
+    EXPECT_CODE(aegis_read(store, SESSION, 0, buffer, sizeof buffer, &record), AEGIS_E_RANGE);
+    fill(3);
+    EXPECT_CODE(aegis_read(store, SESSION, 0, NULL, 100, &record), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_read(store, SESSION, 0, buffer, sizeof buffer, NULL), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_read(store, SESSION, 0, NULL, 0, &record), AEGIS_E_SPACE);
+    EXPECT_CODE(aegis_read_range(store, SESSION, 0, 0, buffer, sizeof buffer, &record, &count), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_read(store, AEGIS_TIER_AUDIT, 0, buffer, sizeof buffer, &record), AEGIS_E_RANGE);
+    EXPECT(last_message_has("tier audit has none"));
+    end_store();
+}
+
+TEST(a_reader_changes_nothing) {
+    uint64_t index = 0, wait = 0;
+    uint8_t signature[64] = {1};
+    if (!begin_store(AEGIS_OPEN_NO_THREAD)) return;
+    fill(3);
     EXPECT_OK(aegis_close(store));
-    clean();
+    const aegis_options o = options(AEGIS_MODE_READ);
+    EXPECT_OK(open_code(&o));
+    EXPECT_CODE(aegis_append(store, SESSION, 1, signature, 1, NULL, 0, &index), AEGIS_E_READONLY);
+    EXPECT_CODE(aegis_commit(store, SESSION, 0), AEGIS_E_READONLY);
+    EXPECT_CODE(aegis_sign_segment(store, SESSION, 0, signature), AEGIS_E_READONLY);
+    EXPECT_OK(aegis_background(store, &wait));
+    EXPECT_EQ_U64(wait, UINT64_MAX);
+    EXPECT_OK(aegis_refresh(store));
+    end_store();
+}
+
+TEST(upkeep_is_the_threads_where_there_is_one) {
+    uint64_t wait = 0;
+    if (!begin_store(0)) return;
+    EXPECT_CODE(aegis_background(store, &wait), AEGIS_E_ARGUMENT);
+    fill(3);
+    EXPECT_OK(aegis_refresh(store));    /* does nothing in a writer */
+    EXPECT_EQ_U64(size_of(store, SESSION), 3);
+    end_store();
+}
+
+/* ---- the tree --------------------------------------------------------------------------------------------------------- */
+
+TEST(heads_and_proofs_of_every_size_hold_and_no_others) {
+    enum { COUNT = 70 };
+    aegis_head heads[COUNT + 1];
+    uint8_t proof[64 * 32], leaf[32];
+    uint32_t count = 0;
+    if (!begin_store(AEGIS_OPEN_NO_THREAD)) return;
+    EXPECT_OK(aegis_head_at(store, SESSION, 0, &heads[0]));
+    EXPECT_CODE(aegis_head_at(store, SESSION, 1, &heads[0]), AEGIS_E_RANGE);
+    EXPECT_CODE(aegis_inclusion(store, SESSION, 0, 1, proof, &count), AEGIS_E_RANGE);
+    EXPECT_CODE(aegis_consistency(store, SESSION, 0, 1, proof, &count), AEGIS_E_RANGE);
+    EXPECT_OK(aegis_consistency(store, SESSION, 0, 0, proof, &count));
+    fill(COUNT);
+    for (uint64_t n = 0; n <= COUNT; n++) {
+        EXPECT_OK(aegis_head_at(store, SESSION, n, &heads[n]));
+        EXPECT_EQ_U64(heads[n].size, n);
+        EXPECT_EQ_U64(heads[n].tier, SESSION);
+    }
+    EXPECT_CODE(aegis_head_at(store, SESSION, COUNT + 1, &heads[0]), AEGIS_E_RANGE);
+    EXPECT_OK(aegis_head_at(store, SESSION, 0, &heads[0]));
+    for (uint64_t n = 1; n <= COUNT; n++) {
+        for (uint64_t i = 0; i < n; i++) {
+            test_record r;
+            make_record(SESSION, i, PAYLOAD, &r);
+            EXPECT_OK(aegis_leaf_hash(r.entry, r.entry_length, leaf));
+            EXPECT_OK(aegis_inclusion(store, SESSION, i, n, proof, &count));
+            if (!EXPECT_OK(aegis_check_inclusion(leaf, i, n, proof, count, heads[n].root))) return;
+            EXPECT_CODE(aegis_check_inclusion(leaf, i, n, proof, count, heads[n - 1].root), AEGIS_E_PROOF);
+            EXPECT_OK(aegis_consistency(store, SESSION, i, n, proof, &count));
+            if (!EXPECT_OK(aegis_check_consistency(i, heads[i].root, n, heads[n].root, proof, count))) return;
+            EXPECT_CODE(aegis_check_consistency(i, heads[i + 1].root, n, heads[n].root, proof, count), AEGIS_E_PROOF);
+        }
+    }
+    EXPECT_CODE(aegis_inclusion(store, SESSION, COUNT, COUNT, proof, &count), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_inclusion(store, SESSION, COUNT, COUNT + 1, proof, &count), AEGIS_E_RANGE);
+    EXPECT_CODE(aegis_consistency(store, SESSION, 5, 4, proof, &count), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_consistency(store, SESSION, 5, COUNT + 1, proof, &count), AEGIS_E_RANGE);
+    end_store();
+}
+
+/* ---- segments --------------------------------------------------------------------------------------------------------- */
+
+TEST(sealed_segments_are_listed_and_signed_once) {
+    aegis_footer footer;
+    uint8_t one[64], two[64];
+    uint64_t position = 0, next = 0;
+    memset(one, 1, sizeof one);
+    memset(two, 2, sizeof two);
+    if (!begin_store(AEGIS_OPEN_NO_THREAD)) return;
+    EXPECT_CODE(aegis_segment(store, SESSION, 0, &footer), AEGIS_E_RANGE);
+    fill(500);
+    EXPECT_CODE(aegis_sign_segment(store, SESSION, 0, one), AEGIS_E_ARGUMENT);
+    EXPECT(last_message_has("has no footer yet"));
+    upkeep_until_idle(store);
+    for (; aegis_segment(store, SESSION, position, &footer) == AEGIS_OK; position++) {
+        EXPECT_EQ_U64(footer.segment, position);
+        EXPECT_EQ_U64(footer.first, next);
+        EXPECT(!footer.is_signed);
+        next += footer.count;
+    }
+    EXPECT_EQ_U64(next, 500);
+    EXPECT(position >= 2);
+    EXPECT_CODE(aegis_segment(store, SESSION, position, &footer), AEGIS_E_RANGE);
+    EXPECT_CODE(aegis_sign_segment(store, SESSION, position, one), AEGIS_E_RANGE);
+    EXPECT_CODE(aegis_sign_segment(store, SESSION, position - 1, one), AEGIS_E_ARGUMENT);
+    EXPECT_OK(aegis_sign_segment(store, SESSION, 0, one));
+    EXPECT_OK(aegis_sign_segment(store, SESSION, 0, one));
+    EXPECT_CODE(aegis_sign_segment(store, SESSION, 0, two), AEGIS_E_EXISTS);
+    EXPECT_OK(aegis_close(store));
+    const aegis_options o = options(AEGIS_MODE_READ);
+    EXPECT_OK(open_code(&o));
+    EXPECT_OK(aegis_segment(store, SESSION, 0, &footer));
+    EXPECT(footer.sealed && footer.is_signed);
+    EXPECT_BYTES(footer.signature, one, 64);
+    EXPECT_BYTES(footer.message, "AEGISFTR", 8);
+    EXPECT_OK(verify_whole(store, SESSION));
+    end_store();
+}
+
+TEST(statistics_count_what_was_done) {
+    aegis_tier_stats stats;
+    if (!begin_store(AEGIS_OPEN_NO_THREAD)) return;
+    EXPECT_OK(aegis_stats(store, SESSION, &stats));
+    EXPECT_EQ_U64(stats.segments, 0);
+    EXPECT_EQ_U64(stats.durability, AEGIS_DURABILITY_COMMIT);
+    EXPECT_OK(aegis_stats(store, AEGIS_TIER_TELEMETRY, &stats));
+    EXPECT_EQ_U64(stats.durability, AEGIS_DURABILITY_WRITE);
+    fill(50);
+    EXPECT_OK(aegis_stats(store, SESSION, &stats));
+    EXPECT_EQ_U64(stats.size, 50);
+    EXPECT_EQ_U64(stats.appends, 50);
+    EXPECT_EQ_U64(stats.groups, 1);
+    EXPECT_EQ_U64(stats.segments, 1);
+    EXPECT_EQ_U64(stats.poisoned, 0);
+    uint64_t bytes = 0;
+    for (uint64_t i = 0; i < 50; i++) {
+        test_record r;
+        make_record(SESSION, i, PAYLOAD, &r);
+        bytes += frame_size(r.entry_length, r.payload_length);
+    }
+    EXPECT_EQ_U64(stats.frame_bytes, bytes);
+    struct stat info;
+    EXPECT(stat(under("store/session/00000000.seg"), &info) == 0);
+    EXPECT_EQ_U64(stats.bytes, (uint64_t)info.st_size);
+    end_store();
+}
+
+/* ---- fork ------------------------------------------------------------------------------------------------------------- */
+
+static aegis_verifier *begun;
+
+static void use_in_child(void) {
+    uint64_t number = 0;
+    uint32_t count = 0;
+    uint8_t bytes[64 * 32] = {0};
+    aegis_record record;
+    aegis_head head;
+    aegis_footer footer;
+    aegis_tier_stats stats;
+    aegis_info info;
+    aegis_verifier *verifier = NULL;
+    aegis_progress progress;
+    EXPECT_CODE(aegis_append(store, SESSION, 1, bytes, 1, NULL, 0, &number), AEGIS_E_FORKED);
+    EXPECT_CODE(aegis_commit(store, SESSION, 0), AEGIS_E_FORKED);
+    EXPECT_CODE(aegis_size(store, SESSION, &number), AEGIS_E_FORKED);
+    EXPECT_CODE(aegis_read(store, SESSION, 0, bytes, sizeof bytes, &record), AEGIS_E_FORKED);
+    EXPECT_CODE(aegis_read_range(store, SESSION, 0, 1, bytes, sizeof bytes, &record, &count), AEGIS_E_FORKED);
+    EXPECT_CODE(aegis_head_at(store, SESSION, 0, &head), AEGIS_E_FORKED);
+    EXPECT_CODE(aegis_inclusion(store, SESSION, 0, 1, bytes, &count), AEGIS_E_FORKED);
+    EXPECT_CODE(aegis_consistency(store, SESSION, 0, 1, bytes, &count), AEGIS_E_FORKED);
+    EXPECT_CODE(aegis_segment(store, SESSION, 0, &footer), AEGIS_E_FORKED);
+    EXPECT_CODE(aegis_sign_segment(store, SESSION, 0, bytes), AEGIS_E_FORKED);
+    EXPECT_CODE(aegis_verify_start(store, SESSION, &verifier), AEGIS_E_FORKED);
+    EXPECT_CODE(aegis_verify_step(begun, 1, &progress), AEGIS_E_FORKED);
+    EXPECT_CODE(aegis_stats(store, SESSION, &stats), AEGIS_E_FORKED);
+    EXPECT_CODE(aegis_refresh(store), AEGIS_E_FORKED);
+    EXPECT_CODE(aegis_describe(store, &info), AEGIS_E_FORKED);
+    EXPECT_CODE(aegis_background(store, &number), AEGIS_E_FORKED);
+    EXPECT(last_message_has("open it again in the child"));
+    aegis_verify_end(begun);
+    EXPECT_CODE(aegis_close(store), AEGIS_E_FORKED);
+    EXPECT_OK(aegis_abandon(store));
+    /* The child may read beside the parent, and not write. */
+    aegis_options o = options(AEGIS_MODE_READ);
+    aegis_store *own = NULL;
+    if (EXPECT_OK(aegis_open(path, &o, &own, NULL))) {
+        EXPECT_EQ_U64(size_of(own, SESSION), 20);
+        EXPECT(has_record(own, SESSION, 19, PAYLOAD));
+        EXPECT_OK(aegis_close(own));
+    }
+    o.mode = AEGIS_MODE_WRITE;
+    EXPECT_CODE(aegis_open(path, &o, &own, NULL), AEGIS_E_LOCKED);
+}
+
+TEST(a_forked_child_is_refused_and_its_parent_goes_on) {
+    for (uint32_t flags = 0; flags <= AEGIS_OPEN_NO_THREAD; flags += AEGIS_OPEN_NO_THREAD) {
+        if (!begin_store(flags)) return;
+        fill(20);
+        EXPECT_OK(append_record(store, SESSION, 20, PAYLOAD));    /* queued: the child must not write it either */
+        EXPECT_OK(aegis_verify_start(store, SESSION, &begun));
+        in_child(use_in_child);
+        aegis_verify_end(begun);
+        EXPECT_OK(aegis_commit(store, SESSION, 20));
+        for (uint64_t i = 21; i < 300; i++) EXPECT_OK(append_committed(store, SESSION, i, PAYLOAD));
+        for (uint64_t i = 0; i < 300; i++) EXPECT(has_record(store, SESSION, i, PAYLOAD));
+        EXPECT_OK(verify_whole(store, SESSION));
+        EXPECT_OK(aegis_close(store));
+        const aegis_options o = options(AEGIS_MODE_WRITE);
+        EXPECT_OK(open_code(&o));
+        EXPECT_EQ_U64(size_of(store, SESSION), 300);
+        end_store();
+    }
 }
