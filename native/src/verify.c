@@ -87,10 +87,12 @@ static int segment_end(verify *v) {
     TRY(hash_gap(v, v->sc.end));
     sha256_end(&v->frames, digest);
     merkle_root(&v->range, root);
-    if (memcmp(digest, v->f.frames_sha256, HASH_SIZE) != 0)
+    bool same_frames = memcmp(digest, v->f.frames_sha256, HASH_SIZE) == 0, same_root = memcmp(root, v->f.root, HASH_SIZE) == 0;
+    /* From here on the footer's word is taken, so that a segment that is not what it was is found once and not in all behind it. */
+    if (!same_root) TRY(footer_frontier(&v->l->s, v->seg, &v->f, &v->range));
+    if (!same_frames)
         return finding(v, v->seg->first, v->end, SEGMENT_FRAMES, "the frames are not those that the footer was made for");
-    if (memcmp(root, v->f.root, HASH_SIZE) != 0)
-        return finding(v, v->seg->first, v->end, SEGMENT_FRAMES, "the entries do not lead to the root in the footer");
+    if (!same_root) return finding(v, v->seg->first, v->end, SEGMENT_FRAMES, "the entries do not lead to the root in the footer");
     return AEGIS_OK;
 }
 
