@@ -381,7 +381,11 @@ def test_latest_raises_on_damage_and_never_falls_back(place):
         assert store.session("s").latest().ref == last
 
 
-@pytest.mark.parametrize("lost", ["record", "begin"])
+def fields(struct) -> dict[str, object]:
+    return {name: getattr(struct, name) for name in struct.__struct_fields__}
+
+
+@pytest.mark.parametrize("lost", ["record", "session"])
 def test_a_catalogue_that_points_elsewhere_is_found_out(store, monkeypatch, lost):
     for name in ("s", "t"):
         for number in range(3):
@@ -389,9 +393,8 @@ def test_a_catalogue_that_points_elsewhere_is_found_out(store, monkeypatch, lost
     gc.collect()
     find = store.catalog.session
     mine, other = find("s"), find("t")
-    wrong = {"record": {"last_index": other.last_index}, "begin": {"number": other.number, "tag": other.tag}}[lost]
-    values = {name: getattr(mine, name) for name in mine.__struct_fields__}
-    monkeypatch.setattr(store.catalog, "session", lambda name: type(mine)(**{**values, **wrong}))
+    wrong = {"record": {"last_index": other.last_index}, "session": {**fields(other), "id": mine.id}}[lost]
+    monkeypatch.setattr(store.catalog, "session", lambda name: type(mine)(**{**fields(mine), **wrong}))
     with pytest.raises(Foreign):
         Session(store, "s", "planner", type(store.session("s")._chain)()).latest()
 

@@ -522,6 +522,22 @@ def test_closing_while_threads_write_keeps_what_they_were_told(place):
             assert store.verify(deep=True).ok
 
 
+def test_a_checkpoint_that_became_durable_as_the_store_was_closed_is_acknowledged(place):
+    store = aegis_store.open(place)
+    commit = store.records.commit
+
+    def close_after(index):
+        commit(index)
+        store.close()
+
+    session = store.session("s")
+    session.checkpoint(0)
+    store.records.commit = close_after
+    assert session.checkpoint(1).ordinal == 1
+    with aegis_store.open(place) as store:
+        assert states(store, "s") == [0, 1]
+
+
 def test_an_error_within_closes_the_store(place):
     with pytest.raises(KeyError), aegis_store.open(place) as store:
         store.session("s").checkpoint(1)

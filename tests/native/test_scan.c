@@ -149,6 +149,19 @@ TEST(a_frame_that_is_not_valid_ends_a_scan_as_corrupt) {
     end_with_segment();
 }
 
+TEST(a_frame_of_another_index_ends_a_scan_as_corrupt) {
+    uint8_t bytes[512];
+    if (!begin_with(2)) return;
+    for (uint64_t index = 4; index < 9; index++) {
+        int code = AEGIS_OK;
+        uint64_t size = put_frame(&s, bytes, index, FRAME_LAST, 3, seg.nonce, seg.tail, (const uint8_t *)"entry", 5, NULL, 0);
+        EXPECT_OK(vfs_sim_patch(sim, PATH, seg.tail, bytes, (size_t)size));
+        EXPECT_EQ_U64(scan_all(&code), index == 6 ? 7 : 6);
+        EXPECT_CODE(code, index == 6 ? AEGIS_E_TORN : AEGIS_E_CORRUPT);
+    }
+    end_with_segment();
+}
+
 TEST(links_are_not_asked_where_there_is_no_nonce) {
     scan sc;
     scanned found;
@@ -202,6 +215,9 @@ TEST(a_search_passes_over_damage_and_garbage) {
     fill_random(&seed, garbage, sizeof garbage);
     EXPECT_OK(vfs_sim_patch(sim, PATH, 8ull * seg.offsets[2] + 5, garbage, sizeof garbage));
     EXPECT_EQ_U64(find_from(8ull * seg.offsets[2]), 3);
+    /* A magic just before a frame hides it no more than anything else. */
+    EXPECT_OK(vfs_sim_patch(sim, PATH, 8ull * seg.offsets[3] - 8, "AFR0", 4));
+    EXPECT_EQ_U64(find_from(8ull * seg.offsets[3] - 8), 3);
     end_with_segment();
 }
 
