@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import traceback
@@ -15,7 +17,7 @@ import pytest
 import aegis_store
 from aegis_store import Tier
 from aegis_store._engine import Verdict
-from aegis_store.errors import AegisError, Corrupt, NotAStore, ReadOnly, RolledBack, UsedAfterFork
+from aegis_store.errors import AegisError, Corrupt, NotAStore, ReadOnly, UsedAfterFork
 from tests.stores import SMALL, abandon, fill, flip, noise, segments, snapshot, states
 
 #: A child that does not end by itself is ended, and the test fails.
@@ -91,28 +93,48 @@ def test_readers_in_threads_beside_a_writer_in_a_thread_see_a_growing_prefix(pla
         assert reader.session("s").latest().state == 149
 
 
+#: A writer of its own, that can be stopped in the middle of whatever its upkeep does.
+WRITER = """
+import sys, aegis_store
+store = aegis_store.open(sys.argv[1], config=aegis_store.Config(segment_bytes=64 << 10))
+for number in range(15):
+    for name in ("s", "t"):
+        store.session(name).checkpoint(number)
+print("ready", flush=True)
+sys.stdin.readline()
+store.session("s").checkpoint("goes on")
+store.close()
+"""
+
+
 @pytest.mark.parametrize("live", [True, False], ids=["beside a writer", "alone"])
 def test_a_reader_writes_nothing(place, live):
-    writer = aegis_store.open(place, config=SMALL)
-    fill(writer, "s", "t", each=15)
-    if not live:
-        writer.close()
-    keys = place.with_name("state.keys")
-    before = snapshot(place), snapshot(keys)
-    with aegis_store.open(place, mode="r", agent="somebody new") as reader:
-        assert len(states(reader, "s")) == 15
-        assert [info.checkpoints for info in reader.sessions()] == [15, 15]
-        assert reader.verify(deep=True).ok
-        assert reader.stats().tiers["session"].size == 33
-        for name in ("s", "new"):
+    command = [sys.executable, "-P", "-c", WRITER, str(place)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout.readline() == b"ready\n"
+        if live:
+            writer.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, writer.pid, os.WSTOPPED)
+        else:
+            writer.communicate(b"\n")
+        keys = place.with_name("state.keys")
+        before = snapshot(place), snapshot(keys)
+        with aegis_store.open(place, mode="r", agent="somebody new") as reader:
+            count = 15 if live else 16
+            assert len(states(reader, "s")) == count
+            assert [info.checkpoints for info in reader.sessions()] == [count, 15]
+            assert reader.verify(deep=True).ok
+            assert reader.stats().tiers["session"].size == 18 + count
+            for name in ("s", "new"):
+                with pytest.raises(ReadOnly):
+                    reader.session(name).checkpoint("refused")
             with pytest.raises(ReadOnly):
-                reader.session(name).checkpoint("refused")
-        with pytest.raises(ReadOnly):
-            reader.session("s", agent="agent").checkpoint("refused")
-    assert (snapshot(place), snapshot(keys)) == before
-    if live:
-        writer.session("s").checkpoint("goes on")
-        writer.close()
+                reader.session("s", agent="agent").checkpoint("refused")
+        assert [snapshot(place) == before[0], snapshot(keys) == before[1]] == [True, True]
+        if live:
+            writer.send_signal(signal.SIGCONT)
+            writer.communicate(b"\n")
+    assert writer.returncode == 0
 
 
 def test_a_reader_leaves_alone_what_only_a_writer_may_mend(place):

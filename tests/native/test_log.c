@@ -122,7 +122,9 @@ static void read_with_little(uint32_t align) {
         EXPECT_EQ_U64(record.entry_length, r.entry_length);
         EXPECT_EQ_U64(record.payload_length, r.payload_length);
         EXPECT_CODE(aegis_read(store, SESSION, i, NULL, 0, &record), AEGIS_E_SPACE);
+        buffer[size] = 0x5a;
         if (!EXPECT_OK(aegis_read(store, SESSION, i, buffer, size, &record))) break;
+        EXPECT_EQ_U64(buffer[size], 0x5a);
         EXPECT_BYTES(buffer + record.payload_at, r.payload, r.payload_length);
     }
     end_log();

@@ -297,3 +297,28 @@ TEST(the_first_record_of_all_is_not_forgotten) {
         end_store();
     }
 }
+
+TEST(a_segment_of_another_store_is_not_listed) {
+    if (!begin_with(200, true, true)) return;
+    vfs_sim *ours = sim, *stranger = vfs_sim_new(77);
+    aegis_options o = test_options(AEGIS_MODE_APPEND);
+    o.store_id = (const uint8_t *)"another identity";
+    store = open_with(vfs_sim_vfs(stranger), &o, NULL);
+    for (uint64_t i = 0; i < 200; i++) EXPECT_OK(append_committed(store, SESSION, i, PAYLOAD));
+    EXPECT_OK(aegis_close(store));
+    lose_manifest();
+    EXPECT_OK(vfs_sim_copy_file(stranger, "session/00000001.seg", ours, "session/00000001.seg"));
+    refused(AEGIS_E_FOREIGN, "belongs to another store");
+    vfs_sim_free(stranger);
+    end_store();
+}
+
+TEST(a_store_without_a_record_is_not_made_again_from_nothing) {
+    sim = vfs_sim_new(5);
+    v = vfs_sim_vfs(sim);
+    EXPECT_OK(open_code(AEGIS_MODE_APPEND));
+    EXPECT_OK(aegis_close(store));
+    lose_manifest();
+    refused(AEGIS_E_CORRUPT, "there is no segment to make it again from");
+    end_store();
+}

@@ -271,6 +271,25 @@ TEST(every_hash_of_a_tile_may_be_flipped) {
     end_tree(&t);
 }
 
+/* Whatever is asked first of a damaged tile. */
+TEST(a_damaged_tile_misleads_no_question) {
+    tree t, again;
+    if (!begin_tree(&t, 0)) return;
+    grow(&t, 700);
+    for (uint64_t i = 0; i < 4 * 256; i++) {
+        uint64_t at = 256 + i / 4;
+        flip("tiles/0/001", (at - 256) * 256 + i % 256);
+        if (!reopen(&again, true, 700)) return;
+        if (i % 4 == 0) root_is(&again, at + 1, roots[at + 1]);
+        if (i % 4 == 1) includes(&again, at, 700, roots[700]);
+        if (i % 4 == 2) consistent(&again, at + 1, roots[at + 1], 700, roots[700]);
+        if (i % 4 == 3) consistent(&again, 3, roots[3], at + 1, roots[at + 1]);
+        write_pending(&again);
+        tree_free(&again);
+    }
+    end_tree(&t);
+}
+
 TEST(all_tiles_lost_at_once_come_back) {
     tree t, again;
     char text[200];
@@ -460,6 +479,17 @@ TEST(a_tiny_cache_answers_the_same) {
     uint64_t calls = vfs_sim_calls(sim);
     for (uint64_t n = 256; n < 512; n++) EXPECT_OK(tree_prove(&again, n, leaves[n]));
     EXPECT_EQ_U64(vfs_sim_calls(sim), calls);
+    /* Nor for as many as fit, in turn; the least recently asked one goes first. */
+    for (uint64_t n = 0; n < 8; n++) EXPECT_OK(tree_prove(&again, 256 * n, leaves[256 * n]));
+    calls = vfs_sim_calls(sim);
+    for (uint64_t n = 0; n < 80; n++) EXPECT_OK(tree_prove(&again, 256 * (n % 8) + n, leaves[256 * (n % 8) + n]));
+    EXPECT_EQ_U64(vfs_sim_calls(sim), calls);
+    EXPECT_OK(tree_prove(&again, 256 * 20, leaves[256 * 20]));    /* takes the place of tile 0 */
+    calls = vfs_sim_calls(sim);
+    for (uint64_t n = 1; n < 8; n++) EXPECT_OK(tree_prove(&again, 256 * n, leaves[256 * n]));
+    EXPECT_EQ_U64(vfs_sim_calls(sim), calls);
+    EXPECT_OK(tree_prove(&again, 0, leaves[0]));
+    EXPECT(vfs_sim_calls(sim) > calls);
     tree_free(&again);
     end_tree(&t);
 }

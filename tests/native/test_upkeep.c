@@ -66,7 +66,7 @@ TEST(an_idle_watermark_is_written_once_an_idle_period_and_after_fifty_millisecon
         vfs_sim_set_clock(sim, now + 50);
         EXPECT_OK(vfs_sim_settle(sim, true));
         EXPECT_EQ_U64(turn(), UPKEEP_NOTHING);
-        EXPECT_EQ_U64(vfs_sim_op_count(sim), 2);
+        if (!EXPECT_EQ_U64(vfs_sim_op_count(sim), 2)) return;
         EXPECT(vfs_sim_op_at(sim, 0)->kind == VFS_SIM_WRITE && vfs_sim_op_at(sim, 0)->length == 96);
         EXPECT(vfs_sim_op_at(sim, 1)->kind == VFS_SIM_SYNC);
         EXPECT_OK(aegis_head_at(store, SESSION, size, &head));
@@ -115,7 +115,7 @@ TEST(an_idle_watermark_of_write_durability_syncs_the_frames_first) {
     vfs_sim_set_clock(sim, 100);
     EXPECT_OK(vfs_sim_settle(sim, true));
     turn();
-    EXPECT_EQ_U64(vfs_sim_op_count(sim), 3);
+    if (!EXPECT_EQ_U64(vfs_sim_op_count(sim), 3)) return;
     EXPECT(vfs_sim_op_at(sim, 0)->kind == VFS_SIM_SYNC && vfs_sim_op_at(sim, 1)->kind == VFS_SIM_WRITE);
     EXPECT(vfs_sim_op_at(sim, 2)->kind == VFS_SIM_SYNC);
     EXPECT_EQ_U64(slot_now().size, 1);
