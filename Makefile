@@ -45,9 +45,9 @@ native-asan:
 native-tsan:
 	$(NATIVE) WERROR=1 SAN=tsan
 
-# Runs the C tests with the switches that take single safeguards out.
+# Takes single safeguards out, one after another, and demands that the enumeration of crash states notices.
 native-mutants:
-	$(NATIVE) WERROR=1 MUTANTS=1
+	$(NATIVE) WERROR=1 MUTANTS=1 TESTS=test_crash_states.c
 
 # Enumerates crash states, the long way.
 crash:
