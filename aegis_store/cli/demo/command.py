@@ -50,11 +50,11 @@ def demo(
     """
     from aegis_store.cli.demo.show import Show
     from aegis_store.cli.demo.story import DAMAGED, STORE, Story, Teller
-    from aegis_store.cli.demo.tasks import library_plan, recorded_plan
+    from aegis_store.cli.demo.tasks import stdlib_plan, recorded_plan
     from aegis_store.trust.keys import SystemRandomness
 
     with workplace(keep) as place:
-        plan = library_plan() if sessions is None else recorded_plan(sessions, place / CHOSEN)
+        plan = stdlib_plan() if sessions is None else recorded_plan(sessions, place / CHOSEN)
         with Teller() if as_json else Show(answers(), problems()) as teller:
             story = Story(place, plan, seconds=seconds, randomness=SystemRandomness(), teller=teller)
             outcome = story.tell()

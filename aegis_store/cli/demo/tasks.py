@@ -89,7 +89,7 @@ class RecordedPlan(msgspec.Struct, frozen=True, kw_only=True, tag="recorded"):
 Plan: TypeAlias = LibraryPlan | RecordedPlan
 
 
-def library_plan(root: Path | None = None, *, limit: int = FILES_MAX) -> LibraryPlan:
+def stdlib_plan(root: Path | None = None, *, limit: int = FILES_MAX) -> LibraryPlan:
     """The modules of the running Python's standard library, in order. InvalidArgument where they are no files."""
     top = Path(sysconfig.get_path("stdlib")) if root is None else root
     files = []

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aegis_store.cli.demo.tasks import LibraryPlan, library_plan
+from aegis_store.cli.demo.tasks import LibraryPlan, stdlib_plan
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def library(tmp_path) -> LibraryPlan:
         file = top / ("even" if number % 2 == 0 else "odd") / f"m{number:02}.py"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"import os\n\n\ndef f{number}():\n    return '{'x' * number}'\n" * (number + 1))
-    return library_plan(top)
+    return stdlib_plan(top)
 
 
 class Steady:

@@ -24,18 +24,18 @@ def plant(top, *names):
 def test_a_library_is_its_modules_in_order_without_tests_and_packages_of_others(tmp_path):
     plant(tmp_path, "b.py", "a.py", "json/x.py", "json/tests/t.py", "site-packages/p.py", "test/q.py", "__pycache__/r.py")
     (tmp_path / "words.txt").write_text("no module")
-    plan = tasks.library_plan(tmp_path)
+    plan = tasks.stdlib_plan(tmp_path)
     assert plan.files == ["a.py", "b.py", "json/x.py"]
     assert plan.root == str(tmp_path)
 
 
 def test_a_large_library_is_cut(tmp_path):
     plant(tmp_path, *(f"m{number}.py" for number in range(9)), "z/m.py")
-    assert tasks.library_plan(tmp_path, limit=4).files == ["m0.py", "m1.py", "m2.py", "m3.py"]
+    assert tasks.stdlib_plan(tmp_path, limit=4).files == ["m0.py", "m1.py", "m2.py", "m3.py"]
 
 
 def test_this_python_has_a_library():
-    plan = tasks.library_plan()
+    plan = tasks.stdlib_plan()
     assert 2 <= len(plan.files) <= tasks.FILES_MAX
     (task,) = plan.tasks()
     assert task.advance(task.begin(), 1).last_tool_call["result"]["lines"] > 0
@@ -43,7 +43,7 @@ def test_this_python_has_a_library():
 
 def test_a_python_without_files_is_told_of_recorded_sessions(tmp_path):
     with pytest.raises(InvalidArgument) as error:
-        tasks.library_plan(tmp_path)
+        tasks.stdlib_plan(tmp_path)
     assert "--sessions" in error.value.hint
 
 
