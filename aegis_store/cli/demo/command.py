@@ -50,7 +50,7 @@ def demo(
     """
     from aegis_store.cli.demo.show import Show
     from aegis_store.cli.demo.story import DAMAGED, STORE, Story, Teller
-    from aegis_store.cli.demo.tasks import stdlib_plan, recorded_plan
+    from aegis_store.cli.demo.tasks import recorded_plan, stdlib_plan
     from aegis_store.trust.keys import SystemRandomness
 
     with workplace(keep) as place:
