@@ -89,9 +89,10 @@ def decode(data: bytes) -> Checkpoint:
 
 
 def _pointer_to_wire(pointer: MemoryPointer) -> list[object]:
-    wire: list[object] = [pointer.index, pointer.root]
+    given: object = pointer  # whatever the caller's types say
+    wire: list[object] = [given.index, given.root] if isinstance(given, MemoryPointer) else []
     if not _is_pointer(wire):
-        raise InvalidArgument(f"a memory pointer is an index and a root of {HASH_SIZE} bytes", op="encode")
+        raise InvalidArgument(f"a memory pointer is a MemoryPointer: an index, and a root of {HASH_SIZE} bytes", op="encode")
     return wire
 
 
