@@ -197,7 +197,8 @@ static void check_zeros_before_frames(vfs_sim *sim) {
         if (op->kind != VFS_SIM_WRITE) continue;
         bool frames = op->offset >= SEGMENT_FRAMES && op->length >= FRAME_HEADER && frame_may_start(op->bytes);
         if (frames) EXPECT(op->offset + op->length <= synced[number]);
-        else if (op->offset + op->length > made[number]) made[number] = op->offset + op->length;
+        else EXPECT(op->offset <= max_u64(made[number], SEGMENT_FRAMES));    /* no gap in the zeros */
+        if (!frames) made[number] = max_u64(made[number], op->offset + op->length);
         groups += frames;
     }
     EXPECT(groups >= 25);

@@ -233,23 +233,63 @@ TEST(what_is_cut_off_a_second_time_is_saved_beside_the_first) {
 }
 
 TEST(a_tail_that_cannot_be_saved_is_not_cut) {
+    char text[200];
     aegis_store *store = NULL;
     if (!begin_base(8, false)) return;
     use_copy();
     flip(PATH, ends[COUNT - 1] * 8);
     vfs_sim_set_space(sim, 0);
     vfs_sim *before = vfs_sim_clone(sim);
-    uint8_t one[16384], two[16384];
-    size_t got = 0;
-    EXPECT_CODE(open_code(AEGIS_MODE_WRITE, &store), AEGIS_E_NOSPACE);
-    EXPECT_OK(vfs_sim_get(before, PATH, 0, one, sizeof one, &got));
-    EXPECT_OK(vfs_sim_get(sim, PATH, 0, two, sizeof two, &got));
-    EXPECT_BYTES(two, one, sizeof one);
+    for (int again = 0; again < 3; again++) {
+        EXPECT_CODE(open_code(AEGIS_MODE_WRITE, &store), AEGIS_E_NOSPACE);
+        if (!EXPECT(vfs_sim_same(before, sim, text, sizeof text))) printf("    %s\n", text);
+    }
     vfs_sim_set_space(sim, UINT64_MAX);
     store = recovers_to(COUNT - GROUP);
     if (store != NULL) EXPECT_OK(aegis_close(store));
     vfs_sim_free(before);
     drop_copy();
+    vfs_sim_free(base);
+}
+
+/* After a power cut in the middle of a recovery: what it was about to cut stands where it stood, or in the file beside. */
+static int see_cut(void *context, vfs_sim *image, size_t cut) {
+    static uint8_t bytes[4096];
+    const vfs_sim *damaged = context;
+    size_t got = 0, saved_got = 0;
+    uint8_t tail[4096], saved[4096];
+    const uint64_t from = ends[COUNT - GROUP], length = ends[COUNT] - from;
+    (void)cut;
+    EXPECT_OK(vfs_sim_get((vfs_sim *)(uintptr_t)damaged, PATH, from, bytes, (size_t)length, &got));
+    EXPECT_OK(vfs_sim_get(image, PATH, from, tail, (size_t)length, &got));
+    if (got < length || memcmp(tail, bytes, (size_t)length) != 0) {
+        EXPECT_OK(vfs_sim_get(image, "session/tail-00000003.cut", 0, saved, sizeof saved, &saved_got));
+        while (saved_got < length) saved[saved_got++] = 0;
+        EXPECT_BYTES(saved, bytes, (size_t)length);
+    }
+    sim = image;
+    v = vfs_sim_vfs(image);
+    aegis_store *store = recovers_to(COUNT - GROUP);
+    if (store != NULL) append_and_reopen(store, COUNT - GROUP);
+    return atomic_load(&check_failures) > 20;
+}
+
+TEST(a_recovery_that_is_interrupted_loses_nothing_and_is_done_again) {
+    vfs_sim_limits limits = VFS_SIM_LIMITS;
+    vfs_sim_counts counts;
+    if (!begin_base(8, false)) return;
+    use_copy();
+    flip(PATH, 8 * (ends[COUNT - GROUP] + 60));
+    vfs_sim *damaged = vfs_sim_clone(sim), *recovered = sim;
+    EXPECT_OK(vfs_sim_settle(sim, true));
+    aegis_store *store = recovers_to(COUNT - GROUP);
+    if (store != NULL) EXPECT_OK(aegis_abandon(store));
+    limits.torn_bytes = true;
+    limits.random = 16;
+    EXPECT(vfs_sim_enumerate(recovered, 0, SIZE_MAX, &limits, see_cut, damaged, &counts) == 0);
+    EXPECT(counts.images > 20);
+    vfs_sim_free(damaged);
+    vfs_sim_free(recovered);
     vfs_sim_free(base);
 }
 
@@ -395,6 +435,11 @@ TEST(after_a_clean_end_nothing_is_written_but_the_watermark) {
     EXPECT_OK(aegis_abandon(store));
     store = recovers_to(COUNT);
     EXPECT(report.tiers[0].flags & AEGIS_VERDICT_UNCLEAN);
+    EXPECT_OK(aegis_close(store));
+    /* So is a clean one of this tier where the poison word says that a write to another one failed. */
+    EXPECT_OK(vfs_sim_patch(sim, "LOCK", 8, "POISONED", 8));
+    store = recovers_to(COUNT);
+    EXPECT_EQ_U64(report.tiers[0].flags, AEGIS_VERDICT_UNCLEAN | AEGIS_VERDICT_POISON);
     EXPECT_OK(aegis_close(store));
     drop_copy();
     vfs_sim_free(base);
