@@ -15,8 +15,8 @@ Bytes from elsewhere may announce more than they hold, or nest without end: orms
 on; older ones end the process over 5 bytes) and stops at 1023 levels, for which it needs 768 KiB of stack. Extension types are
 opened one after another, never inside each other.
 
-The fast encoder runs first. Only when it fails, or when its output may hold bytes (a bytearray looks the same there), is the
-value walked in Python.
+The fast encoder runs first, by itself and then with help (`nesting`). Only when both fail, or when the output may hold bytes (a
+bytearray looks the same there), is the value walked in Python.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ import ormsgpack
 
 from aegis_store.codec.extensions import DEPTH_MAX, LEAVES, STR_KEYS, pack, write
 from aegis_store.codec.lowering import demand_storable, lower
+from aegis_store.codec.nesting import is_exact, pack_nested
 from aegis_store.codec.offences import shown, type_name
 from aegis_store.codec.registry import NO_TYPES, StateTypes
-from aegis_store.codec.restoring import is_exact, unpack
+from aegis_store.codec.restoring import unpack
 from aegis_store.errors import Corrupt, InvalidArgument, NewerFormat, StateTypeError
 
 __all__ = [
@@ -122,7 +123,9 @@ def _encode(value: object, name: str, names: Sequence[str] | None, types: StateT
         if bare or is_exact(value, _FAST):
             return packed
     except TypeError:
-        pass
+        nested = pack_nested(value, types)
+        if nested is not None:
+            return nested
     try:
         return pack(lower(value, name, names, types), write)
     except TypeError as error:

@@ -10,7 +10,6 @@ inside to the outside.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Sized
-from gc import get_referents
 from itertools import pairwise
 from typing import Any, Final
 
@@ -24,7 +23,6 @@ from aegis_store.codec.extensions import (
     ENUM,
     LATER,
     LEAVES,
-    PLAIN,
     RECORD,
     SET,
     STR_KEYS,
@@ -34,14 +32,13 @@ from aegis_store.codec.extensions import (
     read,
     write,
 )
+from aegis_store.codec.nesting import is_exact
 from aegis_store.codec.offences import FIELD, ITEM, KEY, MEMBER, ROOT, Place, Step, name_of, shown
 from aegis_store.codec.registry import EnumShape, Misfit, RecordShape, StateTypes
 from aegis_store.errors import Corrupt, NewerFormat, UnknownType
 
 _packb = ormsgpack.packb
 _unpackb = ormsgpack.unpackb
-
-_CONTAINERS: Final[frozenset[type]] = frozenset({list, dict})
 
 
 class Sealed:
@@ -58,26 +55,7 @@ class Sealed:
         return "…"  # as a key in a message
 
 
-_READ: Final = LEAVES | _CONTAINERS | {Sealed}
-
-
-def is_exact(value: object, kinds: frozenset[type]) -> bool:
-    """Whether a value that could be encoded, hence is finite, consists of `kinds` alone, lists and dicts with their keys looked
-    into."""
-    level = [value]
-    while level:
-        here = set(map(type, level))
-        if not here <= kinds:
-            return False
-        if not here <= _SEEN_THROUGH:
-            level = [each for each in level if type(each) in _CONTAINERS]
-        # What lists and dicts hold, straight from the interpreter: 8 times faster than a loop. Scalars hold nothing; a dict
-        # with other keys than str names its keys too.
-        level = get_referents(*level)
-    return True
-
-
-_SEEN_THROUGH: Final = PLAIN | _CONTAINERS
+_READ: Final = LEAVES | {list, dict, Sealed}
 
 
 def unpack(data: bytes, types: StateTypes, name: str, names: Sequence[str] = ()) -> object:
@@ -180,9 +158,11 @@ class _Walk:
                 if type(value) is Sealed:
                     self._open(place, value)
                 elif type(value) is list:
-                    self._look_into(place, value, [(each, at, ITEM, at) for at, each in enumerate(value)])
+                    below: list[Step] = [(each, at, ITEM, at) for at, each in enumerate(value) if type(each) not in LEAVES]
+                    self._look_into(place, value, below)
                 elif type(value) is dict:
-                    self._look_into(place, value, [(each, key, ITEM, key) for key, each in value.items()])
+                    below = [(each, key, ITEM, key) for key, each in value.items() if type(each) not in LEAVES]
+                    self._look_into(place, value, below)
             except Misfit as misfit:
                 raise _unknown(place, misfit) from None
         for place, make in reversed(self._met):
@@ -199,9 +179,9 @@ class _Walk:
         if place.depth >= DEPTH_MAX:
             raise Corrupt(f"an envelope is nested deeper than {DEPTH_MAX} levels", op="decode")
         place.items = items
-        self._pending += [
-            Place(value, step, form, place, slot) for value, step, form, slot in reversed(below) if type(value) not in LEAVES
-        ]
+        for value, step, form, slot in reversed(below):
+            if type(value) not in LEAVES:
+                self._pending.append(Place(value, step, form, place, slot))
 
     def _open(self, place: Place, sealed: Sealed) -> None:
         if sealed.zone is not None:
