@@ -37,13 +37,26 @@ def test_what_is_common_takes_the_fast_way(value):
 
 @pytest.mark.parametrize(
     "value",
-    [bytearray(b"x"), [(bytearray(b"x"),)], {(1, 2): 3}, {Level.LOW: (1,)}, {Mode.READ: (1,)}, [(), {(1,): 2}], [memoryview(b"x"), ()],
-     (ormsgpack.Ext(1, b"x"),), [(), {1: ormsgpack.Fragment(b"\xc0")}], {1: ormsgpack.Ext(16, b"\x90")},
-     nested(CALLS_MAX + 1, lambda inner: (inner,), 1)],
+    [
+        bytearray(b"x"),
+        [(bytearray(b"x"),)],
+        {(1, 2): 3},
+        {Level.LOW: (1,)},
+        {Mode.READ: (1,)},
+        [(), {(1,): 2}],
+        [memoryview(b"x"), ()],
+        nested(CALLS_MAX + 1, lambda inner: (inner,), 1),
+    ],
     ids=repr,
-)  # fmt: skip
+)
 def test_what_the_encoder_would_take_for_something_else_takes_the_walk(value):
     assert pack_nested(value, NAMED) is None
+
+
+def test_bytes_that_the_encoder_would_pass_through_take_the_walk():
+    for each in (ormsgpack.Ext(1, b"x"), ormsgpack.Ext(16, b"\x90"), ormsgpack.Fragment(b"\xc0")):
+        for value in ((each,), [(), {1: each}], {1: each}, Ticket(each)):
+            assert pack_nested(value, NAMED) is None
 
 
 @pytest.mark.parametrize(
