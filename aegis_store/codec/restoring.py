@@ -153,7 +153,7 @@ class _Walk:
             self._pending.append(root)
         while self._pending:
             place = self._pending.pop()
-            value, place.value = place.value, None  # bytes that have been opened are not kept
+            value, place.value = place.value, None
             try:
                 if type(value) is Sealed:
                     self._open(place, value)
@@ -195,6 +195,7 @@ class _Walk:
         if place.depth >= DEPTH_MAX:
             raise Corrupt(f"an envelope is nested deeper than {DEPTH_MAX} levels", op="decode")
         items, _ = _read_level(sealed.data)
+        sealed.data = b""  # else every level would be kept until the innermost one is made: bytes times levels
         if type(items) is not list:
             raise _never_written(sealed.tag)
         if sealed.tag == TUPLE:

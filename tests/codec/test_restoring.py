@@ -61,7 +61,7 @@ def test_a_bomb_of_extension_types_is_corrupt(tag, depth):
 def test_levels_of_arrays_and_of_extension_types_count_together(inner):
     arrays = b"\x91" * inner + b"\xc0"
     assert unpack(bomb(DEPTH_MAX - inner, lambda core: ext(TUPLE, b"\x91" + core), arrays), NO_TYPES, "state") is not None
-    with pytest.raises(Corrupt, match="deeper"):
+    with pytest.raises(Corrupt):
         unpack(bomb(DEPTH_MAX - inner + 1, lambda core: ext(TUPLE, b"\x91" + core), arrays), NO_TYPES, "state")
 
 
@@ -94,7 +94,7 @@ def test_a_large_bomb_needs_little_memory():
 )
 def test_content_that_is_no_array_in_the_one_form_is_corrupt(tag, content):
     with pytest.raises(Corrupt):
-        unpack(ext(tag, bytes.fromhex(content)), NAMED, "state")
+        unpack(ext(tag, content), NAMED, "state")
 
 
 def test_an_unknown_tag_deep_inside_is_of_a_later_version():
