@@ -99,11 +99,11 @@ def test_what_was_saved_does_not_change_with_what_it_was_made_of(store):
     ("arguments", "path"),
     [
         ({"state": {"a": [1, {"b": object()}]}}, r'state\["a"\]\[1\]\["b"\]'),
-        ({"state": ("tuple",)}, "state"),
-        ({"state": {"when": datetime.now(UTC)}}, r'state\["when"\]'),
-        ({"state": None, "metadata": {"user": {1, 2}}}, r'metadata\["user"\]'),
+        ({"state": 1j}, "state"),
+        ({"state": {"when": print}}, r'state\["when"\]'),
+        ({"state": None, "metadata": {"user": 1j}}, r'metadata\["user"\]'),
         ({"state": None, "last_tool_call": {"f": print}}, r'last_tool_call\["f"\]'),
-        ({"state": None, "position": 2**64}, "position"),
+        ({"state": None, "position": object()}, "position"),
     ],
 )
 def test_a_value_that_cannot_be_stored_is_named_by_its_path_and_nothing_is_stored(store, arguments, path):
