@@ -19,7 +19,7 @@ grow side by side) is a multiple of the 12 bytes that a checkpoint needs. Measur
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from typing import Final, Protocol
 
@@ -48,8 +48,8 @@ NUMBER_MAX: Final = (1 << 48) - 1
 ORDINAL_MAX: Final = (1 << 32) - 2
 TAG_SIZE: Final = 16
 
-_POINT: Final = 12
-_NO_POINT: Final = b"\xff" * _POINT
+POINT_SIZE: Final = 12
+NO_POINT: Final = b"\xff" * POINT_SIZE
 #: Of the newest checkpoint: ordinal, index, ms; then the index of the session-end, and the checkpoint's leaf hash.
 _HEAD: Final = struct.Struct("<IQQQ32s")
 _NO_ORDINAL: Final = (1 << 32) - 1
@@ -67,6 +67,7 @@ class Table(IntEnum):
     KEYS = 5
 
 
+Item = tuple[bytes, bytes]
 Get = Callable[[Table, bytes], bytes | None]
 Updates = dict[Table, dict[bytes, bytes]]
 
@@ -76,12 +77,16 @@ class Tables(Protocol):
 
     def get(self, table: Table, key: bytes) -> bytes | None: ...
 
-    def sessions_after(self, key: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+    def sessions_after(self, key: bytes, limit: int) -> list[Item]:
         """At most `limit` items of the table of sessions with keys above `key`, in order."""
         ...
 
     def write(self, updates: Updates) -> None:
         """All of it or, where this raises, nothing."""
+        ...
+
+    def load(self, table: Table, items: Iterator[Item]) -> None:
+        """Many items, sorted by key, each key once; where this raises, some of them. `items` may ask `get` of the same table."""
         ...
 
 
@@ -143,9 +148,9 @@ def last_ordinal(head: bytes) -> int | None:
 
 def checkpoint_record(number: int, ordinal: int, group: bytes | None) -> CheckpointRecord | None:
     """A checkpoint from the value of its group."""
-    at = ordinal % GROUP * _POINT
-    point = (group or b"")[at : at + _POINT]
-    if not point or point == _NO_POINT:
+    at = ordinal % GROUP * POINT_SIZE
+    point = (group or b"")[at : at + POINT_SIZE]
+    if not point or point == NO_POINT:
         return None
     return CheckpointRecord(
         number=number,
@@ -218,10 +223,10 @@ def fold(rows: Iterable[Row], get: Get) -> Updates:
             if points is None:
                 key = session.number + group.to_bytes(4, "big")
                 points = session.groups[group] = bytearray(get(Table.POINTS, key) or b"")
-            at = slot * _POINT
+            at = slot * POINT_SIZE
             if len(points) < at:
-                points.extend(_NO_POINT * (slot - len(points) // _POINT))
-            points[at : at + _POINT] = row.index.to_bytes(6, "little") + row.time_ms.to_bytes(6, "little")
+                points.extend(NO_POINT * (slot - len(points) // POINT_SIZE))
+            points[at : at + POINT_SIZE] = row.index.to_bytes(6, "little") + row.time_ms.to_bytes(6, "little")
         elif isinstance(row, SessionBegan):
             number = number_key(row.index)
             texts = text_bytes(row.id), text_bytes(row.agent)
