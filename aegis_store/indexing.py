@@ -104,7 +104,7 @@ class _Rows:
         return row
 
     def told(self, record: Record) -> SessionBegan | KeyAdded | KeyRevoked:
-        """The row of a record that says more than its entry. Corrupt, StateTooLarge, NewerFormat for one that is not to be believed."""
+        """The row of a record that says more than its entry. Corrupt, StateTooLarge, NewerFormat: it is not to be believed."""
         row = self._row_of(record, self._records.entry_of(record))
         if not isinstance(row, SessionBegan | KeyAdded | KeyRevoked):
             raise Foreign(f"record {record.index} is none of those that are told", op="read")

@@ -375,7 +375,7 @@ class Store:
         return whole(self.records)
 
     def _index_rest(self, *, alone: bool) -> None:
-        """Tell the catalogue what it has not seen of the log. `alone`: nobody notes meanwhile, and so it may be told in stretches."""
+        """Tell the catalogue what it has not seen of the log; in bulk, if that is all of it and nobody notes meanwhile."""
         with self._lock:
             covered = self.catalog.covered(self.records.tier)
             if covered < self.records.size():

@@ -256,17 +256,21 @@ def test_a_beginning_whose_names_cannot_be_read_is_a_suspect_with_all_that_follo
 # ---- records that cannot be read --------------------------------------------------------------------------------------------
 
 
-def damage(place, index: int) -> None:
+#: So many checkpoints in each of two sessions that the first 256 records have a tile: what it says holds when an entry is damaged.
+EACH = 130
+
+
+def damage(place, index: int, *, payload: bool = False) -> None:
     path, span = frame_of(place, index)
-    flip(path, span.payload + 1)
+    flip(path, span.payload + 1 if payload else span.entry + 80)
 
 
 @pytest.fixture
 def large(place):
-    """Two sealed segments and more, of two sessions in turn; the references of one that ends early."""
+    """Sealed segments and a finished tile, of two sessions in turn; the references of one that ends early."""
     with aegis_store.open(place, config=SMALL) as store:
         refs = [store.session("early").checkpoint(number) for number in range(3)]
-        fill(store, "s", "t", each=30)
+        fill(store, "s", "t", each=EACH, bytes_each=400)
         assert sum(footer.sealed for footer in store._engine.segments(Tier.SESSION)) >= 2
         by_ordinal = {each.ref.ordinal: each.ref for each in store.session("s").history()}
     return refs, by_ordinal
@@ -278,15 +282,34 @@ def test_a_damaged_record_does_not_keep_the_store_from_being_opened(place, large
     damage(place, of_s[5].index)
     with open_by(way, place) as store:
         assert store.session("early").latest().ref == refs[2]  # the record after it says whose it was
-        assert store.session("t").latest().state["number"] == 29
-        assert len(states(store, "t")) == 30
+        assert store.session("t").latest().state["number"] == EACH - 1
+        assert len(states(store, "t")) == EACH
         session, seen = store.session("s"), []
-        assert session.latest().state["number"] == 29
+        assert session.latest().state["number"] == EACH - 1
         with pytest.raises(Corrupt) as caught:
             seen.extend(each.ref.ordinal for each in session.history())
         assert caught.value.index == of_s[5].index
         assert [each.ref.ordinal for each in session.history(before=5)] == [4, 3, 2, 1, 0]
         assert list(store.records.suspects) == [of_s[5].index]
+
+
+@pytest.mark.parametrize("way", WAYS[1:])
+def test_a_damaged_payload_is_damage_to_one_checkpoint_and_to_no_lookup(place, large, way):
+    """Its entry is proven, and says all that the catalogue asks; that the payload is damaged shows where it is read."""
+    refs, of_s = large
+    for index in (refs[2].index, of_s[5].index):
+        damage(place, index, payload=True)
+    for again in (way, "read beside" if way == "read beside" else "indexed from there"):
+        with open_by(again, place) as store:
+            assert store.records.suspects == {}
+            with pytest.raises(Corrupt) as caught:
+                store.session("early").latest()
+            assert caught.value.index == refs[2].index
+            assert [each.state for each in store.session("early").history(before=2)] == [1, 0]
+            assert store.session("s").latest().state["number"] == EACH - 1
+            assert [each.ref.ordinal for each in store.session("s").history(before=5)] == [4, 3, 2, 1, 0]
+            assert store.session("new").latest() is None
+            assert sorted(each.index for each in store.verify().findings) == [refs[2].index, of_s[5].index]
 
 
 @pytest.mark.parametrize("way", WAYS[1:])
@@ -305,9 +328,9 @@ def test_a_session_that_may_have_gone_on_in_a_damaged_record_raises(place, large
                     with pytest.raises(Corrupt):
                         store.session(name).checkpoint("on top")
             assert [each.state for each in store.session("early").history(before=2)] == [1, 0]
-            assert store.session("s").latest().state["number"] == 29
+            assert store.session("s").latest().state["number"] == EACH - 1
             if way != "read beside":
-                store.session("s").checkpoint({"number": 29})
+                store.session("s").checkpoint({"number": EACH - 1})
 
 
 @pytest.mark.parametrize("way", WAYS[1:])
@@ -319,7 +342,7 @@ def test_a_damaged_beginning_hides_its_session_and_says_so(place, large, way):
             store.session("early").latest()
         assert caught.value.index == refs[0].index - 1
         assert [info.id for info in store.sessions()] == ["s", "t"]
-        assert store.session("t").latest().state["number"] == 29
+        assert store.session("t").latest().state["number"] == EACH - 1
 
 
 def test_several_damaged_records_in_a_row_are_left_out_one_by_one(place, large):
@@ -331,7 +354,7 @@ def test_several_damaged_records_in_a_row_are_left_out_one_by_one(place, large):
         rows = list(rows_of(store.records, 0))
         assert [row.index for row in rows] == list(range(store.records.size()))
         assert [row.index for row in rows if type(row) is Other] == numbers == sorted(store.records.suspects)
-        assert store.session("s").latest().state["number"] == 29
+        assert store.session("s").latest().state["number"] == EACH - 1
 
 
 def test_what_was_not_taken_in_is_not_vouched_for(place, large):
@@ -349,5 +372,5 @@ def test_what_was_not_taken_in_is_not_vouched_for(place, large):
     damage(place, of_s[5].index)  # flipped back, as a repair would
     with aegis_store.open(place) as store:
         assert store.records.suspects == {}
-        assert len(states(store, "s")) == 30
+        assert len(states(store, "s")) == EACH
     assert (place / "catalog" / "sidecar").exists()

@@ -25,9 +25,6 @@ if _CHAIN.size != ffi.sizeof("aegis_chain"):
     raise ImportError("the extension was built from another version of aegis.h")
 POINT_SIZE: Final = lib.AEGIS_POINT_SIZE
 REQUEST_SIZE: Final = lib.AEGIS_REQUEST_SIZE
-#: What a session-begin and the keys' records say, their payloads say.
-_PAYLOADS_OF_KINDS_BELOW: Final = 64
-
 _new_buffer: Final = ffi.new_allocator(should_clear_after_alloc=False)
 
 #: Tag [16], number, which point is its first, how many it has, the ordinal of its first, head [60] (aegis.h, aegis_chain).
@@ -94,18 +91,8 @@ class Chains:
 
     def _read(self, end: int, buffer: Any) -> int:
         limit = min(lib.AEGIS_ENTRIES_MAX, end - self.next)
-        return self._engine._try(
-            "read",
-            lib.aegis_read_entries,
-            self._tier,
-            self.next,
-            limit,
-            self._mask,
-            buffer,
-            len(buffer),
-            self._records,
-            self._count,
-        )
+        out = buffer, len(buffer), self._records, self._count
+        return self._engine._try("read", lib.aegis_read_entries, self._tier, self.next, limit, self._mask, *out)
 
     def take(self) -> Folded:
         """What was folded since the last call."""

@@ -1,8 +1,8 @@
 """A whole stretch of a log at once, as the engine folds it: what becomes of it in the tables.
 
-The same as `tables.fold` makes of its rows one by one (tests/test_indexing.py holds them together), but checkpoints never become
-objects: their points and heads are put as the engine laid them out. Everything comes sorted by key, table by table, because
-LMDB takes sorted keys many times faster than others.
+The same as `tables.fold` makes of its rows one by one (tests/test_indexing.py holds them together), but checkpoints never
+become objects: their points and heads are put as the engine laid them out. Everything comes sorted by key, table by table,
+because LMDB takes sorted keys many times faster than others.
 """
 
 from __future__ import annotations
@@ -57,16 +57,15 @@ def _heads(folded: Folded) -> Iterator[Item]:
 
 def _points(folded: Folded, tables: Tables) -> Iterator[Item]:
     points = bytes(folded.points)
-    for _, number, at, count, ordinal, _ in folded.chains():
-        first, at, end = ordinal, at * POINT_SIZE, ordinal + count
-        while first < end:
-            group, slot = divmod(first, GROUP)
-            taken = min(GROUP - slot, end - first)
-            here = points[at : at + taken * POINT_SIZE]
+    for _, number, begin, count, first, _ in folded.chains():
+        done = 0
+        while done < count:
+            group, slot = divmod(first + done, GROUP)
+            here = min(GROUP - slot, count - done)
+            value = points[(begin + done) * POINT_SIZE : (begin + done + here) * POINT_SIZE]
             key = group_key(number, group)
-            yield key, _spliced(tables.get(Table.POINTS, key) or b"", slot, here) if slot else here
-            first += taken
-            at += taken * POINT_SIZE
+            yield key, _spliced(tables.get(Table.POINTS, key) or b"", slot, value) if slot else value
+            done += here
 
 
 def _spliced(value: bytes, slot: int, points: bytes) -> bytes:

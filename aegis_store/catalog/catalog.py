@@ -105,7 +105,8 @@ class Catalog:
         """The catalogue in `directory`, an empty one where that cannot be vouched for, or one in memory if not `writable`.
 
         `log_sizes` and `root_at(tier, size)` are the logs' own. `refill()` yields the rows of all tiers from their first record
-        on, or stretches of them; it is called from within a lookup and must not look up. Locked if this process has the catalogue open already."""
+        on, or stretches of them; it is called from within a lookup and must not look up. Locked if this process has the
+        catalogue open already."""
         if not writable:
             return cls(MemoryTables(), covers=(), root_at=root_at, refill=refill)
 

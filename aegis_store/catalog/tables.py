@@ -86,7 +86,7 @@ class Tables(Protocol):
         ...
 
     def load(self, table: Table, items: Iterator[Item]) -> None:
-        """Many items, sorted by key, each key once; where this raises, some of them. `items` may ask `get` of the same table."""
+        """Many items, sorted by key, each key once; where this raises, some of them. `items` may ask these tables."""
         ...
 
 
