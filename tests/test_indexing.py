@@ -256,7 +256,7 @@ def test_a_beginning_whose_names_cannot_be_read_is_a_suspect_with_all_that_follo
 # ---- records that cannot be read --------------------------------------------------------------------------------------------
 
 
-#: So many checkpoints in each of two sessions that the first 256 records have a tile: what it says holds when an entry is damaged.
+#: So many checkpoints in each of two sessions that the first 256 records have a tile: with it, damage to an entry is survived.
 EACH = 130
 
 
