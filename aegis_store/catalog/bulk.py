@@ -48,6 +48,7 @@ def load(stretch: Stretch, tables: Tables) -> None:
         tables.load(table, iter(sorted(updates[table].items())))
     tables.load(Table.HEADS, _heads(stretch.folded))
     tables.load(Table.POINTS, _points(stretch.folded, tables))
+    tables.load(Table.REQUESTS, _requests(stretch.folded, tables))
 
 
 def _heads(folded: Folded) -> Iterator[Item]:
