@@ -27,8 +27,10 @@ from aegis_store.types import Kind, LogIndex
 
 #: Names and keys are small; whatever claims more is not one.
 ENVELOPE_BYTES_MAX: Final = 16 << 20
-#: Records that are folded before the catalogue takes them: about 16 bytes each are held meanwhile.
+#: Records, and sessions that begin, that are folded before the catalogue takes them: about 30 bytes for each record and 1,000
+#: for each session are held meanwhile.
 STRETCH_RECORDS: Final = 4 << 20
+STRETCH_SESSIONS: Final = 64 << 10
 #: Kinds that say more than their entry.
 _TOLD: Final = (Kind.SESSION_BEGIN, Kind.KEY_ADD, Kind.KEY_REVOKE)
 _BEGUN: Final = "begins a session that has begun"
@@ -70,11 +72,17 @@ def _stretches(records: Records) -> Iterator[Stretch]:
     chains = Chains(records.engine, records.tier, payloads_of=_TOLD)
     rows = _Rows(records, 0)
     while chains.next < end:
-        told: list[SessionBegan | KeyAdded | KeyRevoked] = []
+        begun: list[SessionBegan] = []
+        keys: list[KeyAdded | KeyRevoked] = []
         stop = min(end, chains.next + STRETCH_RECORDS)
-        while chains.next < stop:
-            told.extend(rows.told(record) for record in chains.add(stop))
-        yield Stretch(tier=records.tier, folded=chains.take(), told=told)
+        while chains.next < stop and len(begun) < STRETCH_SESSIONS:
+            for record in chains.add(stop):
+                row = rows.told(record)
+                if isinstance(row, SessionBegan):
+                    begun.append(row)
+                else:
+                    keys.append(row)
+        yield Stretch(tier=records.tier, folded=chains.take(), begun=begun, keys=keys)
 
 
 class _Rows:

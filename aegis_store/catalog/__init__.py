@@ -1,8 +1,8 @@
 """The catalogue: lookups into the log, kept in LMDB, always rebuildable from the log.
 
 `rows` is what goes in and comes out; `tables` how it lies in bytes, and how rows are folded in; `bulk` takes whole stretches
-of a log; `memory` and `disk` hold the tables; `sidecar` decides whether those on disk may be opened at all; `coverage` knows how
-much of the log they know; `catalog` puts it together.
+of a log; `memory` and `disk` hold the tables; `sidecar` decides whether those on disk may be opened at all; `coverage` knows
+how much of the log they know; `catalog` puts it together.
 """
 
 from __future__ import annotations

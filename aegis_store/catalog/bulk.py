@@ -22,33 +22,33 @@ from aegis_store.catalog.tables import (
     Tables,
     fold,
     group_key,
+    id_key,
     number_key,
+    session_value,
 )
 from aegis_store.types import Tier
 
 
 class Stretch(msgspec.Struct, frozen=True, kw_only=True):
-    """Records of one tier, in which nothing is amiss: `folded` is what all of them come to, `told` the rows of those that say
-    more than their entry. Stretches of a log come in order, the first from record 0 on."""
+    """Records of one tier, in which nothing is amiss: `folded` is what all of them come to, `begun` and `keys` the rows of
+    those that say more than their entry, in order. Stretches of a log come in order, the first from record 0 on."""
 
     tier: Tier
     folded: Folded
-    told: list[SessionBegan | KeyAdded | KeyRevoked]
+    begun: list[SessionBegan]
+    keys: list[KeyAdded | KeyRevoked]
 
 
 def load(stretch: Stretch, tables: Tables) -> None:
     """Put a stretch into tables that hold the stretches before it and nothing else, or this one already."""
-
-    def known(table: Table, key: bytes) -> bytes | None:
-        # A session that begins here is new; a key may have been added before.
-        return tables.get(table, key) if table is Table.KEYS else None
-
-    updates = fold(stretch.told, known)
-    for table in (Table.IDS, Table.TAGS, Table.SESSIONS, Table.KEYS):
-        tables.load(table, iter(sorted(updates[table].items())))
+    ids = {id_key(row.id): number_key(row.index) for row in stretch.begun}
+    tables.load(Table.IDS, iter(sorted(ids.items())))
+    tables.load(Table.TAGS, iter(sorted((row.tag, number_key(row.index)) for row in stretch.begun)))
+    tables.load(Table.SESSIONS, ((number_key(row.index), session_value(row)) for row in stretch.begun))
     tables.load(Table.HEADS, _heads(stretch.folded))
     tables.load(Table.POINTS, _points(stretch.folded, tables))
     tables.load(Table.REQUESTS, _requests(stretch.folded, tables))
+    tables.write(fold(stretch.keys, tables.get))
 
 
 def _heads(folded: Folded) -> Iterator[Item]:

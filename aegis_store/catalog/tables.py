@@ -160,6 +160,12 @@ def _optional_bytes(text: str | None) -> bytes | None:
     return None if text is None else text_bytes(text)
 
 
+def session_value(row: SessionBegan) -> bytes:
+    """The item of a session in the table of sessions."""
+    names = text_bytes(row.id), text_bytes(row.agent), _optional_bytes(row.role), _optional_bytes(row.forked_from)
+    return _encode((row.tag, *names, row.parent, row.first_ordinal, row.time_ms))
+
+
 def last_ordinal(head: bytes) -> int | None:
     ordinal: int = _HEAD.unpack(head)[0]
     return None if ordinal == _NO_ORDINAL else ordinal
@@ -253,9 +259,8 @@ def fold(rows: Iterable[Row], get: Get) -> Updates:
                     updates[Table.REQUESTS][key] = row.ordinal.to_bytes(4, "little")
         elif isinstance(row, SessionBegan):
             number = number_key(row.index)
-            names = text_bytes(row.id), text_bytes(row.agent), _optional_bytes(row.role), _optional_bytes(row.forked_from)
             updates[Table.IDS][id_key(row.id)] = updates[Table.TAGS][row.tag] = number
-            updates[Table.SESSIONS][number] = _encode((row.tag, *names, row.parent, row.first_ordinal, row.time_ms))
+            updates[Table.SESSIONS][number] = session_value(row)
             # Told again, it must not undo what came after it.
             if row.tag not in touched:
                 new = _HEAD.pack(_NO_ORDINAL, row.index, row.time_ms, _NO_INDEX, row.leaf)
