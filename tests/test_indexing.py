@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import aegis_store
-from aegis_store import Tier
-from aegis_store.catalog import CheckpointMade, KeyAdded, KeyRevoked, Other, SessionBegan, SessionEnded
+from aegis_store import Tier, indexing
+from aegis_store.catalog import CheckpointMade, KeyAdded, KeyRevoked, Other, SessionBegan, SessionEnded, Stretch
+from aegis_store.catalog.bulk import load
+from aegis_store.catalog.memory import MemoryTables
+from aegis_store.catalog.tables import fold
 from aegis_store.errors import AegisError, Corrupt, Foreign
-from aegis_store.indexing import rows_of
+from aegis_store.indexing import rows_of, whole
 from aegis_store.schema import keys as key_schema
 from aegis_store.schema import session as session_schema
 from aegis_store.schema.entry import pack, parse
 from aegis_store.session import Session
 from aegis_store.types import Kind
-from tests.stores import SMALL, after, fill, flip, forging, frame_of, states
+from tests.stores import SMALL, Told, abandon, after, dump, fill, flip, forging, frame_of, states
 
 WAYS = ["indexed from there", "indexed from the start", "read beside"]
 
@@ -97,6 +105,85 @@ def everything(store) -> list[object]:
     by_name = [(catalog.session(each.id), catalog.session_by_tag(each.tag)) for each in sessions]
     keys = [catalog.key(Tier.SESSION, each.key_id) for each in sorted(store.keys.agents(), key=lambda key: key.name)]
     return [sessions, points, by_name, keys, list(store.sessions())]
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["checkpoint", "checkpoint", "request", "burst", "fork", "end", "revoke", "close", "crash", "lose"]),
+        st.integers(0, 4),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(ACTIONS, st.integers(1, 40), st.integers(1, 4))
+def test_kept_while_it_was_written_or_made_in_bulk_or_row_by_row_it_is_the_same_to_the_byte(actions, records, sessions):
+    with TemporaryDirectory() as folder:
+        place = Path(folder, "state")
+        store = aegis_store.open(place, agent="planner", config=SMALL, clock=Told())
+        for number, (action, which) in enumerate(actions):
+            store = act(store, place, action, which, number)
+        store.catalog.flush()
+        kept = dump(store.catalog._tables)
+        rows = MemoryTables()
+        rows.write(fold(rows_of(store.records, 0), rows.get))
+        assert dump(rows) == kept
+        with patch.object(indexing, "STRETCH_RECORDS", records), patch.object(indexing, "STRETCH_SESSIONS", sessions):
+            bulk, stretches = MemoryTables(), list(whole(store.records))
+            for stretch in stretches:
+                assert isinstance(stretch, Stretch)
+                load(stretch, bulk)
+            assert dump(bulk) == kept
+            assert len(stretches) >= store.records.size() / records
+            with aegis_store.open(place, mode="r") as reader:
+                assert dump(reader.catalog._tables) == kept
+            store.close()
+            shutil.rmtree(place / "catalog")
+            with aegis_store.open(place) as again:
+                assert dump(again.catalog._tables) == kept
+
+
+def act(store, place, action: str, which: int, number: int):
+    """One step of work; the store to go on with."""
+    session = store.session(f"session {which}", agent=f"agent {number % 3}")
+    if action in ("close", "crash", "lose", "revoke"):
+        abandon(store) if action == "crash" else store.close()
+        if action == "lose":
+            shutil.rmtree(place / "catalog")
+        if action == "revoke":
+            with forging(place) as forger:
+                signer = forger.keys.find_agent(f"agent {which}")
+                if signer is not None:
+                    gone = key_schema.encode_revoke(key_schema.KeyRevoke(agent=signer.name, public_key=signer.public_key))
+                    forger.append(Kind.KEY_REVOKE, *forger.sealed(Kind.KEY_REVOKE, gone, forger.keys.enrolment))
+        return aegis_store.open(place, agent="planner", config=SMALL, clock=Told(start=1_700_000_000_000 + 1000 * number))
+    found = store.catalog.session(session.id)
+    if action == "fork":
+        if found is not None and found.last_ordinal is not None:
+            session.fork(f"fork {number}").checkpoint(number)
+    elif action == "end":
+        if found is not None:
+            session.end()
+    elif found is None or found.ended is None:
+        for each in range(70 if action == "burst" else 1):
+            session.checkpoint([number, each], request_id=f"request {number % 2}" if action == "request" else None)
+    return store
+
+
+def test_a_log_that_is_not_sound_is_indexed_row_by_row(place):
+    """Some stretches may have been taken by then: the rows come from the start, and change nothing of those."""
+    make(place, "s", "t")
+    with forging(place) as forger:
+        forger.again(3)
+    with patch.object(indexing, "STRETCH_RECORDS", 2), aegis_store.open(place, mode="r") as store:
+        found = list(whole(store.records))
+        assert [type(each) for each in found[:4]] == [Stretch] * 4
+        assert [each.index for each in found[4:]] == list(range(store.records.size()))
+        rows = MemoryTables()
+        rows.write(fold(rows_of(store.records, 0), rows.get))
+        assert dump(store.catalog._tables) == dump(rows)
+        assert list(store.records.suspects) == [store.records.size() - 1]
 
 
 def test_a_gap_is_closed_although_the_catalogue_knows_what_comes_after(place):

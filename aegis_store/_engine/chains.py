@@ -40,7 +40,6 @@ class Folded(msgspec.Struct, frozen=True):
 
     first: int
     end: int
-    session_count: int
     sessions: memoryview
     points: memoryview
     requests: memoryview
@@ -60,6 +59,8 @@ class Chains:
     def __init__(self, engine: Engine, tier: Tier, *, payloads_of: Collection[int]) -> None:
         self._engine = engine
         self._tier = tier
+        #: Index of the record that comes.
+        self.next = 0
         self._mask = sum(1 << kind for kind in payloads_of)
         handle = ffi.new("aegis_chains **")
         self._demand(lib.aegis_chains_start(tier, handle))
@@ -71,7 +72,6 @@ class Chains:
         self._count = ffi.new("uint32_t *")
         self._told_count = ffi.new("uint32_t *")
         self._taken = 0
-        self.next = 0
 
     def add(self, end: int) -> list[Record]:
         """Folds some of the records from `next` to `end - 1`, at least one; those that have to be looked at, with payload."""
@@ -103,7 +103,7 @@ class Chains:
         self._demand(lib.aegis_chains_take(self._chains, ffi.cast("aegis_chain *", sessions), points, requests))
         first, self._taken = self._taken, self.next
         views = (memoryview(ffi.buffer(each)) for each in (sessions, points, requests))
-        return Folded(first, self.next, sizes[0][0], *views)
+        return Folded(first, self.next, *views)
 
     def _demand(self, code: int) -> None:
         if code:
