@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import msgspec
+import lmdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ import aegis_store
 from aegis_store import Tier, indexing
 from aegis_store.catalog import CheckpointMade, KeyAdded, KeyRevoked, Other, SessionBegan, SessionEnded, Stretch
 from aegis_store.catalog.bulk import load
+from aegis_store.catalog.disk import DiskTables
 from aegis_store.catalog.memory import MemoryTables
 from aegis_store.catalog.tables import fold
 from aegis_store.errors import AegisError, Corrupt, Foreign
@@ -184,6 +186,27 @@ def test_a_log_that_is_not_sound_is_indexed_row_by_row(place):
         rows.write(fold(rows_of(store.records, 0), rows.get))
         assert dump(store.catalog._tables) == dump(rows)
         assert list(store.records.suspects) == [store.records.size() - 1]
+
+
+def test_what_lmdb_cannot_take_in_is_looked_up_in_memory(place, monkeypatch):
+    with aegis_store.open(place, config=SMALL) as store:
+        fill(store, "s", "t", each=3)
+        kept = everything(store)
+    shutil.rmtree(place / "catalog")
+
+    def fail(*arguments) -> None:
+        raise lmdb.DiskError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DiskTables, "load", fail)
+        with aegis_store.open(place) as store:
+            assert everything(store) == kept
+            assert "no space left" in store.catalog.broken
+            store.session("s").checkpoint("goes on")
+    assert not (place / "catalog" / "sidecar").exists()
+    with aegis_store.open(place) as store:
+        assert store.catalog.broken is None
+        assert states(store, "s")[3] == "goes on"
 
 
 def test_a_gap_is_closed_although_the_catalogue_knows_what_comes_after(place):

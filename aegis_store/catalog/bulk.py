@@ -70,10 +70,10 @@ def _points(folded: Folded, tables: Tables) -> Iterator[Item]:
 
 
 def _spliced(value: bytes, slot: int, points: bytes) -> bytes:
-    """A group with points put into it from `slot` on. What stands before was there, or is another session's."""
+    """A group with points put behind those below `slot`, which were there, or are another session's: then the group has none."""
     at = slot * POINT_SIZE
     before = value[:at]
-    return before + NO_POINT * (slot - len(before) // POINT_SIZE) + points + value[at + len(points) :]
+    return before + NO_POINT * (slot - len(before) // POINT_SIZE) + points
 
 
 def _requests(folded: Folded, tables: Tables) -> Iterator[Item]:
