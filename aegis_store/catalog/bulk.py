@@ -70,7 +70,7 @@ def _points(folded: Folded, tables: Tables) -> Iterator[Item]:
 
 
 def _spliced(value: bytes, slot: int, points: bytes) -> bytes:
-    """A group with points put behind those below `slot`, which were there, or are another session's: then the group has none."""
+    """A group with points put behind those below `slot`: they were there, or are another session's and stay out."""
     at = slot * POINT_SIZE
     before = value[:at]
     return before + NO_POINT * (slot - len(before) // POINT_SIZE) + points
