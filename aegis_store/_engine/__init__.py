@@ -13,6 +13,7 @@ The interpreter's lock is not held while the engine works, so a thread that wait
 from aegis_store._engine.engine import ENTRY_MAX, META_MAX, NAME_MAX, PAYLOAD_MAX, Engine, Mode
 from aegis_store._engine.facts import Description, Footer, Progress, Record, Report, TierReport, TierStats, Verdict
 from aegis_store._engine.proofs import check_consistency, check_inclusion, leaf_hash
+from aegis_store._engine.watch import Landed, Watcher
 
 __all__ = [
     "ENTRY_MAX",
@@ -22,6 +23,7 @@ __all__ = [
     "Description",
     "Engine",
     "Footer",
+    "Landed",
     "Mode",
     "Progress",
     "Record",
@@ -29,6 +31,7 @@ __all__ = [
     "TierReport",
     "TierStats",
     "Verdict",
+    "Watcher",
     "check_consistency",
     "check_inclusion",
     "leaf_hash",
