@@ -229,7 +229,11 @@ class Landings:
 
     def here(self) -> Landing:
         """That of the running loop. ReadOnly, Closed, UsedAfterFork, OutOfResources."""
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # none: this may be a forked child, and that is what is wrong then
+            self._store.check_open()
+            raise
         known = self._by_loop.get(loop)
         landing = None if known is None else known()
         if landing is None or landing.ended:
@@ -248,7 +252,7 @@ class Landings:
         """Return once the log allows the agent's key. The first time that takes a key file and a commit, in a thread."""
         if agent in self._enrolled:
             return
-        self._store.check_open()  # before: a forked child has an executor without threads, and would wait for ever
+        self._store.check_open()  # in a forked child no loop runs, and that would be the error
         loop = asyncio.get_running_loop()
         work = self._enrolling.get((loop, agent))
         if work is None:

@@ -124,6 +124,7 @@ class Store:
 
         `watch(tier, what, done, total)` is called in the loop.
         """
+        self.sync.check_open()
         loop, is_over = asyncio.get_running_loop(), threading.Event()
 
         def relay(tier: Tier, what: str, done: int, total: int) -> None:
@@ -142,7 +143,7 @@ class Store:
         return await self._in_thread(self.sync.stats)
 
     async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
-        self.sync.check_open()  # before: a forked child has an executor without threads, and would wait for ever
+        self.sync.check_open()  # in a forked child no loop runs, and that would be the error
         return await asyncio.to_thread(work)
 
 

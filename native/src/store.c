@@ -425,12 +425,14 @@ void store_abandon(aegis_store *st) {
      * destroying them could wait for ever. The child leaves the memory where it is; its descriptors are closed already. */
     if (st->fork_count != vfs_fork_count()) return;
     stop_thread(st);
-    watch_board_close(st->board);
     for (uint32_t tier = 1; tier <= AEGIS_TIERS; tier++) {
         if (!atomic_load(&st->present[tier])) continue;
+        /* How far it came, also where nobody had asked: watchers may, from now on. */
+        if (st->board != NULL) watch_tell(st->board, tier, st->writers[tier].acknowledged, st->writers[tier].poison);
         if (st->writable) writer_free(&st->writers[tier]);
         log_free(&st->logs[tier]);
     }
+    watch_board_close(st->board);
     manifest_free(&st->manifest);
     lockfile_close(&st->lock);
     if (st->root != NULL) st->vfs->close_dir(st->vfs, st->root);

@@ -275,8 +275,19 @@ TEST(a_close_commits_what_was_requested_and_the_watcher_outlives_it) {
     EXPECT_EQ_U64(landed.sizes[SESSION], 4);
     EXPECT_EQ_U64(landed.closed, 1);
     EXPECT_OK(aegis_watch_result(watcher, SESSION, 2));
+    EXPECT_OK(aegis_watch_result(watcher, SESSION, 3));
     aegis_watch_end(watcher);
     EXPECT_EQ_U64(vfs_sim_open_count(sim), 0);
+    vfs_sim_free(sim);
+    /* The same for what nobody had asked for yet. */
+    if (!begin_watching(1)) return;
+    EXPECT_OK(append_record(store, SESSION, 1, PAYLOAD));
+    EXPECT_OK(append_record(store, AEGIS_TIER_AUDIT, 0, PAYLOAD));
+    EXPECT_OK(aegis_close(store));
+    EXPECT_OK(aegis_watch_result(watcher, SESSION, 1));
+    EXPECT_OK(aegis_watch_result(watcher, AEGIS_TIER_AUDIT, 0));
+    EXPECT_CODE(aegis_watch_result(watcher, SESSION, 2), AEGIS_E_UNKNOWN);
+    aegis_watch_end(watcher);
     vfs_sim_free(sim);
 }
 
