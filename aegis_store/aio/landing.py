@@ -26,7 +26,7 @@ from aegis_store.store import Store
 from aegis_store.types import LogIndex, Tier
 
 #: A turn of the loop that queues more than that asks in between: the first of many should not wait for the last.
-REQUEST_RECORDS: Final = 128
+REQUEST_RECORDS: Final = 64
 
 
 class _Waiting(NamedTuple):

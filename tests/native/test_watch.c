@@ -121,6 +121,63 @@ TEST(the_rest_of_upkeep_has_its_turn_between_requests) {
     vfs_sim_free(one);
 }
 
+/* What happens while a file is being synced: one more record is queued and requested. */
+static int (*real_sync)(vfs *self, vfs_file *file);
+static uint64_t meanwhile;
+static bool woken_at_once;
+
+static int sync_meanwhile(vfs *self, vfs_file *file) {
+    if (meanwhile > 0) {
+        store->work = false;
+        EXPECT_OK(append_record(store, SESSION, meanwhile, PAYLOAD));
+        EXPECT_OK(aegis_request(store, SESSION, meanwhile, watcher));
+        woken_at_once = store->work;
+        meanwhile = 0;
+    }
+    return real_sync(self, file);
+}
+
+static bool begin_meanwhile(void) {
+    if (!begin_watching(1)) return false;
+    real_sync = vfs_sim_vfs(sim)->sync;
+    vfs_sim_vfs(sim)->sync = sync_meanwhile;
+    woken_at_once = true;
+    return true;
+}
+
+TEST(upkeep_is_woken_by_a_request_or_by_whoever_was_in_its_way) {
+    if (!begin_meanwhile()) return;
+    store->work = false;
+    EXPECT_OK(append_record(store, SESSION, 1, PAYLOAD));
+    EXPECT(!store->work);
+    EXPECT_OK(aegis_request(store, SESSION, 1, watcher));
+    EXPECT(store->work);
+    upkeep_until_idle(store);
+    /* By a leader, when its group has landed: until then upkeep could do nothing. */
+    EXPECT_OK(append_record(store, SESSION, 2, PAYLOAD));
+    meanwhile = 3;
+    EXPECT_OK(aegis_commit(store, SESSION, 2));
+    EXPECT_EQ_U64(size_of(store, SESSION), 3);
+    EXPECT(!woken_at_once && store->work);
+    EXPECT_EQ_U64(vfs_sim_rings(sim), 1);    /* of 1; 2 was not asked for, and 3 is to come */
+    upkeep_until_idle(store);
+    EXPECT_EQ_U64(size_of(store, SESSION), 4);
+    EXPECT_EQ_U64(look().sizes[SESSION], 4);
+    /* By an idle watermark. */
+    vfs_sim_set_clock(sim, 1000);
+    EXPECT_OK(append_committed(store, SESSION, 4, PAYLOAD));
+    upkeep_until_idle(store);
+    vfs_sim_set_clock(sim, 2000);
+    meanwhile = 5;
+    woken_at_once = true;
+    (void)turn();
+    EXPECT_EQ_U64(meanwhile, 0);
+    EXPECT(!woken_at_once && store->work);
+    (void)turn();
+    EXPECT_EQ_U64(size_of(store, SESSION), 6);
+    end_watching();
+}
+
 TEST(a_tier_that_need_not_be_synced_is_not) {
     if (!begin_watching(1)) return;
     EXPECT_OK(append_committed(store, AEGIS_TIER_TELEMETRY, 0, PAYLOAD));
