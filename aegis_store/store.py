@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -23,8 +23,10 @@ from aegis_store import verification
 from aegis_store._engine import Engine, Report, TierStats
 from aegis_store.catalog import Catalog, Row
 from aegis_store.chain import Chain
+from aegis_store.codec.registry import StateTypes
 from aegis_store.config import Config
 from aegis_store.errors import AegisError, Closed, InvalidArgument, NotFound, ReadOnly, UsedAfterFork
+from aegis_store.housekeeping import Housekeeping
 from aegis_store.indexing import rows_of
 from aegis_store.opening import (
     KEYS_SUFFIX,
@@ -80,12 +82,14 @@ class Store:
         agent: str,
         mode: Mode,
         config: Config,
+        types: StateTypes,
         clock: Clock,
         randomness: Randomness,
     ) -> None:
         self.path: Final = path
         self.agent: Final = agent
         self.config: Final = config
+        self.types: Final = types
         self.keys: Final = keys
         self._engine = engine
         self._mode = mode
@@ -99,6 +103,7 @@ class Store:
         self._signers: dict[str, Signer] = {}
         self._unsigned_from = 0
         self._since_housekeeping = 0
+        self._housekeeping: Final = Housekeeping(self._keep_house)
         self._closed = False
         self.catalog: Final = Catalog.open(
             path / CATALOG_FOLDER,
@@ -108,6 +113,7 @@ class Store:
             root_at=lambda tier, size: engine.head(tier, size).root,
             refill=self._all_rows,
             writable=mode != "r",
+            due=self._housekeeping.due,
         )
         self.records: Final = Records(
             engine,
@@ -134,6 +140,7 @@ class Store:
         name: str | None = None,
         anchor: Anchor | Iterable[Anchor] | None = None,
         config: Config | str | os.PathLike[str] | None = None,
+        types: Iterable[type] | Mapping[str, type] = (),
         clock: Clock | None = None,
         randomness: Randomness | None = None,
     ) -> Self:
@@ -143,6 +150,7 @@ class Store:
         demand_mode(mode, place)
         demand_name(agent, "agent", op="open")
         chosen = config_of(config)
+        named = StateTypes(types)
         ticking: Clock = SystemClock() if clock is None else clock
         drawn: Randomness = SystemRandomness() if randomness is None else randomness
         directory = keys_for(place, key_place, mode=mode, name=name, randomness=drawn)
@@ -158,7 +166,9 @@ class Store:
         )
         try:
             demand_keys(engine, directory)
-            store = cls(place, engine, directory, agent=agent, mode=mode, config=chosen, clock=ticking, randomness=drawn)
+            store = cls(
+                place, engine, directory, agent=agent, mode=mode, config=chosen, types=named, clock=ticking, randomness=drawn
+            )
             try:
                 store._index_rest()
                 store._sign_segments()
@@ -184,6 +194,7 @@ class Store:
             if self._closed:
                 return
             self._closed = True
+        self._housekeeping.finish()
         heads: list[Head] = []
         try:
             try:
@@ -345,11 +356,7 @@ class Store:
         return tag
 
     def note(self, row: Row) -> None:
-        """Tell the catalogue of a committed record; now and then, sign what was sealed meanwhile.
-
-        The record is durable, so nothing here fails the call that made it: the catalogue catches up at the next open, and a
-        segment that could not be signed is tried again then.
-        """
+        """Tell the catalogue of a committed record. It is durable, so nothing here fails the call that made it."""
         try:  # noqa: SIM105 - suppress() costs as much as the note
             self.catalog.note(row)
         except Closed:
@@ -357,8 +364,13 @@ class Store:
         self._since_housekeeping += 1
         if self._since_housekeeping >= HOUSEKEEPING_RECORDS:
             self._since_housekeeping = 0
-            with suppress(AegisError):
-                self._sign_segments()
+            self._housekeeping.due()
+
+    def _keep_house(self) -> None:
+        """Write the catalogue's rows and sign what was sealed. What fails is tried again, at the next open at last."""
+        with suppress(AegisError):
+            self.catalog.flush()
+            self._sign_segments()
 
     def lost_track(self) -> None:
         """A call did not come to its end: there may be records that nobody noted."""
