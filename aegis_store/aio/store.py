@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from aegis_store._engine import Report
 from aegis_store.aio.landing import Landings
 from aegis_store.aio.session import Session
 from aegis_store.aio.turns import in_thread_to_its_end, turn_by_turn
+from aegis_store.codec.registry import StateTypes
 from aegis_store.config import Config
 from aegis_store.errors import AegisError
 from aegis_store.opening import Anchor, Mode
@@ -76,6 +77,11 @@ class Store:
     def config(self) -> Config:
         """The options that it was opened with."""
         return self.sync.config
+
+    @property
+    def types(self) -> StateTypes:
+        """The classes that states may hold."""
+        return self.sync.types
 
     @property
     def keys(self) -> KeyDirectory:
@@ -161,6 +167,7 @@ def open(  # as `aegis_store.open`
     name: str | None = None,
     anchor: Anchor | Iterable[Anchor] | None = None,
     config: Config | str | os.PathLike[str] | None = None,
+    types: Iterable[type] | Mapping[str, type] = (),
     clock: Clock | None = None,
     randomness: Randomness | None = None,
 ) -> Opening:
@@ -178,6 +185,7 @@ def open(  # as `aegis_store.open`
             name=name,
             anchor=anchor,
             config=config,
+            types=types,
             clock=clock,
             randomness=randomness,
         )

@@ -1,6 +1,6 @@
 """A process to be killed: tasks checkpoint without end, and each says so on standard output when its checkpoint has returned.
 
-    killed.py PLACE SEED TASKS        prints "<session> <ordinal> <index> <digest>" a line, in one write
+killed.py PLACE SEED TASKS        prints "<session> <ordinal> <index> <digest>" a line, in one write
 """
 
 from __future__ import annotations
