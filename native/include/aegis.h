@@ -12,7 +12,8 @@
  *   - A store on a network file system is refused for writing unless AEGIS_OPEN_NETWORK is given.
  *
  * THREADS  A handle may be used by any number of threads at once, except aegis_close and aegis_abandon, which must be the
- *          last call on it. aegis_last_error is per thread. A verifier belongs to one thread.
+ *          last call on it. aegis_last_error is per thread. A verifier belongs to one thread, and so does a watcher, which
+ *          may outlive its store.
  *
  * MEMORY   The engine allocates nothing on the append path but what a record larger than any before needs, before the
  *          record is accepted. Outputs go to memory of the caller.
@@ -112,6 +113,7 @@ extern "C" {
 typedef struct aegis_store aegis_store;
 typedef struct aegis_verifier aegis_verifier;
 typedef struct aegis_chains aegis_chains;
+typedef struct aegis_watcher aegis_watcher;
 
 typedef struct aegis_head {
     uint32_t tier;
@@ -240,6 +242,12 @@ typedef struct aegis_progress {
     uint8_t root[32];               /* once done: recomputed from every entry */
 } aegis_progress;
 
+typedef struct aegis_landed {
+    uint64_t sizes[5];              /* by tier: records below it are as durable as the tier asks; [0] is not used */
+    int32_t failed[5];              /* by tier: what poisoned the log; 0: nothing did */
+    uint32_t closed;                /* 1: the store was closed or given up: nothing will change any more */
+} aegis_landed;
+
 /* ---- opening and closing -------------------------------------------------------------------------------------------- */
 
 /* Opens the store at `path` and recovers what a crash left. `report` may be NULL. Errors: NOTFOUND, EXISTS, NOTSTORE, VERSION,
@@ -261,9 +269,24 @@ int aegis_append(aegis_store *store, uint32_t tier, uint32_t kind, const uint8_t
                  const uint8_t *payload, uint32_t payload_length, uint64_t *index);
 /* Returns once the record at `index` and all before it are as durable as the tier asks. UNKNOWN and POISONED: see CAVEATS. */
 int aegis_commit(aegis_store *store, uint32_t tier, uint64_t index);
-/* One turn of the background work (pre-zeroing, idle watermarks, footers, tiles); *wait_ms is when the next is due. Only with
- * AEGIS_OPEN_NO_THREAD. */
+/* One turn of the background work (groups with requested records, pre-zeroing, idle watermarks, footers, tiles); *wait_ms is when
+ * the next is due. Only with AEGIS_OPEN_NO_THREAD. */
 int aegis_background(aegis_store *store, uint64_t *wait_ms);
+
+/* ---- not waiting ---------------------------------------------------------------------------------------------------- */
+
+/* For an event loop, which cannot wait in aegis_commit: *fd is to be polled for reading, and for nothing else. It becomes readable
+ * when a request of this watcher may have its answer: its record landed, the log was poisoned, the store is gone. */
+int aegis_watch_start(aegis_store *store, aegis_watcher **out, int *fd);
+/* Asks for the record at `index` and all before it to become as durable as the tier asks, and returns at once: a thread that waits
+ * in aegis_commit takes them along, else the background thread does. The watcher is told; NULL: nobody is. */
+int aegis_request(aegis_store *store, uint32_t tier, uint64_t index, aegis_watcher *watcher);
+/* Takes the signal back, then says how far the tiers have come. */
+int aegis_watch_look(aegis_watcher *watcher, aegis_landed *out);
+/* What aegis_commit would say about a record that was requested; UNKNOWN also where the store was given up before. ARGUMENT: there
+ * is no answer yet. */
+int aegis_watch_result(aegis_watcher *watcher, uint32_t tier, uint64_t index);
+void aegis_watch_end(aegis_watcher *watcher);
 
 /* ---- reading -------------------------------------------------------------------------------------------------------- */
 

@@ -112,6 +112,42 @@ AEGIS_API int aegis_background(aegis_store *store, uint64_t *wait_ms) {
     return AEGIS_OK;
 }
 
+/* ---- not waiting ---------------------------------------------------------------------------------------------------- */
+
+AEGIS_API int aegis_watch_start(aegis_store *store, aegis_watcher **out, int *fd) {
+    TRY(usable(store));
+    if (out == NULL || fd == NULL) return fail(AEGIS_E_ARGUMENT, "a place for the watcher and one for its descriptor");
+    if (!store->writable) return fail(AEGIS_E_READONLY, "the store is open for reading");
+    return watch_start(store->board, out, fd);
+}
+
+AEGIS_API int aegis_request(aegis_store *store, uint32_t tier, uint64_t index, aegis_watcher *watcher) {
+    uint64_t size = 0;
+    int poison = AEGIS_OK;
+    TRY(usable_tier(store, tier));
+    if (!store->writable) return fail(AEGIS_E_READONLY, "the store is open for reading");
+    if (watcher != NULL && watcher->board != store->board) return fail(AEGIS_E_ARGUMENT, "a watcher of another store");
+    if (store_log(store, tier) == NULL) return no_record(tier, index);
+    TRY(writer_request(&store->writers[tier], index, &size, &poison));
+    if (watcher != NULL) watch_want(watcher, tier, index, size, poison);
+    return AEGIS_OK;
+}
+
+AEGIS_API int aegis_watch_look(aegis_watcher *watcher, aegis_landed *out) {
+    if (watcher == NULL || out == NULL) return fail(AEGIS_E_ARGUMENT, "a watcher and a place for what it sees");
+    return watch_look(watcher, out);
+}
+
+AEGIS_API int aegis_watch_result(aegis_watcher *watcher, uint32_t tier, uint64_t index) {
+    if (watcher == NULL) return fail(AEGIS_E_ARGUMENT, "no watcher");
+    if (tier < 1 || tier > AEGIS_TIERS) return fail(AEGIS_E_ARGUMENT, "no such tier: %u", (unsigned)tier);
+    return watch_result(watcher, tier, index);
+}
+
+AEGIS_API void aegis_watch_end(aegis_watcher *watcher) {
+    if (watcher != NULL) watch_end(watcher);
+}
+
 /* ---- reading -------------------------------------------------------------------------------------------------------- */
 
 AEGIS_API int aegis_size(aegis_store *store, uint32_t tier, uint64_t *size) {
