@@ -40,7 +40,7 @@ C_FLOORS = {
     0: ["aegis", "base", "error"],
     1: ["cpu", "crc32c", "crc32c_*", "sha256", "sha256_*", "vfs", "vfs_posix", "vfs_sim", "vfs_sim_*"],
     2: ["scope", "frame", "merkle", "delta"],
-    3: ["lockfile", "segment", "footer", "scan", "manifest", "tree"],
+    3: ["lockfile", "segment", "footer", "scan", "manifest", "tree", "outline"],
     4: ["log"],
     5: ["commit", "upkeep", "recover", "rebuild", "compact", "verify", "store"],
     6: ["api"],
@@ -96,7 +96,7 @@ STDIO = """
 """.split()
 #: Units that open, grow or prepare something; never the path of an append.
 ALLOCATING = """
-    api commit footer log manifest rebuild recover scan segment store tree upkeep verify vfs_posix vfs_sim vfs_sim_*
+    api commit footer log manifest outline rebuild recover scan segment store tree upkeep verify vfs_posix vfs_sim vfs_sim_*
 """.split()
 #: For C: (names, what to use instead, which units may).
 BANNED_C = [
