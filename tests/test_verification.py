@@ -9,13 +9,13 @@ import pytest
 
 import aegis_store
 from aegis_store import Finding, Tier
-from aegis_store.errors import Closed, StorageError
+from aegis_store.errors import BadSignature, Closed, InvalidArgument, StorageError
 from aegis_store.schema import session as session_schema
 from aegis_store.schema.checkpoint import Checkpoint, encode
 from aegis_store.trust.proofs import EMPTY_ROOT, leaf_hash, node_hash
 from aegis_store.trust.signer import verify_signature
 from aegis_store.types import Kind
-from aegis_store.verification import Result, footer_message
+from aegis_store.verification import Result, footer_message, verify
 from tests.stores import SMALL, Told, after, fill, flip, forging, frame_of, frames, noise, segments
 
 FOOTER = 256
@@ -124,6 +124,29 @@ def test_a_store_that_is_closed_meanwhile_says_so_and_lists_no_findings(place, f
         store.records.check = close_first
         with pytest.raises(Closed):
             store.verify(deep=True)
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+def test_findings_come_in_order_however_many_threads_look(place, jobs, monkeypatch):
+    monkeypatch.setattr("aegis_store.verification.BATCH_RECORDS", 7)
+    with aegis_store.open(place, config=SMALL) as store:
+        fill(store, "s", "t", each=100)
+    denied = [30, 31, 77, 78, 150]
+    with aegis_store.open(place) as store:
+        records, real = {Tier.SESSION: store.records}, store.records.entry_of
+
+        def deny(record):
+            if record.index in denied:
+                raise BadSignature("denied", op="read")
+            return real(record)
+
+        store.records.entry_of = deny
+        found = verify(store.records.engine, records, store.keys.log.public_key, deep=True, watch=None, jobs=jobs)
+        assert [each.index for each in found.findings] == denied
+        assert all("is not to be believed: denied" in each.problem for each in found.findings)
+        assert found.tiers[0].signatures == store.records.size() - len(denied)
+        with pytest.raises(InvalidArgument, match="0 threads"):
+            verify(store.records.engine, records, store.keys.log.public_key, deep=True, watch=None, jobs=0)
 
 
 # ---- signatures of segments -------------------------------------------------------------------------------------------------

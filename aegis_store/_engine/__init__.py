@@ -13,6 +13,7 @@ The interpreter's lock is not held while the engine works, so a thread that wait
 from aegis_store._engine.engine import ENTRY_MAX, META_MAX, NAME_MAX, PAYLOAD_MAX, Engine, Mode
 from aegis_store._engine.facts import Description, Footer, Progress, Record, Report, TierReport, TierStats, Verdict
 from aegis_store._engine.proofs import check_consistency, check_inclusion, leaf_hash
+from aegis_store._engine.signatures import open_all
 
 __all__ = [
     "ENTRY_MAX",
@@ -32,4 +33,5 @@ __all__ = [
     "check_consistency",
     "check_inclusion",
     "leaf_hash",
+    "open_all",
 ]

@@ -7,6 +7,8 @@
 #include "upkeep.h"
 #include "verify.h"
 
+#define PUBLIC_KEY_SIZE 32
+
 struct aegis_verifier {
     aegis_store *store;
     bool empty;              /* a tier without records */
@@ -278,6 +280,16 @@ AEGIS_API int aegis_verify_step(aegis_verifier *verifier, uint64_t budget_bytes,
 AEGIS_API void aegis_verify_end(aegis_verifier *verifier) {
     if (verifier != NULL && !verifier->empty) verify_end(&verifier->work);
     free(verifier);
+}
+
+/* ---- signatures ----------------------------------------------------------------------------------------------------- */
+
+AEGIS_API int aegis_open_all(aegis_open_fn *check, const uint8_t *signed_messages, uint32_t length, const uint8_t *public_keys, uint32_t count,
+                             uint8_t *held) {
+    if (check == NULL) return fail(AEGIS_E_ARGUMENT, "no function to check signatures with");
+    for (size_t i = 0; i < count; i++)
+        held[i] = check(NULL, NULL, signed_messages + i * length, length, public_keys + i * PUBLIC_KEY_SIZE) == 0;
+    return AEGIS_OK;
 }
 
 /* ---- about ---------------------------------------------------------------------------------------------------------- */
