@@ -19,7 +19,7 @@ from aegis_store._engine import Engine, Footer, Progress, Record
 from aegis_store.codec.payload import open_payload
 from aegis_store.errors import AegisError, Corrupt, InvalidArgument, NewerFormat, StateTooLarge
 from aegis_store.records import ENVELOPE_MARGIN_BYTES, Records
-from aegis_store.schema.entry import UNSIGNED_SIZE, Entry, signing_prefix
+from aegis_store.schema.entry import SIGNATURE_SIZE, Entry, signing_prefix
 from aegis_store.trust.signer import verify_signature, verify_signatures
 from aegis_store.types import Kind, Tier
 
@@ -33,6 +33,8 @@ BATCH_RECORDS = 256
 BATCH_BYTES = 1 << 20
 
 _OF_KEYS = frozenset((Kind.KEY_ADD, Kind.KEY_REVOKE))
+#: What a chunk is a piece of says so itself.
+_OF_NO_CHAIN = _OF_KEYS | {Kind.CHUNK}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,7 +177,7 @@ class _Signatures:
             key = None if entry is None else self._key_of(entry, record.index)
             if entry is not None and key is not None:
                 places.append(place)
-                signed.append(entry.signature + self._prefix + record.entry[:UNSIGNED_SIZE])
+                signed.append(entry.signature + self._prefix + record.entry[:-SIGNATURE_SIZE])
                 keys.append(key)
         held = {place for place, holds in zip(places, verify_signatures(signed, keys), strict=True) if holds}
         return [
@@ -221,8 +223,8 @@ class _Signatures:
             self._known[entry.key_id] = keys[0].public_key, keys[0].added, revoked
 
 
-#: Of the last record of a session: index, leaf hash, time, and the ordinal that comes next.
-_Chain = tuple[int, bytes, int, int]
+#: Of the last record of a session: index, leaf hash, time, and the ordinal that comes next; None: the session was ended.
+_Chain = tuple[int, bytes, int, int | None]
 
 
 class _Chains:
@@ -300,27 +302,44 @@ class _Chains:
 
     def _chain_problem(self, index: int, leaf: bytes, entry: Entry) -> str | None:
         kind, tag = entry.kind, entry.session_tag
-        if kind in _OF_KEYS:
+        if kind in _OF_NO_CHAIN:
             return None
         chain = self._sessions.get(tag)
+        problem = None
         if kind is Kind.SESSION_BEGIN:
             if chain is not None:
                 return f"record {index} begins a session that has begun"
-            self._sessions[tag] = index, leaf, entry.time_ms, 0
-            return None
-        problem = None
-        if entry.parent in self._lost:
+            problem = self._fork_problem(index, entry)
+        elif entry.parent in self._lost:
             pass  # what it follows was reported
         elif chain is None:
             return f"record {index} belongs to a session that never began"
+        elif chain[3] is None:
+            return f"record {index} comes after the end of its session"
         elif (entry.parent, entry.parent_leaf) != chain[:2]:
             return f"record {index} does not follow record {chain[0]}, the one before it in its session"
         elif kind is Kind.CHECKPOINT and entry.ordinal != chain[3]:
             problem = f"record {index} is checkpoint {entry.ordinal} where {chain[3]} comes"
         elif entry.time_ms < chain[2]:
             problem = f"record {index} is older than the one that it follows"
-        self._sessions[tag] = index, leaf, entry.time_ms, entry.ordinal + 1
+        following = None if kind is Kind.SESSION_END else entry.ordinal + (kind is Kind.CHECKPOINT)
+        self._sessions[tag] = index, leaf, entry.time_ms, following
         return problem
+
+    def _fork_problem(self, index: int, entry: Entry) -> str | None:
+        if entry.parent is None or entry.parent in self._lost:
+            return None
+        try:
+            parent = self._records.read(entry.parent) if entry.parent < index else None
+        except Corrupt:
+            return None  # it is reported in its own place
+        if parent is not None and (parent.entry.kind, parent.entry.ordinal + 1, parent.leaf) == (
+            Kind.CHECKPOINT,
+            entry.ordinal,
+            entry.parent_leaf,
+        ):
+            return None
+        return f"record {index} begins a fork of record {entry.parent}, which is not the checkpoint that it names"
 
     def _report(self, index: int, error: AegisError) -> None:
         self._lost.add(index)

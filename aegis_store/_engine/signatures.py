@@ -15,19 +15,16 @@ _PUBLIC_KEY_SIZE: Final = 32
 def open_all(address: int, signed: Sequence[bytes], public_keys: Sequence[bytes]) -> list[bool]:
     """Which signed messages hold, by the function at `address`, called like libsodium's crypto_sign_open.
 
-    All messages have one length, signature included, and a public key [32] each. The interpreter's lock is not held meanwhile.
+    Each has a public key [32] of its own. The interpreter's lock is not held meanwhile.
     """
-    if not signed:
-        return []
-    length, count = len(signed[0]), len(signed)
-    messages, keys = b"".join(signed), b"".join(public_keys)
+    count = len(signed)
     # The engine reads so many bytes, whatever is there.
-    if any(len(each) != length for each in signed) or any(len(each) != _PUBLIC_KEY_SIZE for each in public_keys):
-        raise make(InvalidArgument, "signed messages of one length and keys of 32 bytes", op="check", path=None)
-    if len(public_keys) != count:
-        raise make(InvalidArgument, f"{count} signed messages and {len(public_keys)} keys", op="check", path=None)
+    if len(public_keys) != count or any(len(each) != _PUBLIC_KEY_SIZE for each in public_keys):
+        raise make(InvalidArgument, "as many keys of 32 bytes as there are messages", op="check", path=None)
     held = ffi.new("uint8_t[]", count)
-    code = lib.aegis_open_all(ffi.cast("aegis_open_fn *", address), messages, length, keys, count, held)
+    lengths = ffi.new("uint32_t[]", [len(each) for each in signed])
+    function = ffi.cast("aegis_open_fn *", address)
+    code = lib.aegis_open_all(function, b"".join(signed), lengths, b"".join(public_keys), count, held)
     if code:
         raise failure(code, "check", None)
     return [each == 1 for each in ffi.buffer(held)[:]]

@@ -104,7 +104,7 @@ def verify_signature(public_key: bytes, message: bytes, signature: bytes) -> boo
 
 
 def verify_signatures(signed: Sequence[bytes], public_keys: Sequence[bytes]) -> list[bool]:
-    """`verify_signature` for many: messages of one length, each behind its signature, and the key [32] of each.
+    """`verify_signature` for many: messages, each behind its signature, and the key [32] of each.
 
     One call for all, in which the interpreter's lock is not held: threads that check do not wait for each other.
     """

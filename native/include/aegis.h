@@ -295,9 +295,9 @@ void aegis_verify_end(aegis_verifier *verifier);
  * what it would give back; 0 says that the signature at the head of a signed message holds. */
 typedef int aegis_open_fn(unsigned char *message, unsigned long long *message_length, const unsigned char *signed_message,
                           unsigned long long signed_length, const unsigned char *public_key);
-/* For `count` signed messages of `length` bytes each, one behind the other, with their public keys [32] likewise: 1 or 0 in held[i]. */
-int aegis_open_all(aegis_open_fn *check, const uint8_t *signed_messages, uint32_t length, const uint8_t *public_keys, uint32_t count,
-                   uint8_t *held);
+/* For `count` signed messages of these lengths, one behind the other, with their public keys [32] likewise: 1 or 0 in held[i]. */
+int aegis_open_all(aegis_open_fn *check, const uint8_t *signed_messages, const uint32_t *lengths, const uint8_t *public_keys,
+                   uint32_t count, uint8_t *held);
 
 /* ---- about ---------------------------------------------------------------------------------------------------------- */
 

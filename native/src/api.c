@@ -284,11 +284,13 @@ AEGIS_API void aegis_verify_end(aegis_verifier *verifier) {
 
 /* ---- signatures ----------------------------------------------------------------------------------------------------- */
 
-AEGIS_API int aegis_open_all(aegis_open_fn *check, const uint8_t *signed_messages, uint32_t length, const uint8_t *public_keys, uint32_t count,
-                             uint8_t *held) {
+AEGIS_API int aegis_open_all(aegis_open_fn *check, const uint8_t *signed_messages, const uint32_t *lengths, const uint8_t *public_keys,
+                             uint32_t count, uint8_t *held) {
     if (check == NULL) return fail(AEGIS_E_ARGUMENT, "no function to check signatures with");
-    for (size_t i = 0; i < count; i++)
-        held[i] = check(NULL, NULL, signed_messages + i * length, length, public_keys + i * PUBLIC_KEY_SIZE) == 0;
+    for (uint32_t i = 0; i < count; i++) {
+        held[i] = check(NULL, NULL, signed_messages, lengths[i], public_keys + (size_t)i * PUBLIC_KEY_SIZE) == 0;
+        signed_messages += lengths[i];
+    }
     return AEGIS_OK;
 }
 

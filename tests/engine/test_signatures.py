@@ -19,16 +19,21 @@ def test_each_message_is_asked_about_under_its_own_key():
     assert open_all(OPEN, signed, [PUBLIC, bytes(32), PUBLIC, bytes(32), PUBLIC]) == [True, False, True, False, True]
 
 
+def test_messages_may_have_any_length():
+    signed = [crypto_sign(bytes(number), SECRET) for number in range(20)]
+    signed[7] = signed[7][:-1]
+    signed[11] = b""
+    assert open_all(OPEN, signed, [PUBLIC] * 20) == [number not in (7, 11) for number in range(20)]
+
+
 def test_nothing_to_ask_is_not_asked():
-    assert open_all(0, [], []) == []
+    assert open_all(OPEN, [], []) == []
 
 
-@pytest.mark.parametrize(
-    ("lengths", "keys"), [((70, 71), [PUBLIC] * 2), ((70, 70), [PUBLIC]), ((70,), [PUBLIC[:31]]), ((70, 70), [PUBLIC] * 3)]
-)
-def test_lengths_that_do_not_fit_are_refused(lengths, keys):
-    with pytest.raises(InvalidArgument):
-        open_all(OPEN, [bytes(each) for each in lengths], keys)
+@pytest.mark.parametrize("keys", [[PUBLIC], [PUBLIC] * 3, [PUBLIC, PUBLIC[:31]], [PUBLIC, PUBLIC + b"x"]])
+def test_keys_that_do_not_fit_are_refused(keys):
+    with pytest.raises(InvalidArgument, match="as many keys"):
+        open_all(OPEN, [bytes(70)] * 2, keys)
 
 
 def test_no_function_is_refused():
