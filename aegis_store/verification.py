@@ -31,6 +31,8 @@ PROGRESS_RECORDS = 512
 #: What one thread checks at a time: as many records, or one more than has so many bytes of payloads.
 BATCH_RECORDS = 256
 BATCH_BYTES = 1 << 20
+#: Payloads that wait for threads, or for those before them.
+UNDER_WAY_BYTES = 64 << 20
 
 _OF_KEYS = frozenset((Kind.KEY_ADD, Kind.KEY_REVOKE))
 #: What a chunk is a piece of says so itself.
@@ -257,10 +259,13 @@ class _Chains:
     def _run(self, pool: ThreadPoolExecutor, jobs: int) -> None:
         check_all = _Signatures(self._records).check_all
         under_way: deque[tuple[list[Record], Future[list[Entry | AegisError]]]] = deque()
+        held = 0  # bytes of the payloads that are under way
 
-        def take(most: int) -> None:
-            while len(under_way) > most:
+        def take(most: int, most_bytes: int = 0) -> None:
+            nonlocal held
+            while under_way and (len(under_way) > most or held > most_bytes):
                 batch, outcomes = under_way.popleft()
+                held -= _payload_bytes(batch)
                 self._follow(batch, outcomes.result())
 
         done = 0
@@ -269,7 +274,8 @@ class _Chains:
                 for batch in _batches(self._records.scan(done, self._size)):
                     under_way.append((batch, pool.submit(check_all, batch)))
                     done = batch[-1].index + 1
-                    take(2 * jobs)
+                    held += _payload_bytes(batch)
+                    take(2 * jobs, UNDER_WAY_BYTES)
             except Corrupt:
                 # The engine could not read a stretch: it was named already, byte by byte. Go on record by record.
                 take(0)
@@ -349,6 +355,10 @@ class _Chains:
         known = {(each.tier, each.index) for each in self._findings}
         if (finding.tier, finding.index) not in known:
             self._findings.append(finding)
+
+
+def _payload_bytes(batch: list[Record]) -> int:
+    return sum(len(record.payload) for record in batch)
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:

