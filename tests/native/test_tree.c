@@ -298,7 +298,6 @@ TEST(a_proof_of_one_leaf_proves_its_tile_and_no_wrong_leaf_of_it) {
     end_tree(&t);
 }
 
-/* A wrong leaf in a tile that was never asked for: as right as it looks, it is not in the tree. */
 TEST(a_tile_in_memory_is_not_proven_by_being_there) {
     tree t, again;
     if (!begin_tree(&t, 0)) return;
@@ -309,8 +308,7 @@ TEST(a_tile_in_memory_is_not_proven_by_being_there) {
         wrong[0] ^= 1;
         flip("tiles/0/001", (i - 256) * HASH_SIZE * 8);
         if (!reopen(&again, false, 700)) return;
-        EXPECT_CODE(tree_prove(&again, i, wrong), AEGIS_E_CORRUPT);
-        EXPECT_CODE(tree_prove(&again, i, wrong), AEGIS_E_CORRUPT);
+        for (int turn = 0; turn < 2; turn++) EXPECT_CODE(tree_prove(&again, i, wrong), AEGIS_E_CORRUPT);
         EXPECT_OK(tree_prove(&again, i, leaves[i]));
         tree_free(&again);
         flip("tiles/0/001", (i - 256) * HASH_SIZE * 8);
