@@ -16,7 +16,7 @@ from aegis_store.schema.checkpoint import Checkpoint, encode
 from aegis_store.trust.proofs import EMPTY_ROOT, leaf_hash, node_hash
 from aegis_store.trust.signer import verify_signature
 from aegis_store.types import Kind
-from aegis_store.verification import Result, footer_message, verify
+from aegis_store.verification import Result, footer_message
 from tests.stores import SMALL, Told, after, fill, flip, forging, frame_of, frames, noise, segments
 
 FOOTER = 256
@@ -134,7 +134,7 @@ def test_findings_come_in_order_however_many_threads_look(place, jobs, monkeypat
         fill(store, "s", "t", each=100)
     denied = [30, 31, 77, 78, 150]
     with aegis_store.open(place) as store:
-        records, real = {Tier.SESSION: store.records}, store.records.entry_of
+        real = store.records.entry_of
 
         def deny(record):
             if record.index in denied:
@@ -142,12 +142,12 @@ def test_findings_come_in_order_however_many_threads_look(place, jobs, monkeypat
             return real(record)
 
         store.records.entry_of = deny
-        found = verify(store.records.engine, records, store.keys.log.public_key, deep=True, watch=None, jobs=jobs)
+        found = store.verify(deep=True, jobs=jobs)
         assert [each.index for each in found.findings] == denied
         assert all("is not to be believed: denied" in each.problem for each in found.findings)
         assert found.tiers[0].signatures == store.records.size() - len(denied)
         with pytest.raises(InvalidArgument, match="0 threads"):
-            verify(store.records.engine, records, store.keys.log.public_key, deep=True, watch=None, jobs=0)
+            store.verify(deep=True, jobs=0)
 
 
 @pytest.mark.parametrize("bound", ["BATCH_BYTES", "UNDER_WAY_BYTES"])
