@@ -140,7 +140,8 @@ def test_every_record_that_is_hit_is_listed(aegis, store):
     assert '"first"' in places[12]
 
 
-def test_damage_in_the_active_segment_keeps_the_store_from_opening_and_is_a_finding(aegis, store):
+def test_damage_in_an_active_segment_that_is_scanned_keeps_the_store_from_opening_and_is_a_finding(aegis, store):
+    (store / "session" / "outline").unlink()
     record = sealed_until(store) + 1
     path, offset = hit(store, record)
     ended = aegis("verify", "state")
@@ -153,7 +154,19 @@ def test_damage_in_the_active_segment_keeps_the_store_from_opening_and_is_a_find
     assert "aegis verify state" not in ended.err
 
 
+def test_damage_in_an_active_segment_that_was_closed_cleanly_is_a_finding_like_any_other(aegis, store):
+    record = sealed_until(store) + 1
+    path, offset = hit(store, record)
+    ended = aegis("verify", "state")
+    assert ended.code == 1
+    assert ended.err.startswith(f"aegis: state/session: record {record} ")
+    assert path.name in ended.err and f"byte {offset}" in ended.err
+    with aegis_store.open(store) as opened:
+        assert opened.session("first").latest() is not None
+
+
 def test_a_store_that_does_not_open_is_json_too(aegis, store):
+    (store / "session" / "outline").unlink()
     record = sealed_until(store) + 1
     hit(store, record)
     ended = aegis("verify", "state", "--json")
