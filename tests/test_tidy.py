@@ -26,7 +26,7 @@ FACE = "__init__"
 PYTHON_FLOORS = {
     0: ["errors", "types", "config"],
     1: ["_engine"],
-    2: ["codec", "schema", "trust", "catalog"],
+    2: ["codec", "schema", "trust", "catalog", "changes"],
     3: ["records"],
     4: ["session", "indexing", "verification"],  # docs/decisions/0002 says why these lie below the store
     5: ["store"],
