@@ -30,7 +30,7 @@ PYTHON_FLOORS = {
     3: ["records"],
     4: ["session", "indexing", "verification"],  # docs/decisions/0002 says why these lie below the store
     5: ["store"],
-    6: ["memory", "audit", "workflow", "recovery", "aio", "retention"],
+    6: ["memory", "audit", "workflow", "recovery", "aio", "retention", "health"],
     7: ["replica"],
     8: ["failover", FACE],
     9: ["adapters", "importers", "cli", "console", "__main__"],

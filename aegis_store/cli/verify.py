@@ -17,6 +17,7 @@ import msgspec
 import typer
 
 from aegis_store.cli import figures
+from aegis_store.cli.opening import opening
 from aegis_store.cli.outcome import FINDING, guarded
 from aegis_store.cli.output import answers, emit, line, problems, shown
 
@@ -89,17 +90,6 @@ def verify(
 
 
 # ---- while it works -------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def opening(name: str) -> Iterator[None]:
-    """A word on the terminal: opening reads through a large store once."""
-    console = problems()
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(f"opening {name}"):
-        yield
 
 
 @contextmanager

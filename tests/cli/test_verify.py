@@ -263,7 +263,7 @@ def test_keys_of_another_store_are_refused(aegis, store):
     aegis_store.open(store.with_name("other")).close()
     ended = aegis("verify", "state", "--keys", "other.keys", "--json")
     assert ended.code == 3
-    assert json.loads(ended.out)["error"]["kind"] == "KeysWrong"
+    assert json.loads(ended.err)["error"] == "KeysWrong"
 
 
 def test_this_directory_is_a_path_like_any_other(aegis, store, monkeypatch):
