@@ -7,7 +7,7 @@ finding does not end the work: what is damaged is listed, and the rest is checke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import msgspec
 
@@ -63,11 +63,19 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 Watcher = Callable[[Tier, str, int, int], object]
 
 
-def verify(engine: Engine, records: dict[Tier, Records], log_key: bytes, *, deep: bool, watch: Watcher | None) -> Result:
-    """Check the tiers of an open store. `log_key` [32] is whose signature sealed segments should have."""
+def verify(
+    engine: Engine,
+    records: dict[Tier, Records],
+    log_key: bytes,
+    *,
+    deep: bool,
+    watch: Watcher | None,
+    only: Collection[Tier] | None = None,
+) -> Result:
+    """Check the tiers of an open store, or `only` some. `log_key` [32] is whose signature sealed segments should have."""
     findings: list[Finding] = []
     tiers = []
-    for tier in Tier:
+    for tier in Tier if only is None else sorted(only):
         if engine.size(tier) == 0:
             continue
         progress = _verify_bytes(engine, tier, findings, watch)

@@ -1,7 +1,7 @@
 """What a shell may offer after the tab key: the sessions and tiers of the store that is already on the line.
 
-Whoever presses tab has asked for nothing yet: so a store is only looked into for reading, which writes nothing, and only while it
-is small enough to answer at once. Whatever goes wrong, there is just nothing to offer.
+Whoever presses tab has asked for nothing yet: so a store is only looked into for reading, which writes nothing, and only while
+it is small enough to answer at once. Whatever goes wrong, there is just nothing to offer.
 """
 
 from __future__ import annotations

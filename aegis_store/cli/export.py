@@ -41,14 +41,14 @@ def export(
     keys: Keys = None,
     as_json: Annotated[bool, typer.Option("--json", help="Errors, and with -o the summary, as JSON.")] = False,
 ) -> None:
-    """Write sessions and checkpoints as JSON lines, one a record, in the order of the log.
+    """Write sessions and checkpoints as JSON lines.
+
+    One a record, in the order of the log; the first line says which store it was.
 
     What JSON has no type for becomes a tagged object, such as {"$datetime": "2026-01-31T12:00:00"}, {"$bytes": "…"} (base64),
     {"$tuple": […]} or {"$map": [[key, value], …]}; import reads it back exactly. Exit code 1: something could not be read, and
     a line of kind "lost" stands in its place.
     """
-    from aegis_store.cli import jsonl
-
     when = None if since is None else int(moment_of(since, "--since").timestamp() * 1000)
     names = named_types(types)
     written = lost = 0

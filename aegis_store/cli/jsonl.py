@@ -101,7 +101,7 @@ def read(line: bytes, *, names: Names | None = None) -> Line:
     """What a line says. InvalidArgument for anything that `write` could not have made; NewerFormat: by a later version."""
     value = loads(line, names=names)
     try:
-        found: Line = msgspec.convert(value, Line)  # type: ignore[arg-type]  # a union of types is one to msgspec
+        found: Line = msgspec.convert(value, Line)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"this is no line of an export: {error}", op="import") from None
     if isinstance(found, Export) and found.format > FORMAT:

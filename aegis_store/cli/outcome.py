@@ -32,7 +32,7 @@ PIPE_CLOSED: Final = 141
 
 #: The next step where the library's own hint speaks to somebody who writes Python. {path} comes quoted for a shell.
 _HINTS: Final = {
-    "NotAStore": "give the directory of a store: the one that holds MANIFEST; to make a new one: aegis init {path}",
+    "NotAStore": "give the directory of a store: the one that holds MANIFEST; to make a new one: aegis init PATH",
     "StoreExists": "what it holds: aegis stats {path}",
     "Locked": "wait for it or stop it; what it holds meanwhile: aegis head {path}",
     "ReadOnly": "see who may write there: ls -ld {path}",

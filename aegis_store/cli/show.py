@@ -112,7 +112,9 @@ def show_checkpoint(
     line(console, f"  agent    {point.agent}   its signature holds")
     line(console, f"  record   {ref.tier.label} {figures.count(ref.index)}   leaf {ref.leaf.hex()}")
     root, hashes = bytes.fromhex(proof["root"]), figures.counted(len(proof["hashes"]), "hash", "hashes")
-    line(console, f"  proven   in the tree of {figures.counted(proof['size'], 'record')}, root {figures.root(root)}, by {hashes}")
+    line(
+        console, f"  proven   in the tree of {figures.counted(proof['size'], 'record')}, root {figures.root(root)}, by {hashes}"
+    )
     for name in _FIELDS:
         value = getattr(point, name)
         if value is not None:
