@@ -12,8 +12,6 @@ before anything is built on it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final, NoReturn
 
 import msgspec
@@ -33,6 +31,10 @@ from aegis_store.types import HASH_SIZE, Kind, LogIndex, Ordinal, Ref, Tier, Tim
 NO_CHECKPOINT: Final = Ref(
     tier=Tier.SESSION, index=LogIndex(-1), leaf=bytes(HASH_SIZE), ordinal=Ordinal(-1), session="", time_ms=TimeMs(0)
 )
+
+
+#: Raised before anything is queued. After anything else there may be records that nobody knows of: `lost_track`.
+_REFUSED: Final = (Conflict, Ended, NotFound)
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -78,7 +80,7 @@ class Chain:
     def submit(self, agent: str, envelope: bytes, *, expect: Ref | None, request_id: str | None) -> Pending:
         """Queue a checkpoint. Conflict, Ended, NoSpace, ReadOnly, Poisoned: nothing was queued."""
         sealed = self._owner.records.seal(envelope)
-        with self._tracked():
+        try:
             signer = self._owner.signer_for(agent)
             with self.lock:
                 standing = self._stand()
@@ -93,6 +95,11 @@ class Chain:
                 if standing is None:
                     standing = self._begin(signer)
                 return Pending(self._append(standing, sealed, signer, request_id))
+        except _REFUSED:
+            raise
+        except BaseException:
+            self._owner.lost_track()
+            raise
 
     def _append(self, standing: _Standing, sealed: tuple[bytes, bytes, int], signer: Signer, request_id: str | None) -> Ref:
         """Queue the next checkpoint. The lock is held."""
@@ -172,7 +179,7 @@ class Chain:
 
     def fork(self, agent: str, *, forked_from: str, parent: Ref) -> LogIndex:
         """Queue the beginning of a session that goes on from a checkpoint of another. Conflict: it has begun already."""
-        with self._tracked():
+        try:
             signer = self._owner.signer_for(agent)
             with self.lock:
                 if self._stand() is not None:
@@ -183,6 +190,11 @@ class Chain:
                         hint="give the fork an id that no session has",
                     )
                 return self._begin(signer, forked_from=forked_from, parent=parent).number
+        except _REFUSED:
+            raise
+        except BaseException:
+            self._owner.lost_track()
+            raise
 
     def _begin(self, signer: Signer, *, forked_from: str | None = None, parent: Ref | None = None) -> _Standing:
         """Queue a session-begin record. The lock is held."""
@@ -214,7 +226,7 @@ class Chain:
         """Queue the end of the session; None if it was ended before. NotFound: it never began."""
         envelope = session_schema.encode_end(session_schema.SessionEnd(reason=reason))
         records = self._owner.records
-        with self._tracked():
+        try:
             signer = self._owner.signer_for(agent)
             with self.lock:
                 standing = self._stand()
@@ -239,19 +251,13 @@ class Chain:
                 self._owed.append(_Owed(SessionEnded(tier=records.tier, index=here.index, tag=standing.tag)))
                 self._standing = msgspec.structs.replace(standing, last=here, is_ended=True)
                 return here.index
-
-    # ---- within -----------------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _tracked(self) -> Iterator[None]:
-        """What does not come to its end may have queued records that nobody knows of, but for what is refused before."""
-        try:
-            yield
-        except (Conflict, Ended, NotFound):
+        except _REFUSED:
             raise
         except BaseException:
             self._owner.lost_track()
             raise
+
+    # ---- within -----------------------------------------------------------------------------------------------------------
 
     def _stand(self) -> _Standing | None:
         """Where the session stands; None if it has not begun. The lock is held."""
