@@ -109,6 +109,10 @@ def _integrity(facts: Facts) -> Iterator[Finding]:
         heads = f"; the heads that were released still hold ({', '.join(released)})" if released else ""
         yield _fine(Aspect.INTEGRITY, f"opened without findings{heads}")
     for tier in facts.tiers:
+        if tier.segments_unsigned:
+            many = tier.segments_unsigned > 1
+            what = f"{tier.tier.label}: {tier.segments_unsigned} full segment{'s are' if many else ' is'} not signed yet"
+            yield _fine(Aspect.INTEGRITY, f"{what}; a writer does that now and then, and when it opens the store")
         if Verdict.TAIL_CUT in tier.verdict and Verdict.TAIL_AMBIGUOUS not in tier.verdict:
             yield _fine(
                 Aspect.INTEGRITY, f"{tier.tier.label}: a crash left {tier.cut_bytes} bytes that nobody was told are stored"
@@ -137,10 +141,6 @@ def _damage(facts: Facts, place: str) -> Iterator[Finding]:
             kept = "" if tier.saved is None else f"; its bytes are kept in {tier.saved}"
             what = f"{tier.tier.label}: the last group was torn by a crash, or damaged, which look the same{kept}"
             yield _attention(Aspect.INTEGRITY, what, f"compare with a head or a replica; then: aegis verify {place} --deep")
-        if tier.segments_unsigned:
-            many = tier.segments_unsigned > 1
-            what = f"{tier.tier.label}: {tier.segments_unsigned} full segment{'s are' if many else ' is'} not signed yet"
-            yield _attention(Aspect.INTEGRITY, what, "the next writer that opens the store signs them")
 
 
 def _age(facts: Facts) -> Iterator[Finding]:
@@ -199,8 +199,8 @@ def _attention(aspect: Aspect, what: str, hint: str) -> Finding:
 
 def _span(seconds: float) -> str:
     """An age in one unit."""
-    for unit, length in (("days", 2 * _DAY), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= length:
+    for unit, length, least in (("days", _DAY, 2), ("h", 3600.0, 1), ("min", 60.0, 1)):
+        if seconds >= least * length:
             return f"{seconds // length:.0f} {unit}"
     return f"{max(seconds, 0):.0f} s"
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Final
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
-#: Unit of an age, and its seconds.
-_AGES: Final = (("days", 2 * 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+#: Unit of an age, its seconds, and from how many of it on it is used.
+_AGES: Final = (("days", 86_400, 2), ("h", 3_600, 1), ("min", 60, 1), ("s", 1, 1))
 
 
 def count(number: int) -> str:
@@ -78,8 +78,8 @@ def ranges(numbers: Sequence[int]) -> str:
 
 def ago(seconds_past: float) -> str:
     """An age in one unit: 250 -> "4 min ago". What lies in the future by another clock is "just now" too."""
-    for unit, length in _AGES:
-        if seconds_past >= length:
+    for unit, length, least in _AGES:
+        if seconds_past >= least * length:
             return f"{count(int(seconds_past // length))} {unit} ago"
     return "just now"
 

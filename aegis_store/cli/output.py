@@ -56,14 +56,14 @@ def table(
     cells = [[each if isinstance(each, Text) else Text(printable(each, newline=False)) for each in row] for row in rows]
     widths = [max(cell_len(each.plain) for each in column) for column in zip(map(Text, headings), *cells, strict=True)]
     for row in (map(lambda heading: Text(heading, "bold"), headings), *cells):
-        shown = Text(no_wrap=True, overflow="ellipsis")
+        shown = Text()
         for name, width, cell in zip(headings, widths, row, strict=True):
             room = " " * (width - cell_len(cell.plain))
             shown.append_text(Text(room) + cell if name in right else cell + room)
             shown.append(_COLUMN_GAP)
         shown.rstrip()
         if console.is_terminal:
-            console.print(shown)
+            console.print(shown, no_wrap=True, overflow="ellipsis")
         else:
             console.print(shown, soft_wrap=True)
 
