@@ -298,7 +298,8 @@ class Store:
     ) -> verification.Result:
         """Read every byte again and recompute the trees; `deep` also checks every signature, envelope and chain.
 
-        `tiers` are all of them, if not said otherwise. Findings are listed, not raised. `watch(tier, what, done, total)` is called as the work goes on.
+        `tiers` are all of them, if not said otherwise. Findings are listed, not raised. `watch(tier, what, done, total)` is
+        called as the work goes on.
         """
         self.catch_up()
         return verification.verify(

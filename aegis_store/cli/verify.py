@@ -35,7 +35,7 @@ FINDINGS_SHOWN: Final = 20
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """A finding with what it means: `where` names the checkpoints that are hit, and `place` does for machines, if it can be told."""
+    """A finding with what it means: which checkpoints are hit, if that can be told, in words and for machines."""
 
     problem: str
     tier: str | None = None

@@ -29,7 +29,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
-    """Checkpoints of a session that can't be read; all of them if `ordinals` is empty. `before`: the newest below them that can."""
+    """Checkpoints of a session that can't be read, all of them if none is named. `before` is the newest below that can."""
 
     session: str
     ordinals: tuple[int, ...] = ()

@@ -63,12 +63,13 @@ def test_a_large_store_is_left_alone(story, monkeypatch):
     assert complete_session(context(path=story), "") == []
 
 
-@pytest.mark.parametrize(("words", "offered"), [("aegis log state tick", "ticket-4711"), ("aegis he", "health"), ("aegis log nope x", "")])
+@pytest.mark.parametrize(
+    ("words", "offered"), [("aegis log state tick", "ticket-4711"), ("aegis he", "health"), ("aegis log nope x", "")]
+)
 def test_bash_gets_it_through_the_entry_point(story, words, offered):
-    environment = {**os.environ, "_AEGIS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
-    ran = subprocess.run(
-        [sys.executable, "-P", "-m", "aegis_store"], capture_output=True, text=True, check=False, env=environment, cwd=story.parent
-    )
+    asked = {"_AEGIS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    command = [sys.executable, "-P", "-m", "aegis_store"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **asked}, cwd=story.parent)
     assert ran.stderr == ""
     assert offered in ran.stdout.splitlines() or (not offered and not ran.stdout.strip())
 

@@ -29,7 +29,8 @@ def test_a_line_for_each_record_in_the_order_of_the_log(aegis, story):
         "records": signed.head.size,
         "root": signed.head.root.hex(),
     }
-    assert [each["kind"] for each in rest] == ["begin", *["checkpoint"] * 5, "begin", "checkpoint", "end", "begin", "checkpoint"]
+    kinds = ["begin", *["checkpoint"] * 5, "begin", "checkpoint", "end", "begin", "checkpoint"]
+    assert [each["kind"] for each in rest] == kinds
     assert [each["index"] for each in rest] == sorted(each["index"] for each in rest)
     assert [each["state"] for each in rest[1:6]] == STATES
 
@@ -115,7 +116,7 @@ def test_a_value_without_a_form_in_json_is_lost_by_its_session_and_ordinal(aegis
         raise aegis_store.errors.InvalidArgument("a value of type x has no form in JSON")
 
     with aegis_store.open(story, mode="r") as store:
-        saved = [each for each in export.lines(store) if type(each).__name__ == "Saved"][0]
+        saved = next(each for each in export.lines(store) if type(each).__name__ == "Saved")
     from aegis_store.cli import jsonl
 
     real = jsonl.write
