@@ -18,6 +18,7 @@ from aegis_store.cli.outcome import FINDING, guarded
 from aegis_store.cli.output import bar, emit, line, problems, shown
 
 if TYPE_CHECKING:
+    from aegis_store.codec.registry import StateTypes
     from aegis_store import Store
     from aegis_store._engine import Record
     from aegis_store.cli.jsonl import Begin, Line, Lost
@@ -50,14 +51,13 @@ def export(
     a line of kind "lost" stands in its place.
     """
     when = None if since is None else int(moment_of(since, "--since").timestamp() * 1000)
-    names = named_types(types)
     written = lost = 0
-    with reading(path, keys=keys, types=names) as store:
+    with reading(path, keys=keys, types=named_types(types)) as store:
         for session_id in sessions or ():
             session_of(store, session_id)
         with target(output) as file, bar(f"export {shown(path)}", store.records.size(), "records") as advance:
             for each in lines(store, sessions=sessions, since_ms=when, watch=advance):
-                data, gap = encoded(each, names)
+                data, gap = encoded(each, store.types)
                 file.write(data)
                 written += 1
                 if gap is not None:
@@ -71,14 +71,14 @@ def export(
         raise typer.Exit(FINDING)
 
 
-def encoded(each: Line, names: dict[str, type]) -> tuple[bytes, Lost | None]:
+def encoded(each: Line, types: StateTypes) -> tuple[bytes, Lost | None]:
     """A line as bytes; and, where it says that something is lost, that: a value without a form in JSON is lost too."""
     from aegis_store.cli.jsonl import Lost, Saved, write
     from aegis_store.errors import InvalidArgument
 
     gap = each if isinstance(each, Lost) else None
     try:
-        return write(each, names=names), gap
+        return write(each, types=types), gap
     except InvalidArgument as error:
         if not isinstance(each, Saved):
             raise

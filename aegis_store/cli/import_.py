@@ -22,7 +22,7 @@ from aegis_store.cli.output import answers, bar, emit, line, problems, shown
 if TYPE_CHECKING:
     from aegis_store import Ref, Store
     from aegis_store.cli.jsonl import Begin, End, Line, Point, Saved
-    from aegis_store.codec.tagged import Names
+    from aegis_store.codec.registry import StateTypes
 
 #: Where an imported checkpoint keeps what was the exported store's: time, agent, leaf, index, ordinal, request_id, store_id.
 IMPORTED: Final = "aegis.imported"
@@ -66,7 +66,7 @@ def import_(
     """
     import aegis_store
 
-    names = named_types(types)
+    given = named_types(types)
     with open(file, "rb") as source:
         plan = planned(source, file)
         source.seek(0)
@@ -74,12 +74,11 @@ def import_(
         config = aegis_store.Config(
             durability=aegis_store.TierDurability(session=aegis_store.Durability.WRITE), roles=plan.roles
         )
-        options: dict[str, Any] = {"types": names} if names else {}
-        with aegis_store.open(path, keys=keys, config=config, **options) as store:
+        with aegis_store.open(path, keys=keys, config=config, types=given) as store:
             created, key_path = store.report.created, store.keys.path
             with bar(f"import {shown(file)}", plan.bytes, "bytes") as advance:
                 work = _Import(store, plan)
-                for each, done in numbered(source, file, names):
+                for each, done in numbered(source, file, store.types):
                     work.take(each)
                     advance(done)
     done_ = work.outcome
@@ -113,6 +112,7 @@ def import_(
 def planned(source: BinaryIO, file: Path) -> Plan:
     """A first look at the file: its begins only. InvalidArgument: it is no export."""
     from aegis_store.cli.jsonl import Begin, kind_is
+    from aegis_store.codec.registry import NO_TYPES
     from aegis_store.errors import InvalidArgument
 
     plan = Plan()
@@ -124,7 +124,7 @@ def planned(source: BinaryIO, file: Path) -> Plan:
             )
         plan.bytes += len(text)
         if kind_is(text, "begin"):
-            begin = _read(text, file, number, None)
+            begin = _read(text, file, number, NO_TYPES)
             if isinstance(begin, Begin):
                 begins[begin.session] = begin
                 if begin.role is not None:
@@ -147,20 +147,20 @@ def _origin(point: Point, begins: dict[str, Begin]) -> tuple[str, int]:
     return session, point.ordinal
 
 
-def numbered(source: BinaryIO, file: Path, names: Names) -> Iterator[tuple[Line, int]]:
+def numbered(source: BinaryIO, file: Path, types: StateTypes) -> Iterator[tuple[Line, int]]:
     """Each line, and how many bytes lie behind it."""
     done = 0
     for number, text in enumerate(source, 1):
         done += len(text)
-        yield _read(text, file, number, names), done
+        yield _read(text, file, number, types), done
 
 
-def _read(text: bytes, file: Path, number: int, names: Names | None) -> Line:
+def _read(text: bytes, file: Path, number: int, types: StateTypes) -> Line:
     from aegis_store.cli import jsonl
     from aegis_store.errors import AegisError
 
     try:
-        return jsonl.read(text, names=names)
+        return jsonl.read(text, types=types)
     except AegisError as error:
         raise type(error)(f"line {number}: {error.message}", op="import", path=str(file), hint=error.hint) from None
 

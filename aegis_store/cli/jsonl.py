@@ -18,7 +18,8 @@ from typing import Any, Final
 
 import msgspec
 
-from aegis_store.codec.tagged import Names, dumps, loads
+from aegis_store.codec.registry import NO_TYPES, StateTypes
+from aegis_store.codec.tagged import dumps, loads
 from aegis_store.errors import InvalidArgument, NewerFormat
 
 FORMAT: Final = 1
@@ -88,18 +89,18 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="los
 Line = Export | Begin | Saved | End | Lost
 
 
-def write(line: Line, *, names: Names | None = None) -> bytes:
+def write(line: Line, *, types: StateTypes = NO_TYPES) -> bytes:
     """A line, with its newline. InvalidArgument for a value that has no form in JSON."""
     kind = line.__struct_config__.tag
     fields = {name: getattr(line, name) for name in line.__struct_fields__}
     if isinstance(line, Begin) and line.forked_from is not None:
         fields["forked_from"] = msgspec.structs.asdict(line.forked_from)
-    return dumps({"kind": kind, **fields}, names=names) + b"\n"
+    return dumps({"kind": kind, **fields}, types=types) + b"\n"
 
 
-def read(line: bytes, *, names: Names | None = None) -> Line:
+def read(line: bytes, *, types: StateTypes = NO_TYPES) -> Line:
     """What a line says. InvalidArgument for anything that `write` could not have made; NewerFormat: by a later version."""
-    value = loads(line, names=names)
+    value = loads(line, types=types)
     try:
         found: Line = msgspec.convert(value, Line)
     except msgspec.ValidationError as error:

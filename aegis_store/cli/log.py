@@ -14,6 +14,7 @@ from aegis_store.cli.outcome import FINDING, guarded
 from aegis_store.cli.output import answers, emit, line, problems, shown, table
 
 if TYPE_CHECKING:
+    from aegis_store.codec.registry import StateTypes
     from rich.console import Console
 
     from aegis_store import Checkpoint, Session
@@ -46,13 +47,12 @@ def log(
     A line says when a checkpoint was made, by whom, how large its state is, and what it changed. Exit code 1: one of them can't
     be read.
     """
-    names = named_types(types)
-    with reading(path, keys=keys, types=names) as store:
+    with reading(path, keys=keys, types=named_types(types)) as store:
         history, info = session_of(store, session)
         end = info.checkpoints if before is None else min(before, info.checkpoints)
-        found = list(rows(history, end=end, limit=limit))
+        found = list(rows(history, store.types, end=end, limit=limit))
     if as_json:
-        emit({"path": str(path), "session": info.id, "checkpoints": [as_fields(each, names) for each in found]})
+        emit({"path": str(path), "session": info.id, "checkpoints": [as_fields(each, store.types) for each in found]})
     else:
         show(answers(), found)
         if found and found[-1].ordinal > 0:
@@ -64,13 +64,13 @@ def log(
         raise typer.Exit(FINDING)
 
 
-def rows(session: Session, *, end: int, limit: int) -> Iterator[Row]:
+def rows(session: Session, types: StateTypes, *, end: int, limit: int) -> Iterator[Row]:
     """The checkpoints below `end`, newest first, each compared with the one before it. One that can't be read is a row too."""
     from aegis_store import changes
 
-    newer = read(session, end - 1) if end > 0 else None
+    newer = read(session, end - 1, types) if end > 0 else None
     for ordinal in range(end - 1, max(-1, end - 1 - limit), -1):
-        older = read(session, ordinal - 1) if ordinal > 0 else None
+        older = read(session, ordinal - 1, types) if ordinal > 0 else None
         if newer is None or newer.checkpoint is None:
             yield newer or Row(ordinal=ordinal)
         else:
@@ -82,28 +82,24 @@ def rows(session: Session, *, end: int, limit: int) -> Iterator[Row]:
         newer = older
 
 
-def read(session: Session, ordinal: int) -> Row:
+def read(session: Session, ordinal: int, types: StateTypes) -> Row:
     """One checkpoint, or why it cannot be read."""
     from aegis_store.errors import AegisError
 
     try:
         found = session.get(ordinal)
-        return Row(ordinal=ordinal, checkpoint=found, size_bytes=size_of(found.state))
+        return Row(ordinal=ordinal, checkpoint=found, size_bytes=size_of(found.state, types))
     except AegisError as error:
         if error.exit_code not in (1, 2):
             raise
         return Row(ordinal=ordinal, problem=error)
 
 
-def size_of(state: object) -> int | None:
-    """Bytes of a state in the form in which it is stored, before compression; None where that needs more than the value."""
+def size_of(state: object, types: StateTypes) -> int:
+    """Bytes of a state in the form in which it is stored, before compression."""
     from aegis_store.codec.canonical import encode
-    from aegis_store.errors import StateTypeError
 
-    try:
-        return len(encode(state))
-    except StateTypeError:
-        return None
+    return len(encode(state, types=types))
 
 
 def show(console: Console, found: list[Row]) -> None:
@@ -140,7 +136,7 @@ def place_of(position: object) -> str:
     return position if isinstance(position, str) else brief(position)
 
 
-def as_fields(row: Row, names: dict[str, type]) -> dict[str, object]:
+def as_fields(row: Row, types: StateTypes) -> dict[str, object]:
     """A line for machines."""
     from aegis_store.cli.outcome import as_fields as error_fields
     from aegis_store.codec.tagged import to_json
@@ -152,7 +148,7 @@ def as_fields(row: Row, names: dict[str, type]) -> dict[str, object]:
         "ordinal": row.ordinal,
         "time": figures.iso(point.created_at),
         "agent": point.agent,
-        "position": to_json(point.position, names=names),
+        "position": to_json(point.position, types=types),
         "state_bytes": row.size_bytes,
         "leaf": point.ref.leaf.hex(),
         "index": point.ref.index,

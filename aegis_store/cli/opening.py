@@ -9,7 +9,7 @@ import importlib
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -37,13 +37,12 @@ _AS_TYPED: Final = "give it as module:Class, or as name=module:Class if it is st
 
 
 @contextmanager
-def reading(path: Path, *, keys: Path | None, types: dict[str, type] | None = None) -> Iterator[Store]:
+def reading(path: Path, *, keys: Path | None, types: Mapping[str, type] | None = None) -> Iterator[Store]:
     """The store for reading; on a terminal it says that it opens, for that reads through a large store once."""
     import aegis_store
 
-    options: dict[str, Any] = {"types": types} if types else {}
     with opening(shown(path)):
-        store = aegis_store.open(path, mode="r", keys=keys, **options)
+        store = aegis_store.open(path, mode="r", keys=keys, types={} if types is None else types)
     with store:
         yield store
 
@@ -76,7 +75,7 @@ def session_of(store: Store, session_id: str) -> tuple[Session, SessionInfo]:
 
 
 def named_types(given: list[str] | None) -> dict[str, type]:
-    """Classes by the name under which they are stored, from `module:Class` or `name=module:Class` as the user has typed them.
+    """Classes that states hold, by the name under which they are stored: from `module:Class` or `name=module:Class` as the user has typed them.
 
     InvalidArgument if there is no such thing. Modules are looked for where Python looks, and at last in the working directory,
     so that a file there replaces nothing.

@@ -14,6 +14,7 @@ from aegis_store.cli.outcome import guarded
 from aegis_store.cli.output import answers, emit, line, printable, shown
 
 if TYPE_CHECKING:
+    from aegis_store.codec.registry import StateTypes
     from rich.console import Console
 
     from aegis_store import Checkpoint, Session, Store
@@ -54,22 +55,21 @@ def show(
         raise typer.BadParameter("give one of --at and --time", param_hint="--at")
     since = base_of(diff)
     when = None if time is None else moment_of(time, "--time")
-    names = named_types(types)
-    with reading(path, keys=keys, types=names) as store:
+    with reading(path, keys=keys, types=named_types(types)) as store:
         chosen, info = session_of(store, session)
         point = pick(chosen, at=at, when=when, hint=f"see which there are: aegis log {shown(path)} {session}")
         if diff is not None:
             ordinal = point.ref.ordinal - 1 if since is None else since
-            show_diff(point, chosen.get(ordinal) if ordinal >= 0 else None, names, full=full, as_json=as_json)
+            show_diff(point, chosen.get(ordinal) if ordinal >= 0 else None, store.types, full=full, as_json=as_json)
             return
         if raw:
-            sys.stdout.write(plain_json(point.state, names) + "\n")
+            sys.stdout.write(plain_json(point.state, store.types) + "\n")
             return
         proof = proof_of(store, point)
     if as_json:
-        emit({"path": str(path), **as_fields(point, names), "proof": proof})
+        emit({"path": str(path), **as_fields(point, store.types), "proof": proof})
     else:
-        show_checkpoint(answers(), point, names, newest=info.checkpoints - 1, proof=proof, full=full)
+        show_checkpoint(answers(), point, store.types, newest=info.checkpoints - 1, proof=proof, full=full)
 
 
 # ---- which one ------------------------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def pick(session: Session, *, at: int | None, when: datetime | None, hint: str) 
 
 
 def show_checkpoint(
-    console: Console, point: Checkpoint, names: dict[str, type], *, newest: int, proof: dict[str, Any], full: bool
+    console: Console, point: Checkpoint, types: StateTypes, *, newest: int, proof: dict[str, Any], full: bool
 ) -> None:
     """Where it stands, what proves it, then the values."""
     ref = point.ref
@@ -118,13 +118,13 @@ def show_checkpoint(
     for name in _FIELDS:
         value = getattr(point, name)
         if value is not None:
-            show_value(console, name, value, names, full=full)
-    show_value(console, "state", point.state, names, full=full)
+            show_value(console, name, value, types, full=full)
+    show_value(console, "state", point.state, types, full=full)
 
 
-def show_value(console: Console, name: str, value: object, names: dict[str, type], *, full: bool) -> None:
+def show_value(console: Console, name: str, value: object, types: StateTypes, *, full: bool) -> None:
     """A value as JSON: behind its name if it is short, else below it; in colour, and not too long, on a terminal."""
-    text = pretty_json(value, names)
+    text = pretty_json(value, types)
     lines = text.splitlines()
     if len(lines) == 1:
         line(console, f"  {name.replace('_', ' ')}   {text}")
@@ -142,20 +142,20 @@ def show_value(console: Console, name: str, value: object, names: dict[str, type
         line(console, f"    … {figures.counted(len(lines) - LINES_SHOWN, 'more line')}: --full", "dim")
 
 
-def plain_json(value: object, names: dict[str, type]) -> str:
+def plain_json(value: object, types: StateTypes) -> str:
     """A value on one line of JSON."""
     import msgspec
 
     from aegis_store.codec.tagged import to_json
 
-    return msgspec.json.encode(to_json(wire(value), names=names)).decode()
+    return msgspec.json.encode(to_json(wire(value), types=types)).decode()
 
 
-def pretty_json(value: object, names: dict[str, type]) -> str:
+def pretty_json(value: object, types: StateTypes) -> str:
     """A value as indented JSON."""
     import msgspec
 
-    return msgspec.json.format(plain_json(value, names), indent=2)
+    return msgspec.json.format(plain_json(value, types), indent=2)
 
 
 def wire(value: object) -> object:
@@ -176,7 +176,7 @@ def proof_of(store: Store, point: Checkpoint) -> dict[str, Any]:
     return {"size": head.size, "root": head.root.hex(), "hashes": [each.hex() for each in hashes]}
 
 
-def as_fields(point: Checkpoint, names: dict[str, type]) -> dict[str, object]:
+def as_fields(point: Checkpoint, types: StateTypes) -> dict[str, object]:
     """A checkpoint for machines."""
     from aegis_store.codec.tagged import to_json
 
@@ -189,14 +189,14 @@ def as_fields(point: Checkpoint, names: dict[str, type]) -> dict[str, object]:
         "tier": ref.tier.label,
         "index": ref.index,
         "leaf": ref.leaf.hex(),
-        **{name: to_json(wire(getattr(point, name)), names=names) for name in (*_FIELDS, "state")},
+        **{name: to_json(wire(getattr(point, name)), types=types) for name in (*_FIELDS, "state")},
     }
 
 
 # ---- a diff ---------------------------------------------------------------------------------------------------------------
 
 
-def show_diff(point: Checkpoint, base: Checkpoint | None, names: dict[str, type], *, full: bool, as_json: bool) -> None:
+def show_diff(point: Checkpoint, base: Checkpoint | None, types: StateTypes, *, full: bool, as_json: bool) -> None:
     """What leads from `base` (None: nothing at all) to the checkpoint."""
     from aegis_store.changes import compare
     from aegis_store.codec.tagged import to_json
@@ -208,8 +208,8 @@ def show_diff(point: Checkpoint, base: Checkpoint | None, names: dict[str, type]
             {
                 "path": each.path,
                 "kind": each.kind.value,
-                "old": to_json(each.old, names=names),
-                "new": to_json(each.new, names=names),
+                "old": to_json(each.old, types=types),
+                "new": to_json(each.new, types=types),
             }
             for each in found.items
         ]
@@ -226,7 +226,7 @@ def show_diff(point: Checkpoint, base: Checkpoint | None, names: dict[str, type]
     console = answers()
     since = "nothing" if origin is None else f"checkpoint {figures.count(origin)}"
     line(console, f"session {point.ref.session}: from {since} to checkpoint {figures.count(point.ref.ordinal)}", "bold")
-    show_changes(console, found, names, full=full or not console.is_terminal)
+    show_changes(console, found, types, full=full or not console.is_terminal)
 
 
 def values_of(point: Checkpoint) -> dict[str, object]:
@@ -235,7 +235,7 @@ def values_of(point: Checkpoint) -> dict[str, object]:
     return {name: value for name, value in found.items() if value is not None or name == "state"}
 
 
-def show_changes(console: Console, found: Changes, names: dict[str, type], *, full: bool) -> None:
+def show_changes(console: Console, found: Changes, types: StateTypes, *, full: bool) -> None:
     """`- path  old` and `+ path  new`, as diff writes it."""
     from aegis_store.changes import Kind
 
@@ -244,9 +244,9 @@ def show_changes(console: Console, found: Changes, names: dict[str, type], *, fu
     shown_items = found.items if full else found.items[:LINES_SHOWN]
     for each in shown_items:
         if each.kind is not Kind.ADDED:
-            line(console, f"- {each.path}  {cut(plain_json(each.old, names), full)}", "red")
+            line(console, f"- {each.path}  {cut(plain_json(each.old, types), full)}", "red")
         if each.kind is not Kind.REMOVED:
-            line(console, f"+ {each.path}  {cut(plain_json(each.new, names), full)}", "green")
+            line(console, f"+ {each.path}  {cut(plain_json(each.new, types), full)}", "green")
     if len(found.items) > len(shown_items):
         line(console, f"… {figures.counted(len(found.items) - len(shown_items), 'more change')}: --full", "dim")
     if found.is_rough:

@@ -11,14 +11,15 @@ object of one key that starts with `$`:
     {"$str": base64}                             UTF-8 that lets lone surrogates pass
     {"$tuple": […]}   {"$set": […]}   {"$frozenset": […]}
     {"$map": [[key, value], …]}                  a dict with other keys, or with one that starts with `$`
-    {"$type": name, "fields": {…}}               a dataclass or Struct       {"$type": name, "value": …}   an enum member
+    {"$type": name, "fields": {…}}               a dataclass, Struct or NamedTuple
+    {"$type": name, "members": ["RED"]}          an enum member; of a flag its parts
 
 So whoever knows JSON reads an export, and a key that starts with `$` is never taken for a tag. A set is written in the order of
-its items' JSON, so that the same value gives the same line. Of a time zone the offset stays, its name is lost; a time in the
-second fold of an hour that a clock repeats is `[text, 1]`.
+its items' JSON, so that the same value gives the same line. A time of which the text does not say all is `[text, fold, zone]`:
+the zone is null, the key of an IANA time zone, or {"name": "CET"} for what an offset is called.
 
-`$type` needs to know the classes: `Names` maps them to the names under which a store keeps them, and is only ever filled from
-what a caller has put into it, never from a file.
+`$type` stands for the classes that a caller has named in a `StateTypes`, as for the store itself; nothing that a file says makes
+anything be imported.
 """
 
 from __future__ import annotations
@@ -27,15 +28,16 @@ import base64
 import binascii
 import datetime
 import decimal
-import enum
 import math
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+import zoneinfo
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from aegis_store.codec.offences import Unstorable
+from aegis_store.codec.registry import NO_TYPES, EnumShape, Misfit, StateTypes
 from aegis_store.errors import InvalidArgument
 
 _TAG: Final = "$"
@@ -45,40 +47,38 @@ _INT_MAX: Final = 2**64 - 1
 INT_BITS_MAX: Final = 8192
 
 _Moment = TypeVar("_Moment", datetime.datetime, datetime.time)
-#: Classes by name.
-Names = Mapping[str, type]
 
 
-def dumps(value: object, *, names: Names | None = None) -> bytes:
+def dumps(value: object, *, types: StateTypes = NO_TYPES) -> bytes:
     """One line of JSON for a value, without the newline. InvalidArgument for a type that has no form here."""
-    return msgspec.json.encode(to_json(value, names=names))
+    return msgspec.json.encode(to_json(value, types=types))
 
 
-def loads(data: bytes | str, *, names: Names | None = None) -> object:
+def loads(data: bytes | str, *, types: StateTypes = NO_TYPES) -> object:
     """The value that `dumps` wrote. InvalidArgument for anything that it could not have written."""
     try:
         plain = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _bad(f"not JSON: {error}") from None
-    return from_json(plain, names=names)
+    return from_json(plain, types=types)
 
 
-def to_json(value: object, *, names: Names | None = None) -> Any:
+def to_json(value: object, *, types: StateTypes = NO_TYPES) -> Any:
     """The value in the types that JSON has, those that it lacks as tagged objects."""
-    return _Writer({kind: name for name, kind in (names or {}).items()}).plain(value)
+    return _Writer(types).plain(value)
 
 
-def from_json(plain: object, *, names: Names | None = None) -> Any:
-    """The value again. InvalidArgument for a tag that is unknown or garbled, or a name that is not in `names`."""
-    return _Reader(names or {}).value(plain)
+def from_json(plain: object, *, types: StateTypes = NO_TYPES) -> Any:
+    """The value again. InvalidArgument for a tag that is unknown or garbled, or a name that is not among `types`."""
+    return _Reader(types).value(plain)
 
 
 # ---- to JSON --------------------------------------------------------------------------------------------------------------
 
 
 class _Writer:
-    def __init__(self, names: Mapping[type, str]) -> None:
-        self._names = names
+    def __init__(self, types: StateTypes) -> None:
+        self._types = types
 
     def plain(self, value: Any) -> Any:
         """Exact types first: a subclass is another type, and is taken for what it is or for nothing."""
@@ -110,12 +110,17 @@ class _Writer:
         return {"$map": [[self.plain(key), self.plain(each)] for key, each in value.items()]}
 
     def _named(self, value: Any, kind: type) -> Any:
-        name = self._names.get(kind)
-        if name is None:
+        found = self._types.of(kind)
+        if found is None:
             raise _bad(f"a value of type {kind.__module__}.{kind.__qualname__} has no form in JSON")
-        if isinstance(value, enum.Enum):
-            return {"$type": name, "value": self.plain(value.value)}
-        return {"$type": name, "fields": {each: self.plain(getattr(value, each)) for each in _fields(kind)}}
+        name, shape = found
+        try:
+            if isinstance(shape, EnumShape):
+                return {"$type": name, "members": shape.names(value)}
+            inner = zip(shape.names, shape.values(value), strict=True)
+            return {"$type": name, "fields": {each: self.plain(held) for each, held in inner}}
+        except Unstorable as error:
+            raise _bad(f"a value of type {name} {error}") from None
 
 
 def _is_text(value: str) -> bool:
@@ -139,21 +144,12 @@ def _base64(value: bytes | bytearray) -> str:
     return base64.b64encode(value).decode("ascii")
 
 
-def _fields(kind: type) -> tuple[str, ...]:
-    """Names of the fields of a dataclass or Struct. InvalidArgument for another class."""
-    if issubclass(kind, msgspec.Struct):
-        return kind.__struct_fields__
-    if is_dataclass(kind):
-        return tuple(each.name for each in fields(kind))
-    raise _bad(f"{kind.__qualname__} is neither a dataclass, nor a Struct, nor an Enum")
-
-
 # ---- from JSON ------------------------------------------------------------------------------------------------------------
 
 
 class _Reader:
-    def __init__(self, names: Names) -> None:
-        self._names = names
+    def __init__(self, types: StateTypes) -> None:
+        self._types = types
 
     def value(self, plain: Any) -> Any:
         if isinstance(plain, list):
@@ -191,20 +187,20 @@ class _Reader:
         raise _bad(f"there is no {tag} that holds this")
 
     def _named(self, name: str, plain: dict[str, Any]) -> Any:
-        kind = self._names.get(name)
-        if kind is None:
+        shape = self._types.named(name)
+        if shape is None:
             raise InvalidArgument(
-                f"a value of type {name!r}, and nobody said which class that is",
-                op="import",
-                hint="name it: --types module:Class",
+                f"a value of type {name!r}, and nobody said which class that is", op="import", hint="name it: --types module:Class"
             )
-        match plain:
-            case {"$type": _, "value": value, **rest} if not rest and issubclass(kind, enum.Enum):
-                return kind(self.value(value))
-            case {"$type": _, "fields": dict(given), **rest} if not rest and not issubclass(kind, enum.Enum):
-                if set(given) - set(_fields(kind)):
-                    raise _bad(f"a value of type {name!r} has fields that its class lacks")
-                return kind(**{key: self.value(each) for key, each in given.items()})
+        try:
+            match plain:
+                case {"$type": _, "members": [*members], **rest} if not rest and isinstance(shape, EnumShape):
+                    return shape.member([_text(each) for each in members])
+                case {"$type": _, "fields": dict(given), **rest} if not rest and not isinstance(shape, EnumShape):
+                    shape.demand_fit(given)
+                    return shape.make({key: self.value(each) for key, each in given.items()})
+        except Misfit as error:
+            raise _bad(f"a value of type {name!r} {error.what}") from None
         raise _bad(f"a value of type {name!r} is not what its class makes")
 
 
@@ -218,15 +214,39 @@ def _text(given: object) -> str:
     return given
 
 
-def _folded(value: datetime.datetime | datetime.time) -> str | list[str | int]:
-    return [value.isoformat(), 1] if value.fold else value.isoformat()
+def _moment(value: datetime.datetime | datetime.time) -> str | list[Any]:
+    zone = value.tzinfo
+    if isinstance(zone, zoneinfo.ZoneInfo):
+        return [value.replace(tzinfo=None).isoformat(), value.fold, zone.key]
+    # A timezone's own account of itself, and the only one: its offset, and its name if it was given one.
+    given = zone.__getinitargs__() if type(zone) is datetime.timezone else ()  # type: ignore[attr-defined]
+    if len(given) == 2:
+        return [value.isoformat(), value.fold, {"name": given[1]}]
+    return [value.isoformat(), value.fold, None] if value.fold else value.isoformat()
 
 
-def _unfolded(given: object, parse: Callable[[str], _Moment]) -> _Moment:
-    if isinstance(given, list):
-        text, fold = given
-        return parse(_text(text)).replace(fold=fold)
-    return parse(_text(given))
+def _read_moment(given: Any, parse: Callable[[str], _Moment]) -> _Moment:
+    if not isinstance(given, list):
+        return parse(_text(given))
+    text, fold, zone = given
+    value = parse(_text(text)).replace(fold=fold)
+    match zone:
+        case None:
+            return value
+        case str():
+            return value.replace(tzinfo=_zone(zone))
+        case {"name": str(name), **rest} if not rest:
+            offset = value.utcoffset()
+            if offset is not None:
+                return value.replace(tzinfo=datetime.timezone(offset, name))
+    raise ValueError("no time zone")
+
+
+def _zone(key: str) -> zoneinfo.ZoneInfo:
+    try:
+        return zoneinfo.ZoneInfo(key)
+    except (KeyError, OSError):
+        raise ValueError(f"this machine does not know the time zone {key!r}") from None
 
 
 def _of_base64(given: object) -> bytes:
@@ -258,11 +278,11 @@ def _read_timedelta(given: Any) -> datetime.timedelta:
 _SIMPLE: Final[dict[type, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]]] = {
     datetime.datetime: (
         "$datetime",
-        _folded,
-        lambda given: _unfolded(given, datetime.datetime.fromisoformat),
+        _moment,
+        lambda given: _read_moment(given, datetime.datetime.fromisoformat),
     ),
     datetime.date: ("$date", datetime.date.isoformat, lambda given: datetime.date.fromisoformat(_text(given))),
-    datetime.time: ("$time", _folded, lambda given: _unfolded(given, datetime.time.fromisoformat)),
+    datetime.time: ("$time", _moment, lambda given: _read_moment(given, datetime.time.fromisoformat)),
     datetime.timedelta: ("$timedelta", lambda value: [value.days, value.seconds, value.microseconds], _read_timedelta),
     uuid.UUID: ("$uuid", str, lambda given: uuid.UUID(_text(given))),
     decimal.Decimal: ("$decimal", str, lambda given: decimal.Decimal(_text(given))),

@@ -4,6 +4,7 @@ import json
 import stat
 
 import aegis_store
+from aegis_store.codec.registry import NO_TYPES
 
 from ..stores import flip, frame_of
 from .conftest import STATES
@@ -112,7 +113,7 @@ def test_what_cannot_be_read_leaves_a_line_and_the_rest_goes_on(aegis, store):
 def test_a_value_without_a_form_in_json_is_lost_by_its_session_and_ordinal(aegis, story, monkeypatch):
     from aegis_store.cli import export
 
-    def refuses(each, *, names=None):
+    def refuses(each, *, types=None):
         raise aegis_store.errors.InvalidArgument("a value of type x has no form in JSON")
 
     with aegis_store.open(story, mode="r") as store:
@@ -120,7 +121,7 @@ def test_a_value_without_a_form_in_json_is_lost_by_its_session_and_ordinal(aegis
     from aegis_store.cli import jsonl
 
     real = jsonl.write
-    monkeypatch.setattr(jsonl, "write", lambda each, *, names=None: refuses(each) if each is saved else real(each, names=names))
-    data, gap = export.encoded(saved, {})
+    monkeypatch.setattr(jsonl, "write", lambda each, *, types=None: refuses(each) if each is saved else real(each, types=types))
+    data, gap = export.encoded(saved, NO_TYPES)
     assert json.loads(data)["problem"] == "a value of type x has no form in JSON"
     assert (gap.session, gap.ordinal) == ("ticket-4711", 0)

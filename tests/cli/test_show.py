@@ -5,6 +5,7 @@ import json
 import pytest
 
 import aegis_store
+from aegis_store.codec.registry import NO_TYPES
 from aegis_store.changes import compare
 from aegis_store.cli import show
 from aegis_store.cli.output import answers
@@ -129,16 +130,16 @@ def test_no_difference_is_said(aegis, story):
 
 def test_long_values_and_lists_are_cut_unless_all_is_asked_for(capsys):
     found = compare([], list(range(100)))
-    show.show_changes(answers(), found, {}, full=False)
+    show.show_changes(answers(), found, NO_TYPES, full=False)
     assert capsys.readouterr().out.splitlines()[-1] == "… 40 more changes: --full"
-    show.show_changes(answers(), compare("", "x" * 500), {}, full=False)
+    show.show_changes(answers(), compare("", "x" * 500), NO_TYPES, full=False)
     assert "… (502 characters)" in capsys.readouterr().out
-    show.show_changes(answers(), compare("", "x" * 500), {}, full=True)
+    show.show_changes(answers(), compare("", "x" * 500), NO_TYPES, full=True)
     assert "x" * 500 in capsys.readouterr().out
 
 
 def test_a_rough_comparison_is_called_one(capsys):
-    show.show_changes(answers(), compare([1, 2], [2, 3], cells_max=1), {}, full=True)
+    show.show_changes(answers(), compare([1, 2], [2, 3], cells_max=1), NO_TYPES, full=True)
     assert "place by place" in capsys.readouterr().out
 
 
@@ -146,9 +147,9 @@ def test_on_a_terminal_a_state_is_in_colour_and_not_too_long(aegis, story, monke
     monkeypatch.delenv("NO_COLOR")
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
-    show.show_value(answers(), "state", list(range(100)), {}, full=False)
+    show.show_value(answers(), "state", list(range(100)), NO_TYPES, full=False)
     out = capsys.readouterr().out
     assert "\x1b[" in out
     assert "42 more lines: --full" in out
-    show.show_value(answers(), "state", list(range(100)), {}, full=True)
+    show.show_value(answers(), "state", list(range(100)), NO_TYPES, full=True)
     assert "more lines" not in capsys.readouterr().out

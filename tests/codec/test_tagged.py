@@ -7,6 +7,8 @@ import enum
 import json
 import math
 import uuid
+import zoneinfo
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis_store.changes import same
+from aegis_store.codec.registry import StateTypes
 from aegis_store.codec.tagged import INT_BITS_MAX, dumps, loads, to_json
 from aegis_store.errors import InvalidArgument
 
@@ -33,7 +36,17 @@ class Colour(enum.Enum):
     BLUE = b"blue"
 
 
-NAMES = {"app.Step": Step, "app.Plan": Plan, "app.Colour": Colour}
+class Pair(NamedTuple):
+    left: object
+    right: int = 0
+
+
+class Right(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
+NAMED = StateTypes({"app.Step": Step, "app.Plan": Plan, "app.Colour": Colour, "app.Pair": Pair, "app.Right": Right})
 
 ZONES = st.none() | st.timedeltas(datetime.timedelta(hours=-23), datetime.timedelta(hours=23)).map(
     lambda offset: datetime.timezone(datetime.timedelta(minutes=offset // datetime.timedelta(minutes=1)))
@@ -54,7 +67,8 @@ HASHABLE = (
     | st.timedeltas()
     | st.uuids()
     | st.decimals()
-    | st.sampled_from(Colour)
+    | st.datetimes(timezones=st.timezones(), allow_imaginary=True)
+    | st.sampled_from([*Colour, *Right, Right.READ | Right.WRITE])
 )
 # Sets and keys: values that are equal to nothing but themselves.
 KEYS = st.text() | st.sampled_from(["$", "$int", "$type"]) | st.integers(2) | st.binary() | st.dates() | st.none()
@@ -67,6 +81,7 @@ VALUES = st.recursive(
         | st.dictionaries(KEYS, inner, max_size=4)
         | st.builds(Step, st.text(), inner)
         | st.builds(Plan, inner)
+        | st.builds(Pair, inner, st.integers())
     ),
     max_leaves=10,
 )
@@ -74,14 +89,14 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_every_value_comes_back_as_it_was(value):
-    line = dumps(value, names=NAMES)
+    line = dumps(value, types=NAMED)
     assert b"\n" not in line
-    assert same(loads(line, names=NAMES), value)
+    assert same(loads(line, types=NAMED), value)
 
 
 @given(VALUES)
 def test_any_json_parser_reads_it(value):
-    json.loads(dumps(value, names=NAMES), parse_constant=pytest.fail)
+    json.loads(dumps(value, types=NAMED), parse_constant=pytest.fail)
 
 
 @pytest.mark.parametrize(
@@ -102,11 +117,22 @@ def test_any_json_parser_reads_it(value):
         (uuid.UUID(int=1), {"$uuid": "00000000-0000-0000-0000-000000000001"}),
         ("\ud800", {"$str": "7aCA"}),
         (Step("search"), {"$type": "app.Step", "fields": {"tool": "search", "tries": 0}}),
-        (Colour.BLUE, {"$type": "app.Colour", "value": {"$bytes": "Ymx1ZQ=="}}),
+        (Pair(left=1), {"$type": "app.Pair", "fields": {"left": 1, "right": 0}}),
+        (Colour.BLUE, {"$type": "app.Colour", "members": ["BLUE"]}),
+        (Right.READ | Right.WRITE, {"$type": "app.Right", "members": ["READ", "WRITE"]}),
+        (datetime.time(1, 2, 3, fold=1), {"$time": ["01:02:03", 1, None]}),
+        (
+            datetime.datetime(2026, 1, 31, 12, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin")),
+            {"$datetime": ["2026-01-31T12:00:00", 0, "Europe/Berlin"]},
+        ),
+        (
+            datetime.datetime(2026, 1, 31, tzinfo=datetime.timezone(datetime.timedelta(hours=1), "CET")),
+            {"$datetime": ["2026-01-31T00:00:00+01:00", 0, {"name": "CET"}]},
+        ),
     ],
 )
 def test_the_form_is_the_one_that_is_documented(value, plain):
-    assert to_json(value, names=NAMES) == plain
+    assert to_json(value, types=NAMED) == plain
 
 
 @pytest.mark.parametrize(
@@ -135,22 +161,29 @@ def test_the_form_is_the_one_that_is_documented(value, plain):
         b'{"$decimal": "x"}',
         b'{"$uuid": "x"}',
         b'{"$datetime": "yesterday"}',
-        b'{"$time": ["12:00:00", 2]}',
+        b'{"$time": ["12:00:00", 2, null]}',
         b'{"$time": ["12:00:00"]}',
+        b'{"$time": ["12:00:00", 0, "No/Where"]}',
+        b'{"$time": ["12:00:00", 0, "../../etc/passwd"]}',
+        b'{"$time": ["12:00:00", 0, "Europe"]}',
+        b'{"$time": ["12:00:00", 0, {"name": "CET"}]}',
+        b'{"$time": ["12:00:00", 0, {"nick": "CET"}]}',
         b'{"$str": "/w=="}',
         b'{"$type": "app.Other", "fields": {}}',
         b'{"$type": "app.Step"}',
-        b'{"$type": "app.Step", "value": 1}',
+        b'{"$type": "app.Step", "members": ["a"]}',
         b'{"$type": "app.Step", "fields": {"tool": "a", "other": 1}}',
         b'{"$type": "app.Step", "fields": {}}',
-        b'{"$type": "app.Colour", "value": 7}',
+        b'{"$type": "app.Colour", "members": ["GREEN"]}',
+        b'{"$type": "app.Colour", "members": [1]}',
+        b'{"$type": "app.Colour", "members": ["RED", "BLUE"]}',
         b'{"$type": "app.Colour", "fields": {}}',
         b"[" * 100_000,
     ],
 )
 def test_what_nobody_wrote_is_refused(line):
     with pytest.raises(InvalidArgument):
-        loads(line, names=NAMES)
+        loads(line, types=NAMED)
 
 
 @pytest.mark.parametrize("value", [object(), 1 + 2j, Step("x"), Colour.RED, 1 << INT_BITS_MAX, type("Own", (int,), {})(3)])
