@@ -14,7 +14,7 @@ import typer
 from aegis_store.cli import figures
 from aegis_store.cli.completion import complete_session
 from aegis_store.cli.opening import Keys, StorePath, Types, moment_of, named_types, reading, session_of
-from aegis_store.cli.outcome import FINDING, guarded
+from aegis_store.cli.outcome import FINDING, guarded, hint_of
 from aegis_store.cli.output import bar, emit, line, problems, shown
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class _Lines:
     def of(self, found: Record | tuple[int, AegisError]) -> Iterator[Line]:
         """The lines for a record: none, one, or two if a begin was held back until now."""
         from aegis_store.cli.jsonl import Lost
-        from aegis_store.errors import AegisError, NewerFormat
+        from aegis_store.errors import AegisError, NewerFormat, UnknownType
         from aegis_store.types import Kind
 
         if isinstance(found, tuple):
@@ -209,7 +209,8 @@ class _Lines:
         except AegisError as error:
             if error.exit_code not in (1, 2) and not isinstance(error, NewerFormat):
                 raise
-            yield Lost(index=found.index, problem=error.message, session=session, ordinal=ordinal)
+            problem = f"{error.message}; {hint_of(error)}" if isinstance(error, UnknownType) else error.message
+            yield Lost(index=found.index, problem=problem, session=session, ordinal=ordinal)
 
     def _begin(self, record: Record) -> Begin:
         from aegis_store.cli.jsonl import Begin, Point

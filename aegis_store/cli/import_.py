@@ -52,8 +52,8 @@ class Plan(msgspec.Struct, kw_only=True):
 
 @guarded
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What aegis export wrote.")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The store's directory; a new one is made.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What aegis export wrote.", readable=False)],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The store's directory; a new one is made.", readable=False)],
     types: Types = None,
     keys: Keys = None,
     as_json: Annotated[bool, typer.Option("--json", help="What was done as JSON.")] = False,

@@ -16,13 +16,13 @@ from aegis_store.cli.output import answers, emit, line, shown
 
 @guarded
 def init(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The directory to make.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The directory to make.", readable=False)],
     name: Annotated[
         str | None, typer.Option("--name", help="What the store is called; its directory's name otherwise.")
     ] = None,
     keys: Annotated[Path | None, typer.Option("--keys", metavar="DIR", help="Where its keys go; PATH.keys otherwise.")] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="Options in TOML, as docs/OPERATIONS.md lists them.")
+        Path | None, typer.Option("--config", metavar="FILE", help="Options in TOML: segment_bytes, align, [durability], [roles] …", readable=False)
     ] = None,
     segment_size: Annotated[
         str | None, typer.Option("--segment-size", metavar="SIZE", help="When a file is full, such as 4MiB; 64KiB to 1GiB.")

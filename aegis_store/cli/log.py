@@ -10,7 +10,7 @@ import typer
 
 from aegis_store.cli import figures
 from aegis_store.cli.opening import AsJson, Keys, SessionId, StorePath, Types, named_types, reading, session_of
-from aegis_store.cli.outcome import FINDING, guarded
+from aegis_store.cli.outcome import FINDING, guarded, hint_of
 from aegis_store.cli.output import answers, emit, line, problems, shown, table
 
 if TYPE_CHECKING:
@@ -57,9 +57,7 @@ def log(
         show(answers(), found)
         if found and found[-1].ordinal > 0:
             line(answers(), f"earlier: aegis log {shown(path)} {session} --before {found[-1].ordinal}", "dim")
-        for each in found:
-            if each.problem is not None:
-                line(problems(), f"aegis: checkpoint {figures.count(each.ordinal)}: {each.problem.message}", "bold red")
+        show_problems(problems(), found)
     if any(each.problem is not None for each in found):
         raise typer.Exit(FINDING)
 
@@ -125,6 +123,17 @@ def show(console: Console, found: list[Row]) -> None:
             ]
         )
     table(console, ["#", "time (UTC)", "agent", "position", "state", "leaf", "changed"], cells, right=["#", "state"])
+
+
+def show_problems(console: Console, found: list[Row]) -> None:
+    """What can't be read, and once each what to do about it."""
+    hints: list[str] = []
+    for each in found:
+        if each.problem is not None:
+            line(console, f"aegis: checkpoint {figures.count(each.ordinal)}: {each.problem.message}", "bold red")
+            hints += [hint for hint in [hint_of(each.problem)] if hint is not None and hint not in hints]
+    for hint in hints:
+        line(console, f"  {hint}")
 
 
 def place_of(position: object) -> str:

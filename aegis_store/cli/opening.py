@@ -23,9 +23,13 @@ from aegis_store.cli.output import problems, shown
 if TYPE_CHECKING:
     from aegis_store import Session, SessionInfo, Store
 
-StorePath = Annotated[Path, typer.Argument(metavar="PATH", help="The store's directory.")]
+# `readable=False`: what may not be read is said by those who try, as any other refusal of the system's, and is no usage error.
+StorePath = Annotated[Path, typer.Argument(metavar="PATH", help="The store's directory.", readable=False)]
 SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.", autocompletion=complete_session)]
-Keys = Annotated[Path | None, typer.Option("--keys", metavar="DIR", help="The key directory, where it is not PATH.keys.")]
+Keys = Annotated[
+    Path | None,
+    typer.Option("--keys", metavar="DIR", help="The key directory, where it is not PATH.keys.", readable=False),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="The answer as JSON.")]
 Types = Annotated[
     list[str] | None,

@@ -18,7 +18,7 @@ import typer
 
 from aegis_store.cli import figures
 from aegis_store.cli.completion import complete_tier
-from aegis_store.cli.opening import opening
+from aegis_store.cli.opening import AsJson, Keys, StorePath, opening
 from aegis_store.cli.outcome import FINDING, guarded
 from aegis_store.cli.output import answers, emit, line, problems, shown
 from aegis_store.cli.whereabouts import Place, losses, whereabouts
@@ -47,15 +47,13 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 @guarded
 def verify(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The store's directory.")],
+    path: StorePath,
     deep: Annotated[bool, typer.Option("--deep", help="Check every signature, envelope and chain too.")] = False,
     tier: Annotated[
         str | None, typer.Option("--tier", metavar="TIER", help="Only this tier.", autocompletion=complete_tier)
     ] = None,
-    keys: Annotated[
-        Path | None, typer.Option("--keys", metavar="DIR", help="The key directory, where it is not PATH.keys.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The answer as JSON.")] = False,
+    keys: Keys = None,
+    as_json: AsJson = False,
 ) -> None:
     """Read everything again and name what is damaged.
 

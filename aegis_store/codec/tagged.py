@@ -219,7 +219,7 @@ def _moment(value: datetime.datetime | datetime.time) -> str | list[Any]:
     if isinstance(zone, zoneinfo.ZoneInfo):
         return [value.replace(tzinfo=None).isoformat(), value.fold, zone.key]
     # A timezone's own account of itself, and the only one: its offset, and its name if it was given one.
-    given = zone.__getinitargs__() if type(zone) is datetime.timezone else ()  # type: ignore[attr-defined]
+    given: tuple[Any, ...] = zone.__getinitargs__() if type(zone) is datetime.timezone else ()  # type: ignore[attr-defined]
     if len(given) == 2:
         return [value.isoformat(), value.fold, {"name": given[1]}]
     return [value.isoformat(), value.fold, None] if value.fold else value.isoformat()

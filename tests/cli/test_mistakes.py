@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
 import aegis_store
+from aegis_store.cli import main
 
 from ..stores import snapshot
 
+NOBODY = 65534
 AEGIS = [sys.executable, "-P", "-m", "aegis_store"]
 #: Each verb that opens a store, with what it needs after the path.
 READING = {
@@ -109,20 +114,59 @@ def test_a_store_that_another_process_writes_to(aegis, story):
         assert aegis("init", "state").code == 3
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
-def test_what_may_not_be_read_or_written(aegis, story):
-    story.chmod(0)
-    try:
+def as_nobody(arguments) -> tuple[int, str]:
+    """The exit code and stderr of `aegis` as a user who is not root, in a forked child: root may read and write everything."""
+    out, into = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        code: object = 99
+        try:
+            os.dup2(into, 2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+            sys.argv = ["aegis", *arguments]
+            main()
+        except SystemExit as end:
+            code = end.code
+        finally:
+            sys.stderr.flush()
+            os._exit(code if isinstance(code, int) else 0)
+    os.close(into)
+    with os.fdopen(out) as pipe:
+        words = pipe.read()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), words
+
+
+def test_what_may_not_be_read_or_written(aegis, story, monkeypatch):
+    assert aegis("import", "nothing", "copy").code == 3  # so that the child need not import anything
+    for verb in READING:
+        aegis(verb, "state", *READING[verb])
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder, "work")
+        shutil.copytree(story.parent, place)
+        (place / "secret.jsonl").touch(mode=0)
+        for path in (Path(folder), place, *place.rglob("*")):
+            if os.geteuid() == 0:
+                os.chown(path, NOBODY, NOBODY)
+        monkeypatch.chdir(place)
+        place.chmod(0o555)
+        for arguments in (["init", "new"], ["export", "state", "-o", "out.jsonl"], ["import", "secret.jsonl", "state"]):
+            code, words = as_nobody(arguments)
+            assert (code, "Traceback" in words) == (3, False), words
+            assert words.startswith("aegis: ")
+        (place / "state").chmod(0)
         for verb in READING:
-            assert run(aegis, verb)[0] == 3
-    finally:
-        story.chmod(0o755)
-    story.parent.chmod(0o555)
-    try:
-        assert aegis("init", "new").code == 3
-        assert aegis("export", "state", "-o", "out.jsonl").code == 3
-    finally:
-        story.parent.chmod(0o755)
+            code, words = as_nobody([verb, "state", *READING[verb]])
+            assert (code, "Traceback" in words) == (3, False), words
+            assert words.startswith("aegis: state: ")
+        monkeypatch.chdir(story.parent)
+        for path in (place, place / "state"):
+            path.chmod(0o755)
 
 
 @pytest.mark.parametrize("verb", [each for each in READING if each != "head"])  # a head is remembered before it leaves
