@@ -26,6 +26,7 @@ from aegis_store.chain import Chain
 from aegis_store.codec.registry import StateTypes
 from aegis_store.config import Config
 from aegis_store.errors import AegisError, Closed, InvalidArgument, NotFound, ReadOnly, UsedAfterFork
+from aegis_store.housekeeping import Housekeeping
 from aegis_store.indexing import rows_of
 from aegis_store.opening import (
     KEYS_SUFFIX,
@@ -102,6 +103,7 @@ class Store:
         self._signers: dict[str, Signer] = {}
         self._unsigned_from = 0
         self._since_housekeeping = 0
+        self._housekeeping: Final = Housekeeping(self._keep_house)
         self._closed = False
         self.catalog: Final = Catalog.open(
             path / CATALOG_FOLDER,
@@ -111,6 +113,7 @@ class Store:
             root_at=lambda tier, size: engine.head(tier, size).root,
             refill=self._all_rows,
             writable=mode != "r",
+            due=self._housekeeping.due,
         )
         self.records: Final = Records(
             engine,
@@ -191,6 +194,7 @@ class Store:
             if self._closed:
                 return
             self._closed = True
+        self._housekeeping.finish()
         heads: list[Head] = []
         try:
             try:
@@ -364,11 +368,7 @@ class Store:
         return tag
 
     def note(self, row: Row) -> None:
-        """Tell the catalogue of a committed record; now and then, sign what was sealed meanwhile.
-
-        The record is durable, so nothing here fails the call that made it: the catalogue catches up at the next open, and a
-        segment that could not be signed is tried again then.
-        """
+        """Tell the catalogue of a committed record. It is durable, so nothing here fails the call that made it."""
         try:  # noqa: SIM105 - suppress() costs as much as the note
             self.catalog.note(row)
         except Closed:
@@ -376,8 +376,13 @@ class Store:
         self._since_housekeeping += 1
         if self._since_housekeeping >= HOUSEKEEPING_RECORDS:
             self._since_housekeeping = 0
-            with suppress(AegisError):
-                self._sign_segments()
+            self._housekeeping.due()
+
+    def _keep_house(self) -> None:
+        """Write the catalogue's rows and sign what was sealed. What fails is tried again, at the next open at last."""
+        with suppress(AegisError):
+            self.catalog.flush()
+            self._sign_segments()
 
     def lost_track(self) -> None:
         """A call did not come to its end: there may be records that nobody noted."""

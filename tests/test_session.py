@@ -136,7 +136,7 @@ def test_named_types_come_back_and_a_store_that_was_not_told_of_them_says_so(pla
         assert type(found.state["a"][0]) is Named
     with aegis_store.open(place) as store:
         for read in (store.session("s").latest, lambda: store.session("s").get(0), lambda: list(store.session("s").history())):
-            with pytest.raises(UnknownType, match=r'state\["a"\]\[0\].*named') as caught:
+            with pytest.raises(UnknownType, match=r'metadata\["by"\].*named') as caught:
                 read()
             assert caught.value.index == ref.index
             assert "types=" in caught.value.hint

@@ -25,7 +25,7 @@ FACE = "__init__"
 #: Floors of the package. An import goes to a lower floor, or sideways but never in a circle.
 PYTHON_FLOORS = {
     0: ["errors", "types", "config"],
-    1: ["_engine"],
+    1: ["_engine", "housekeeping"],
     2: ["codec", "schema", "trust", "catalog", "changes"],
     3: ["records"],
     # docs/decisions/0002 says why these lie below the store.

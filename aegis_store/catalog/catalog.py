@@ -10,7 +10,7 @@ the file, and without it the next open starts empty.
                                               lookups: overlay, then tables
 
 Two locks, taken in this order: `_lock` for overlay and tables, `_pend` for pending rows and coverage. A note takes the second
-only, but for the one in a thousand that finds enough rows to flush.
+only.
 """
 
 from __future__ import annotations
@@ -74,10 +74,12 @@ class Catalog:
         root_at: Callable[[Tier, int], bytes],
         refill: Callable[[], Iterable[Row]],
         broken: str | None = None,
+        due: Callable[[], None] | None = None,
     ) -> None:
         self._tables = tables
         self._root_at = root_at
         self._refill = refill
+        self._due = due
         self._broken = broken
         self._stale = False
         self._closed = False
@@ -101,13 +103,14 @@ class Catalog:
         refill: Callable[[], Iterable[Row]],
         writable: bool,
         map_bytes: int = MAP_BYTES,
+        due: Callable[[], None] | None = None,
     ) -> Self:
         """The catalogue in `directory`, an empty one where that cannot be vouched for, or one in memory if not `writable`.
 
         `log_sizes` and `root_at(tier, size)` are the logs' own. `refill()` yields the rows of all tiers from their first record
         on; it is called from within a lookup and must not look up. Locked if this process has the catalogue open already."""
         if not writable:
-            return cls(MemoryTables(), covers=(), root_at=root_at, refill=refill)
+            return cls(MemoryTables(), covers=(), root_at=root_at, refill=refill, due=due)
 
         def vouch(covers: Iterable[Head]) -> bool:
             return all(
@@ -118,8 +121,8 @@ class Catalog:
         try:
             disk = DiskTables(directory, seal=seal, vouch=vouch, map_bytes=map_bytes)
         except (lmdb.Error, OSError) as error:
-            return cls(MemoryTables(), covers=(), root_at=root_at, refill=refill, broken=_reason(error))
-        return cls(disk, covers=disk.covers, root_at=root_at, refill=refill)
+            return cls(MemoryTables(), covers=(), root_at=root_at, refill=refill, broken=_reason(error), due=due)
+        return cls(disk, covers=disk.covers, root_at=root_at, refill=refill, due=due)
 
     @property
     def broken(self) -> str | None:
@@ -135,7 +138,11 @@ class Catalog:
     # ---- feeding ----------------------------------------------------------------------------------------------------------
 
     def note(self, row: Row) -> None:
-        """Take in a committed record. Never fails for a reason of the tables; one call in a thousand writes what pends."""
+        """Take in a committed record. Never fails for a reason of the tables.
+
+        Where many rows pend, `due` is called, which is to see to it that `flush` is, elsewhere. Without it, or where very many
+        pend all the same, this call writes them.
+        """
         self._check()
         with self._pend:
             if self._closed:
@@ -145,7 +152,9 @@ class Catalog:
             self._rows.append(row)
             self._coverage.note(row.tier, row.index)
             pending = self._unwritten + len(self._rows)
-        if pending >= PENDING_ROWS and self._lock.acquire(blocking=pending >= PENDING_ROWS_MAX):
+        if PENDING_ROWS <= pending < PENDING_ROWS_MAX and self._due is not None:
+            self._due()
+        elif pending >= PENDING_ROWS and self._lock.acquire(blocking=pending >= PENDING_ROWS_MAX):
             try:
                 self._try_flush()
             finally:

@@ -18,10 +18,10 @@ from aegis_store.cli.outcome import FINDING, guarded, hint_of
 from aegis_store.cli.output import bar, emit, line, problems, shown
 
 if TYPE_CHECKING:
-    from aegis_store.codec.registry import StateTypes
     from aegis_store import Store
     from aegis_store._engine import Record
     from aegis_store.cli.jsonl import Begin, Line, Lost
+    from aegis_store.codec.registry import StateTypes
     from aegis_store.errors import AegisError
     from aegis_store.records import Records
 

@@ -22,7 +22,8 @@ def init(
     ] = None,
     keys: Annotated[Path | None, typer.Option("--keys", metavar="DIR", help="Where its keys go; PATH.keys otherwise.")] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="Options in TOML: segment_bytes, align, [durability], [roles] …", readable=False)
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="Options in TOML, by the names of aegis_store.Config.", readable=False),
     ] = None,
     segment_size: Annotated[
         str | None, typer.Option("--segment-size", metavar="SIZE", help="When a file is full, such as 4MiB; 64KiB to 1GiB.")

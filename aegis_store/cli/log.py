@@ -14,10 +14,10 @@ from aegis_store.cli.outcome import FINDING, guarded, hint_of
 from aegis_store.cli.output import answers, emit, line, problems, shown, table
 
 if TYPE_CHECKING:
-    from aegis_store.codec.registry import StateTypes
     from rich.console import Console
 
     from aegis_store import Checkpoint, Session
+    from aegis_store.codec.registry import StateTypes
     from aegis_store.errors import AegisError
 
 

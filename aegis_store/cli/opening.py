@@ -79,10 +79,10 @@ def session_of(store: Store, session_id: str) -> tuple[Session, SessionInfo]:
 
 
 def named_types(given: list[str] | None) -> dict[str, type]:
-    """Classes that states hold, by the name under which they are stored: from `module:Class` or `name=module:Class` as the user has typed them.
+    """Classes that states hold, by the name under which they are stored, from `module:Class` or `name=module:Class`.
 
-    InvalidArgument if there is no such thing. Modules are looked for where Python looks, and at last in the working directory,
-    so that a file there replaces nothing.
+    Only what the user has typed is imported; it is looked for where Python looks, and at last in the working directory, so that
+    a file there replaces nothing. InvalidArgument if there is no such thing.
     """
     from aegis_store.errors import InvalidArgument
 

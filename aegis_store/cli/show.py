@@ -14,11 +14,11 @@ from aegis_store.cli.outcome import guarded
 from aegis_store.cli.output import answers, emit, line, printable, shown
 
 if TYPE_CHECKING:
-    from aegis_store.codec.registry import StateTypes
     from rich.console import Console
 
     from aegis_store import Checkpoint, Session, Store
     from aegis_store.changes import Changes
+    from aegis_store.codec.registry import StateTypes
 
 #: Lines of a state, and changes of a diff, that a terminal gets unless it asks for all.
 LINES_SHOWN: Final = 60

@@ -18,8 +18,8 @@ So whoever knows JSON reads an export, and a key that starts with `$` is never t
 its items' JSON, so that the same value gives the same line. A time of which the text does not say all is `[text, fold, zone]`:
 the zone is null, the key of an IANA time zone, or {"name": "CET"} for what an offset is called.
 
-`$type` stands for the classes that a caller has named in a `StateTypes`, as for the store itself; nothing that a file says makes
-anything be imported.
+`$type` stands for the classes that a caller has named in a `StateTypes`, as for the store itself; nothing that a file says
+makes anything be imported.
 """
 
 from __future__ import annotations
@@ -190,7 +190,9 @@ class _Reader:
         shape = self._types.named(name)
         if shape is None:
             raise InvalidArgument(
-                f"a value of type {name!r}, and nobody said which class that is", op="import", hint="name it: --types module:Class"
+                f"a value of type {name!r}, and nobody said which class that is",
+                op="import",
+                hint="name it: --types module:Class",
             )
         try:
             match plain:

@@ -144,8 +144,8 @@ def as_nobody(arguments) -> tuple[int, str]:
 
 def test_what_may_not_be_read_or_written(aegis, story, monkeypatch):
     assert aegis("import", "nothing", "copy").code == 3  # so that the child need not import anything
-    for verb in READING:
-        aegis(verb, "state", *READING[verb])
+    for verb, needed in READING.items():
+        aegis(verb, "state", *needed)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, "work")
         shutil.copytree(story.parent, place)
@@ -160,8 +160,8 @@ def test_what_may_not_be_read_or_written(aegis, story, monkeypatch):
             assert (code, "Traceback" in words) == (3, False), words
             assert words.startswith("aegis: ")
         (place / "state").chmod(0)
-        for verb in READING:
-            code, words = as_nobody([verb, "state", *READING[verb]])
+        for verb, needed in READING.items():
+            code, words = as_nobody([verb, "state", *needed])
             assert (code, "Traceback" in words) == (3, False), words
             assert words.startswith("aegis: state: ")
         monkeypatch.chdir(story.parent)

@@ -5,10 +5,10 @@ import json
 import pytest
 
 import aegis_store
-from aegis_store.codec.registry import NO_TYPES
 from aegis_store.changes import compare
 from aegis_store.cli import show
 from aegis_store.cli.output import answers
+from aegis_store.codec.registry import NO_TYPES
 
 from .conftest import STATES
 
