@@ -11,7 +11,7 @@ import typer
 from aegis_store.cli import figures
 from aegis_store.cli.opening import AsJson, Keys, SessionId, StorePath, Types, named_types, reading, session_of
 from aegis_store.cli.outcome import FINDING, guarded, hint_of
-from aegis_store.cli.output import answers, emit, line, problems, shown, table
+from aegis_store.cli.output import answers, command, emit, line, problems, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +56,7 @@ def log(
     else:
         show(answers(), found)
         if found and found[-1].ordinal > 0:
-            line(answers(), f"earlier: aegis log {shown(path)} {session} --before {found[-1].ordinal}", "dim")
+            line(answers(), f"earlier: {command('log', path, session)} --before {found[-1].ordinal}", "dim")
         show_problems(problems(), found)
     if any(each.problem is not None for each in found):
         raise typer.Exit(FINDING)

@@ -7,6 +7,7 @@ session id moves the cursor, recolours a terminal or fakes a line.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -112,6 +113,11 @@ def emit(value: object, *, to: TextIO | None = None, indent: int = 2) -> None:
         encoded = msgspec.json.encode(_encodable(msgspec.to_builtins(value)))
     stream.write((msgspec.json.format(encoded, indent=indent) if indent else encoded).decode() + "\n")
     stream.flush()
+
+
+def command(verb: str, path: str | os.PathLike[str], *rest: str) -> str:
+    """What to type next about a store, quoted for a shell."""
+    return " ".join(["aegis", verb, shlex.quote(shown(path)), *map(shlex.quote, rest)])
 
 
 def _encodable(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from aegis_store.cli import figures
 from aegis_store.cli.completion import complete_session
 from aegis_store.cli.opening import AsJson, Keys, StorePath, reading
 from aegis_store.cli.outcome import guarded
-from aegis_store.cli.output import answers, emit, line, shown, table
+from aegis_store.cli.output import answers, command, emit, line, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +44,8 @@ def sessions(
         return
     show(answers(), found, now_seconds=SystemClock().now_ms() / 1000)
     if limit is not None and len(found) == limit:
-        line(answers(), f"there may be more: aegis sessions {shown(path)} --limit {limit} --after {found[-1].id}", "dim")
+        after_last = f"--limit {limit} --after {shlex.quote(found[-1].id)}"
+        line(answers(), f"there may be more: {command('sessions', path)} {after_last}", "dim")
 
 
 def show(console: Console, found: Sequence[SessionInfo], *, now_seconds: float) -> None:

@@ -11,7 +11,7 @@ import typer
 from aegis_store.cli import figures
 from aegis_store.cli.opening import AsJson, Keys, SessionId, StorePath, Types, moment_of, named_types, reading, session_of
 from aegis_store.cli.outcome import guarded
-from aegis_store.cli.output import answers, emit, line, printable, shown
+from aegis_store.cli.output import answers, command, emit, line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,7 +57,7 @@ def show(
     when = None if time is None else moment_of(time, "--time")
     with reading(path, keys=keys, types=named_types(types)) as store:
         chosen, info = session_of(store, session)
-        point = pick(chosen, at=at, when=when, hint=f"see which there are: aegis log {shown(path)} {session}")
+        point = pick(chosen, at=at, when=when, hint=f"see which there are: {command('log', path, session)}")
         if diff is not None:
             ordinal = point.ref.ordinal - 1 if since is None else since
             show_diff(point, chosen.get(ordinal) if ordinal >= 0 else None, store.types, full=full, as_json=as_json)

@@ -20,7 +20,7 @@ from aegis_store.cli import figures
 from aegis_store.cli.completion import complete_tier
 from aegis_store.cli.opening import AsJson, Keys, StorePath, opening
 from aegis_store.cli.outcome import FINDING, guarded
-from aegis_store.cli.output import answers, emit, line, problems, shown
+from aegis_store.cli.output import answers, command, emit, line, problems, shown
 from aegis_store.cli.whereabouts import Place, losses, whereabouts
 
 if TYPE_CHECKING:
@@ -243,11 +243,6 @@ def show_findings(
         if whole is not None:
             line(console, f"  the newest before the damage: {command('show', name, whole.session)} --at {whole.before}")
         line(console, f"  see whether a copy or a backup is whole: aegis verify COPY --keys {shlex.quote(key_name)}")
-
-
-def command(verb: str, name: str, session: str) -> str:
-    """What to type, quoted for a shell."""
-    return f"aegis {verb} {shlex.quote(name)} {shlex.quote(session)}"
 
 
 def as_fields(path: Path, result: Result | None, found: Sequence[Found], notes: Sequence[str]) -> dict[str, object]:

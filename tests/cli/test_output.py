@@ -119,3 +119,8 @@ def test_a_bar_is_for_terminals_alone(capsys, monkeypatch):
 def test_json_may_be_one_line_and_names_may_hold_anything(capsys):
     output.emit({"a": ["\ud800", 1]}, indent=0)
     assert capsys.readouterr().out == '{"a":[{"$str":"7aCA"},1]}\n'
+
+
+def test_a_command_to_type_is_quoted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert output.command("log", tmp_path / "my state", "a b", "c") == "aegis log 'my state' 'a b' c"
