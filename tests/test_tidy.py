@@ -39,11 +39,11 @@ PYTHON_FLOORS = {
 #: The same for the C core; headers and sources of one name are one unit.
 C_FLOORS = {
     0: ["aegis", "base", "error"],
-    1: ["cpu", "crc32c", "crc32c_*", "sha256", "sha256_*", "vfs", "vfs_posix", "vfs_sim", "vfs_sim_*"],
-    2: ["scope", "frame", "merkle", "delta"],
+    1: ["cpu", "crc32c", "crc32c_*", "sha256", "sha256_*", "vfs", "vfs_posix", "vfs_posix_*", "vfs_sim", "vfs_sim_*"],
+    2: ["scope", "frame", "merkle", "delta", "chains"],
     3: ["lockfile", "segment", "footer", "scan", "manifest", "tree"],
     4: ["log"],
-    5: ["commit", "upkeep", "recover", "rebuild", "compact", "verify", "store"],
+    5: ["commit", "upkeep", "recover", "rebuild", "compact", "verify", "store", "watch"],
     6: ["api"],
 }
 #: Two units that know each other, and why that is one concept in two files.
@@ -97,11 +97,12 @@ STDIO = """
 """.split()
 #: Units that open, grow or prepare something; never the path of an append.
 ALLOCATING = """
-    api commit footer log manifest rebuild recover scan segment store tree upkeep verify vfs_posix vfs_sim vfs_sim_*
+    api chains commit footer log manifest rebuild recover scan segment store tree upkeep verify vfs_posix vfs_sim watch
+    vfs_sim_*
 """.split()
 #: For C: (names, what to use instead, which units may).
 BANNED_C = [
-    (SYSTEM_CALLS, "the vfs", ["vfs_posix", "vfs_sim", "vfs_sim_*"]),
+    (SYSTEM_CALLS, "the vfs", ["vfs_posix", "vfs_posix_*", "vfs_sim", "vfs_sim_*"]),
     (ALLOCATIONS, "the caller's memory", ALLOCATING),
     (STDIO, "fail(), fail_at()", ["error", "vfs_posix", "vfs_sim", "vfs_sim_*"]),
     (["abort", "exit", "_exit", "raise", "kill", "assert"], "CHECK(): the process is somebody else's", ["vfs_sim_*"]),

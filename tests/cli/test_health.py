@@ -35,7 +35,7 @@ def test_a_store_that_is_well(aegis, story):
 
 
 def test_what_needs_attention_is_exit_code_1_and_says_what_to_type(aegis, store):
-    path, span = frame_of(store, 11)
+    path, span = frame_of(store, 1)  # the first session's begin
     flip(path, span.payload + 5)
     ended = aegis("health", "state")
     assert ended.code == 1
