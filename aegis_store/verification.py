@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from math import inf
 
@@ -85,9 +85,10 @@ def verify(
     *,
     deep: bool,
     watch: Watcher | None,
+    only: Collection[Tier] | None = None,
     jobs: int | None = None,
 ) -> Result:
-    """Check the tiers of an open store. `log_key` [32] is whose signature sealed segments should have.
+    """Check the tiers of an open store, or `only` some. `log_key` [32] is whose signature sealed segments should have.
 
     `jobs` threads (as many as there are processors) check signatures. Findings come in the order of the log however many.
     """
@@ -95,7 +96,7 @@ def verify(
         raise InvalidArgument(f"{jobs} threads check nothing: give one or more", op="verify")
     findings: list[Finding] = []
     tiers = []
-    for tier in Tier:
+    for tier in Tier if only is None else sorted(only):
         if engine.size(tier) == 0:
             continue
         progress = _verify_bytes(engine, tier, findings, watch)

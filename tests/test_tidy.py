@@ -26,12 +26,12 @@ FACE = "__init__"
 PYTHON_FLOORS = {
     0: ["errors", "types", "config"],
     1: ["_engine", "housekeeping"],
-    2: ["codec", "schema", "trust", "catalog"],
+    2: ["codec", "schema", "trust", "catalog", "changes"],
     3: ["records"],
     # docs/decisions/0002 says why these lie below the store.
     4: ["opening", "checkpoint", "lineage", "chain", "session", "indexing", "verification"],
     5: ["store"],
-    6: ["memory", "audit", "workflow", "recovery", "aio", "retention"],
+    6: ["memory", "audit", "workflow", "recovery", "aio", "retention", "health"],
     7: ["replica"],
     8: ["failover", FACE],
     9: ["adapters", "importers", "cli", "console", "__main__"],

@@ -72,6 +72,9 @@ static int damaged(const log *l, const segment *seg, uint64_t first, uint64_t en
     char name[SEGMENT_NAME_SIZE];
     segment_name(seg->number, name);
     const place where = {.tier = l->s.tier, .segment = seg->number, .offset = offset, .first = first, .end = end, .path = name};
+    if (end == first + 1)
+        return fail_at(AEGIS_E_CORRUPT, &where, "record %llu was durable and is damaged or missing (segment %s from byte %llu)",
+                       (unsigned long long)first, name, (unsigned long long)offset);
     return fail_at(AEGIS_E_CORRUPT, &where, "records %llu to %llu were durable and are damaged or missing (segment %s from byte %llu)",
                    (unsigned long long)first, (unsigned long long)end - 1, name, (unsigned long long)offset);
 }
