@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from aegis_store.cli.bench import bench
 from aegis_store.cli.demo.command import demo
 from aegis_store.cli.head import head
 from aegis_store.cli.verify import verify
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command("verify")(verify)
 app.command("head")(head)
 app.command("demo")(demo)
+app.command("bench")(bench)
 
 
 def _show_version(wanted: bool) -> None:

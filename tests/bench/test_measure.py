@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.measure import (
+from aegis_store.bench.measure import (
     Sample,
     Side,
     Spread,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import results
-from bench.measure import Sample, Wanted, figure
-from bench.workload import open_engine
+from aegis_store.bench import results
+from aegis_store.bench.measure import Sample, Wanted, figure
+from aegis_store.bench.workload import open_engine
 
 
 def result(place: Path) -> results.Result:

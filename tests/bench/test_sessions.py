@@ -5,7 +5,7 @@ import json
 import pytest
 import zstandard
 
-from bench.sessions import Recorded, read
+from aegis_store.bench.sessions import Recorded, read
 
 
 @pytest.mark.parametrize("name", ["s.jsonl", "s.jsonl.zst"])

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from bench.rivals import programs
+from aegis_store.bench.rivals import programs
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-from bench.measure import run_threads_for
-from bench.rivals.sqlite import SqliteLog
+from aegis_store.bench.measure import run_threads_for
+from aegis_store.bench.rivals.sqlite import SqliteLog
 
 
 def test_every_append_is_there_and_the_settings_are_the_experts(tmp_path):

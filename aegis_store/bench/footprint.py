@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 import aegis_store
+from aegis_store.bench.measure import Wanted
+from aegis_store.bench.results import Outcome
+from aegis_store.bench.states import conversations
+from aegis_store.bench.workload import Run, Workload
 from aegis_store.store import disk_bytes
-from bench.measure import Wanted
-from bench.results import Outcome
-from bench.states import conversations
-from bench.workload import Run, Workload
 
 DISK_WANTED: Final = Wanted(most=(1 << 20) - 1)
 MEMORY_WANTED: Final = Wanted(most=(8 << 20) - 1)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import resource
 import statistics
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter_ns
 from typing import Final, Literal, Self
 
 import msgspec
 
 Work = Callable[[], object]
+#: Whether more of a unit is better (rates) or less (times, bytes).
+Better = Literal["more", "less"]
 
 MICRO: Final = 1e6
 
@@ -55,22 +57,27 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     run: Callable[[], Sample]
 
 
+#: How a figure is told: ours to the peer's, or ours less the peer's, paired round by round; or ours alone.
+Comparison = Literal["ratio", "over", "alone"]
+
+
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """One comparison. `ratio` is ours to the peer's, or `over` ours less the peer's, paired round by round."""
+    """One comparison: `compared` holds it, and is what `wanted` is about. Without a peer, it is ours."""
 
     title: str
     ours: str
     peer: str
     unit: str
     ours_value: Spread
-    peer_value: Spread
-    comparison: Literal["ratio", "over"]
+    peer_value: Spread | None
+    comparison: Comparison
     compared: Spread
     wanted: str
     met: bool | None
     rounds: int
     durability: str
     note: str = ""
+    better: Better = "more"
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,25 +129,31 @@ def figure(
     title: str,
     *,
     ours: str,
-    peer: str,
+    peer: str = "",
     ours_values: Sequence[float],
-    peer_values: Sequence[float],
+    peer_values: Sequence[float] = (),
     unit: str,
-    comparison: Literal["ratio", "over"],
+    comparison: Comparison,
     durability: str,
     wanted: Wanted = NOTHING_WANTED,
     note: str = "",
+    better: Better = "less",
 ) -> Figure:
     """A comparison from the values of each round."""
-    compare = ratios if comparison == "ratio" else differences
-    compared = Spread.of(compare(ours_values, peer_values))
+    match comparison:
+        case "ratio":
+            compared = Spread.of(ratios(ours_values, peer_values))
+        case "over":
+            compared = Spread.of(differences(ours_values, peer_values))
+        case "alone":
+            compared = Spread.of(ours_values)
     return Figure(
         title=title,
         ours=ours,
         peer=peer,
         unit=unit,
         ours_value=Spread.of(ours_values),
-        peer_value=Spread.of(peer_values),
+        peer_value=Spread.of(peer_values) if peer_values else None,
         comparison=comparison,
         compared=compared,
         wanted=str(wanted),
@@ -148,6 +161,7 @@ def figure(
         rounds=len(ours_values),
         durability=durability,
         note=note,
+        better=better,
     )
 
 
@@ -163,6 +177,35 @@ def rate_figure(
         peer_values=[sample.rate for sample in samples[peer]],
         unit="1/s",
         comparison="ratio",
+        durability=durability,
+        wanted=wanted,
+        note=note,
+        better="more",
+    )
+
+
+def field_figure(
+    title: str,
+    samples: Samples,
+    ours: str,
+    peer: str,
+    field: str,
+    durability: str,
+    *,
+    unit: str = "µs",
+    comparison: Comparison = "ratio",
+    wanted: Wanted = NOTHING_WANTED,
+    note: str = "",
+) -> Figure:
+    """One field of the samples, such as `cpu_us`, of which less is better."""
+    return figure(
+        title,
+        ours=ours,
+        peer=peer,
+        ours_values=[getattr(sample, field) for sample in samples[ours]],
+        peer_values=[getattr(sample, field) for sample in samples[peer]],
+        unit=unit,
+        comparison=comparison,
         durability=durability,
         wanted=wanted,
         note=note,
@@ -203,6 +246,25 @@ def run_for(work: Work, seconds: float) -> Sample:
     )
 
 
+def run_each(works: Iterable[Work]) -> Sample:
+    """Does every one of `works` once, in this thread, each one timed.
+
+    Taking the next one from the iterator does not count, neither as time nor as this thread's CPU time; what other threads of
+    the process do meanwhile counts.
+    """
+    taken: list[int] = []
+    note, now = taken.append, perf_counter_ns
+    counted = 0.0
+    process, thread = cpu_seconds(resource.RUSAGE_SELF), cpu_seconds(resource.RUSAGE_THREAD)
+    for work in works:
+        cpu, before = cpu_seconds(resource.RUSAGE_THREAD), now()
+        work()
+        note(now() - before)
+        counted += cpu_seconds(resource.RUSAGE_THREAD) - cpu
+    uncounted = cpu_seconds(resource.RUSAGE_THREAD) - thread - counted
+    return _sample(taken, sum(taken) / 1e9, cpu_seconds(resource.RUSAGE_SELF) - process - uncounted, counted)
+
+
 def run_threads_for(works: Sequence[Work], seconds: float) -> Sample:
     """The same with one thread for each of `works`. What ends after the time is not counted: a thread that still sleeps then
     must not make the others look slow."""
@@ -226,13 +288,22 @@ def run_threads_for(works: Sequence[Work], seconds: float) -> Sample:
             failures.append(error)
 
     threads = [threading.Thread(target=worker, args=pair) for pair in zip(works, taken, strict=True)]
-    for thread in threads:
-        thread.start()
-    process = cpu_seconds(resource.RUSAGE_SELF)
-    limit[0] = perf_counter_ns() + int(seconds * 1e9)
-    gate.wait()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.start()
+        process = cpu_seconds(resource.RUSAGE_SELF)
+        limit[0] = perf_counter_ns() + int(seconds * 1e9)
+        gate.wait()
+        for thread in threads:
+            thread.join()
+    except BaseException:
+        # Ctrl-C: what they work on is about to be closed and removed, so none of them may still be at it.
+        limit[0] = 0
+        gate.abort()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+        raise
     if failures:
         raise failures[0]
     return _sample([each for mine in taken for each in mine], seconds, cpu_seconds(resource.RUSAGE_SELF) - process, None)
