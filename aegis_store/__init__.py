@@ -5,7 +5,7 @@
     with aegis_store.open("state", agent="planner") as store:
         session = store.session("ticket-4711")
         ref = session.checkpoint({"messages": []}, position="plan/1")    # durable when it returns
-        session.latest().state
+        session.latest().state                                           # every check made, or an exception
 
 What it keeps survives kill -9 and power cuts, and proves that nobody touched it. docs/ARCHITECTURE.md shows how.
 """
@@ -16,10 +16,13 @@ import os
 from collections.abc import Iterable
 
 from aegis_store import errors
+from aegis_store.chain import NO_CHECKPOINT
+from aegis_store.checkpoint import Checkpoint
 from aegis_store.config import Align, Config, Durability, TierDurability
 from aegis_store.errors import AegisError
-from aegis_store.session import Checkpoint, Session
-from aegis_store.store import Mode, SessionInfo, Store, StoreStats
+from aegis_store.opening import Anchor, Mode
+from aegis_store.session import Session, SessionInfo
+from aegis_store.store import Store, StoreStats
 from aegis_store.trust.heads import SignedHead
 from aegis_store.types import Clock, Head, MemoryPointer, Randomness, Ref, Tier
 from aegis_store.verification import Finding, Result
@@ -27,6 +30,7 @@ from aegis_store.verification import Finding, Result
 __version__ = "0.1.0"
 
 __all__ = [
+    "NO_CHECKPOINT",
     "AegisError",
     "Align",
     "Checkpoint",
@@ -56,8 +60,8 @@ def open(  # as in `gzip.open`: always used with its module's name
     mode: Mode = "a",
     keys: str | os.PathLike[str] | None = None,
     name: str | None = None,
-    anchors: Iterable[Head | SignedHead] = (),
-    config: Config | None = None,
+    anchor: Anchor | Iterable[Anchor] | None = None,
+    config: Config | str | os.PathLike[str] | None = None,
     clock: Clock | None = None,
     randomness: Randomness | None = None,
 ) -> Store:
@@ -65,9 +69,9 @@ def open(  # as in `gzip.open`: always used with its module's name
 
     `agent` names who signs what is written. `mode` is "a" to write (default), "x" for a store that must not exist yet, "r" to
     read, which changes nothing and follows a writer. `keys` is the key directory, beside the store as `<path>.keys` by default;
-    keep a copy of it elsewhere: without it nothing can be read. `name` is a new store's. `anchors` are heads that were kept
-    outside, as `Store.head` gave them: a store that is older than one of them, or different, is refused. `clock` and
-    `randomness` stand in for the machine's.
+    keep a copy of it elsewhere: without it nothing can be read. `name` is a new store's. `anchor` is a tree head, or several,
+    that you kept outside (as `Store.head` gave it, or the text of its note): a store that is older, or different, is refused.
+    `config` has the options, or is a TOML file of them. `clock` and `randomness` stand in for the machine's.
 
     Raises NotAStore, StoreExists, KeysMissing, KeysWrong, Locked (names the holder), Corrupt, RolledBack, NewerFormat,
     ReadOnly, NetworkFileSystem, NoSpace; all of them are `aegis_store.AegisError`.
@@ -78,7 +82,7 @@ def open(  # as in `gzip.open`: always used with its module's name
         mode=mode,
         keys=keys,
         name=name,
-        anchors=anchors,
+        anchor=anchor,
         config=config,
         clock=clock,
         randomness=randomness,

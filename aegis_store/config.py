@@ -6,12 +6,16 @@ long as it is open. A value that cannot be meant is refused here, by name, befor
 
 from __future__ import annotations
 
+import os
+import tomllib
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
-from aegis_store.errors import InvalidArgument
+from aegis_store.errors import InvalidArgument, StorageError
 from aegis_store.types import Tier
 
 KIB: Final = 1 << 10
@@ -82,6 +86,33 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     state_limit_bytes: int = 256 * MIB
     #: Allow writing on a network file system, whose locks and syncs may not do what they say.
     allow_network: bool = False
+    #: What each agent is there for, as in {"planner-7": "planner"}: kept with the sessions that it begins.
+    roles: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash(tuple(tuple(each.items()) if isinstance(each, Mapping) else each for each in msgspec.structs.astuple(self)))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """The options in a TOML file: the fields of this class, with tables [durability] and [roles].
+
+        InvalidArgument names the file and the option; StorageError: the file cannot be read.
+        """
+        where = os.fspath(path)
+        try:
+            with open(where, "rb") as file:
+                found: dict[str, Any] = tomllib.load(file)
+            if isinstance(durability := found.get("durability"), dict):
+                found["durability"] = _made(TierDurability, durability, "durability.")
+            return _made(cls, found, "")
+        except OSError as error:
+            raise StorageError(
+                f"the options cannot be read: {error.strerror}", op="open", path=where, hint=f"see who may: ls -l {where}"
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidArgument(f"this is not TOML: {error}", op="open", path=where) from None
+        except InvalidArgument as error:
+            raise InvalidArgument(error.message, op="open", path=where, hint=error.hint) from None
 
     def __post_init__(self) -> None:
         if not isinstance(self.durability, TierDurability):
@@ -92,6 +123,22 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         _check_bytes("state_limit_bytes", self.state_limit_bytes, 1, STATE_LIMIT_BYTES_MAX)
         if not isinstance(self.allow_network, bool):
             raise InvalidArgument(f"allow_network is {self.allow_network!r}, not True or False")
+        given: object = self.roles
+        if not isinstance(given, Mapping) or not all(type(each) is str for pair in given.items() for each in pair):
+            raise InvalidArgument(f"roles is {self.roles!r}, not a table of agents and what they are there for")
+        msgspec.structs.force_setattr(self, "roles", MappingProxyType(dict(self.roles)))
+
+
+_Made = TypeVar("_Made", bound=msgspec.Struct)
+
+
+def _made(struct: type[_Made], options: dict[str, Any], prefix: str) -> _Made:
+    """The struct with these fields. InvalidArgument for one that it does not have."""
+    known = struct.__struct_fields__
+    for name in options:
+        if name not in known:
+            raise InvalidArgument(f"there is no option {prefix}{name}", hint=f"the options are {', '.join(known)}")
+    return struct(**options)
 
 
 def _choose(struct: msgspec.Struct, field: str, choices: type[_Choice], prefix: str = "") -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from aegis_store.types import Ref
+
 
 class AegisError(Exception):
     """Root of everything that this package raises on purpose."""
@@ -135,7 +137,13 @@ class NotFound(AegisError):
 
 
 class Conflict(AegisError):
-    """The session has moved on since the caller looked."""
+    """The session has moved on since the caller looked. `newest` is where to; None: it has no checkpoint."""
+
+    newest: Ref | None = None
+
+
+class Ended(AegisError):
+    """The session was ended and takes no more checkpoints. What it holds can be read, and forked."""
 
 
 class StateTypeError(AegisError, TypeError):

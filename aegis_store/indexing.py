@@ -56,8 +56,8 @@ class _Rows:
     def __init__(self, records: Records, first: int) -> None:
         self._records = records
         self._first = first
-        # Tag -> index and leaf hash of the session's last record, and the ordinal that comes next.
-        self._ends: dict[bytes, tuple[int, bytes, int]] = {}
+        # Tag -> index and leaf hash of the session's last record, and the ordinal that comes next; None: it was ended.
+        self._ends: dict[bytes, tuple[int, bytes, int | None]] = {}
 
     def row(self, record: Record) -> Row:
         """The row of a record."""
@@ -71,9 +71,12 @@ class _Rows:
             row = self._row_of(record, entry)
         except (Corrupt, StateTooLarge) as error:
             return self._suspect(record.index, error, tag)
-        if tag != NO_TAG:
-            # A session-begin has ordinal 0 like the checkpoint after it.
-            self._ends[tag] = record.index, record.leaf, entry.ordinal + (entry.kind is not Kind.SESSION_BEGIN)
+        if entry.kind is Kind.SESSION_BEGIN:
+            self._ends[tag] = record.index, record.leaf, entry.ordinal
+        elif entry.kind is Kind.CHECKPOINT:
+            self._ends[tag] = record.index, record.leaf, entry.ordinal + 1
+        elif entry.kind is Kind.SESSION_END:
+            self._ends[tag] = record.index, record.leaf, None
         return row
 
     def unreadable(self, index: int, error: AegisError) -> Row:
@@ -95,7 +98,7 @@ class _Rows:
     def _problem(self, record: Record, entry: Entry) -> str | None:
         """What is wrong with the place of a record in its session, in words that follow its number."""
         tag, parent = entry.session_tag, entry.parent
-        if tag == NO_TAG:
+        if tag == NO_TAG or entry.kind is Kind.CHUNK:  # what a chunk is a piece of says so itself
             return None
         end = self._ends.get(tag)
         known = None if end is not None or self._first == 0 else self._records.catalog.session_by_tag(tag)
@@ -103,12 +106,15 @@ class _Rows:
             if record.index <= known.last_index:
                 # It was taken in before, when it was written: only a record before it was not.
                 return None if entry.kind is not Kind.SESSION_BEGIN or record.index == known.number else _BEGUN
-            end = known.last_index, known.last_leaf, 0 if known.last_ordinal is None else known.last_ordinal + 1
+            following = known.first_ordinal if known.last_ordinal is None else known.last_ordinal + 1
+            end = known.last_index, known.last_leaf, None if known.ended is not None else following
         if entry.kind is Kind.SESSION_BEGIN:
             return None if end is None else _BEGUN
         if end is None:
             return "belongs to a session that never began"
         index, leaf, ordinal = end
+        if ordinal is None:
+            return "comes after the end of its session"
         before = self._records.suspects.get(parent) if parent is not None and parent > index else None
         if before is not None and parent is not None and before.tag is None:
             # The record between cannot be read, and here is whose it was.
@@ -131,6 +137,7 @@ class _Rows:
                     leaf=record.leaf,
                     tag=entry.session_tag,
                     ordinal=entry.ordinal,
+                    request_tag=entry.request_tag,
                 )
             case Kind.SESSION_BEGIN:
                 names = session_schema.decode_begin(_envelope(record, entry))
@@ -142,7 +149,10 @@ class _Rows:
                     tag=entry.session_tag,
                     id=names.session,
                     agent=names.agent,
+                    role=names.role,
+                    forked_from=names.forked_from,
                     parent=entry.parent,
+                    first_ordinal=entry.ordinal,
                 )
             case Kind.SESSION_END:
                 return SessionEnded(tier=tier, index=index, tag=entry.session_tag)

@@ -16,8 +16,9 @@ from hashlib import sha256
 from typing import Final
 
 import msgspec
+from blake3 import blake3
 
-from aegis_store._engine import PAYLOAD_MAX, Engine, Record
+from aegis_store._engine import Engine, Record
 from aegis_store.catalog import Catalog, KeyAdded, KeyRecord
 from aegis_store.codec.payload import SALT_SIZE, open_payload, seal
 from aegis_store.errors import (
@@ -33,7 +34,16 @@ from aegis_store.errors import (
     StateTooLarge,
 )
 from aegis_store.schema import keys as key_schema
-from aegis_store.schema.entry import NO_LEAF, NO_TAG, UNSIGNED_SIZE, Entry, pack_unsigned, parse, signing_prefix
+from aegis_store.schema.entry import (
+    NO_LEAF,
+    NO_TAG,
+    REQUEST_TAG_SIZE,
+    SIGNATURE_SIZE,
+    Entry,
+    pack_unsigned,
+    parse,
+    signing_prefix,
+)
 from aegis_store.trust.signer import Signer, key_id, verify_signature
 from aegis_store.types import Clock, Kind, LogIndex, Randomness, Tier, TimeMs
 
@@ -77,6 +87,7 @@ class Records:
         *,
         store_id: bytes,
         enrolment_key: bytes,
+        request_key: bytes,
         clock: Clock,
         randomness: Randomness,
         state_limit_bytes: int,
@@ -86,6 +97,7 @@ class Records:
         self.tier = tier
         self._prefix = signing_prefix(store_id, tier)
         self._enrolment_key = enrolment_key
+        self._request_key = request_key
         self._clock = clock
         self._draw = randomness.draw
         self.state_limit_bytes: Final = state_limit_bytes
@@ -107,17 +119,18 @@ class Records:
             )
 
     def seal(self, envelope: bytes) -> tuple[bytes, bytes, int]:
-        """(payload, commitment, length) of an envelope under a fresh salt. StateTooLarge for what no limit allows."""
+        """(payload, commitment, length) of an envelope under a fresh salt. StateTooLarge for what no limit allows.
+
+        The payload may be larger than what a record holds: see `codec.payload.split`.
+        """
         if len(envelope) > self.state_limit_bytes + ENVELOPE_MARGIN_BYTES:
             self.demand_limit(len(envelope), "checkpoint")
-        sealed = seal(envelope, self._draw(SALT_SIZE))
-        if len(sealed[0]) > PAYLOAD_MAX:
-            raise StateTooLarge(
-                f"the checkpoint has {len(sealed[0]):,} bytes once compressed, and a record holds {PAYLOAD_MAX:,}",
-                op="checkpoint",
-                hint="store what is large elsewhere and its address here",
-            )
-        return sealed
+        return seal(envelope, self._draw(SALT_SIZE))
+
+    def request_tag(self, session_tag: bytes, request_id: str) -> bytes:
+        """What stands for a request id in an entry [8]: nobody without the store secret can tell which id it was."""
+        text = session_tag + request_id.encode("utf-8", "surrogatepass")
+        return blake3(text, key=self._request_key).digest(REQUEST_TAG_SIZE)
 
     def append(
         self,
@@ -128,11 +141,11 @@ class Records:
         tag: bytes = NO_TAG,
         ordinal: int = 0,
         parent: Position | None = None,
-        not_before: int = 0,
+        request_tag: bytes | None = None,
     ) -> Position:
         """Sign and queue a record; durable once `commit` of its index returns. Its time is never below its parent's."""
         payload, commitment, length = sealed
-        now = max(self._clock.now_ms(), not_before)
+        now = self._clock.now_ms()
         if parent is not None and parent.time_ms > now:
             now = parent.time_ms
         unsigned = pack_unsigned(
@@ -146,6 +159,7 @@ class Records:
             ordinal=ordinal,
             parent=None if parent is None else parent.index,
             parent_leaf=NO_LEAF if parent is None else parent.leaf,
+            request_tag=request_tag,
         )
         entry = unsigned + signer.sign(self._prefix + unsigned)
         index = self.engine.append(self.tier, kind, entry, payload)
@@ -216,10 +230,22 @@ class Records:
                 length=entry.length,
                 commitment=entry.commitment,
                 limit=self.state_limit_bytes + ENVELOPE_MARGIN_BYTES,
+                chunk=None if entry.kind is Kind.CHUNK else lambda at: self._chunk(at, index, entry),
             )
         except AegisError as error:
             raise self._placed(error, index) from None
         return TrustedRecord(index=index, leaf=record.leaf, entry=entry, agent=agent, envelope=envelope)
+
+    def _chunk(self, index: int, of: LogIndex, entry: Entry) -> bytes:
+        """A piece of the payload of record `of`."""
+        chunk = self.read(LogIndex(index)) if index < of else None
+        if chunk is None or (chunk.entry.kind, chunk.entry.session_tag, chunk.entry.ordinal) != (
+            Kind.CHUNK,
+            entry.session_tag,
+            entry.ordinal,
+        ):
+            raise Foreign(f"record {index} is no piece of it", op="read")
+        return chunk.envelope
 
     def entry_of(self, record: Record) -> Entry:
         """A record's entry, parsed and in the right place; nothing in it is believed yet."""
@@ -230,7 +256,7 @@ class Records:
 
     def _check_signer(self, raw: bytes, entry: Entry, index: LogIndex) -> str:
         """The agent whose key signed the entry, if that key was allowed to at `index`."""
-        message = self._prefix + raw[:UNSIGNED_SIZE]
+        message = self._prefix + raw[:-SIGNATURE_SIZE]
         if entry.kind in (Kind.KEY_ADD, Kind.KEY_REVOKE):
             if not verify_signature(self._enrolment_key, message, entry.signature):
                 raise BadSignature("the enrolment key did not sign it", op="read")

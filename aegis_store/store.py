@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Self
 
 import msgspec
 from blake3 import blake3
@@ -22,49 +22,38 @@ from blake3 import blake3
 from aegis_store import verification
 from aegis_store._engine import Engine, Report, TierStats
 from aegis_store.catalog import Catalog, Row
+from aegis_store.chain import Chain
 from aegis_store.config import Config
-from aegis_store.errors import (
-    AegisError,
-    Closed,
-    Corrupt,
-    InvalidArgument,
-    NotAStore,
-    ReadOnly,
-    RolledBack,
-    StorageError,
-    UsedAfterFork,
-)
+from aegis_store.errors import AegisError, Closed, InvalidArgument, NotFound, ReadOnly, UsedAfterFork
 from aegis_store.indexing import rows_of
+from aegis_store.opening import (
+    KEYS_SUFFIX,
+    Anchor,
+    Mode,
+    anchor_heads,
+    config_of,
+    demand_keys,
+    demand_mode,
+    demand_name,
+    keys_for,
+    place_of,
+    store_meta,
+)
 from aegis_store.records import Records
-from aegis_store.schema.entry import STORE_ID_SIZE, TAG_SIZE
-from aegis_store.session import Chain, Session, moment
+from aegis_store.schema.entry import TAG_SIZE
+from aegis_store.session import Session, SessionInfo, session_info
 from aegis_store.trust.heads import SignedHead, sign_head
 from aegis_store.trust.keys import KeyDirectory, SystemRandomness
 from aegis_store.trust.signer import Signer
 from aegis_store.types import Clock, Head, Randomness, Ref, SystemClock, Tier
 
 DEFAULT_AGENT: Final = "agent"
-KEYS_SUFFIX: Final = ".keys"
 CATALOG_FOLDER: Final = "catalog"
 _CATALOG_CONTEXT: Final = "aegis-store 2026 catalogue sidecar"
+_REQUEST_CONTEXT: Final = "aegis-store 2026 request tags"
 #: Checkpoints after which sealed segments that are not signed yet are looked for.
 HOUSEKEEPING_RECORDS: Final = 1024
 SESSIONS_PAGE: Final = 256
-#: Of a session id, and of an agent's name.
-NAME_CHARACTERS_MAX: Final = 1_000_000
-
-Mode = Literal["a", "r", "x"]
-
-
-class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One line about a session. `latest` is None while it has no checkpoint."""
-
-    id: str
-    agent: str
-    checkpoints: int
-    created_at: datetime
-    changed_at: datetime
-    is_open: bool
 
 
 class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,12 +66,6 @@ class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
     catalogue_bytes: int
     catalogue_problem: str | None
     tiers: dict[str, TierStats]
-
-
-class _Meta(msgspec.Struct, frozen=True, kw_only=True):
-    log_key: bytes
-    enrolment_key: bytes
-    created: int
 
 
 class Store:
@@ -132,6 +115,7 @@ class Store:
             Tier.SESSION,
             store_id=keys.store_id,
             enrolment_key=keys.enrolment.public_key,
+            request_key=blake3(keys.secret, derive_key_context=_REQUEST_CONTEXT).digest(),
             clock=clock,
             randomness=randomness,
             state_limit_bytes=config.state_limit_bytes,
@@ -148,34 +132,32 @@ class Store:
         mode: Mode = "a",
         keys: str | os.PathLike[str] | None = None,
         name: str | None = None,
-        anchors: Iterable[Head | SignedHead] = (),
-        config: Config | None = None,
+        anchor: Anchor | Iterable[Anchor] | None = None,
+        config: Config | str | os.PathLike[str] | None = None,
         clock: Clock | None = None,
         randomness: Randomness | None = None,
     ) -> Self:
         """See `aegis_store.open`."""
-        place = _place(path)
-        key_place = _place(keys) if keys is not None else place.with_name(place.name + KEYS_SUFFIX)
-        if mode not in ("a", "r", "x"):
-            raise InvalidArgument(f"mode is {mode!r}, not 'a', 'r' or 'x'", op="open", path=str(place))
-        _demand_name(agent, "agent", op="open")
-        chosen = Config() if config is None else config
+        place = place_of(path)
+        key_place = place_of(keys) if keys is not None else place.with_name(place.name + KEYS_SUFFIX)
+        demand_mode(mode, place)
+        demand_name(agent, "agent", op="open")
+        chosen = config_of(config)
         ticking: Clock = SystemClock() if clock is None else clock
         drawn: Randomness = SystemRandomness() if randomness is None else randomness
-        directory = _keys_for(place, key_place, mode=mode, name=name, randomness=drawn)
-        meta = _Meta(log_key=directory.log.public_key, enrolment_key=directory.enrolment.public_key, created=ticking.now_ms())
+        directory = keys_for(place, key_place, mode=mode, name=name, randomness=drawn)
         engine = Engine.open(
             place,
             mode=mode,
             secret=directory.secret,
             store_id=directory.store_id,
             name=directory.name,
-            meta=msgspec.msgpack.encode(meta),
-            anchors=[*directory.released().values(), *(_as_head(each, directory.store_id) for each in anchors)],
+            meta=store_meta(directory, ticking),
+            anchors=[*directory.released().values(), *anchor_heads(anchor, directory)],
             config=chosen,
         )
         try:
-            _demand_keys(engine, directory)
+            demand_keys(engine, directory)
             store = cls(place, engine, directory, agent=agent, mode=mode, config=chosen, clock=ticking, randomness=drawn)
             try:
                 store._index_rest()
@@ -236,37 +218,55 @@ class Store:
     def session(self, session_id: str, *, agent: str | None = None) -> Session:
         """The session of that id, which begins with its first checkpoint. `agent` signs what is written through it."""
         self.check_open()
-        _demand_name(session_id, "session id", op="session")
+        demand_name(session_id, "session id", op="session")
         key = session_id, self.agent if agent is None else agent
-        _demand_name(key[1], "agent", op="session")
+        demand_name(key[1], "agent", op="session")
         with self._lock:
             session = self._sessions.get(key)
             if session is None:
                 chain = self._chains.get(session_id)
                 if chain is None:
-                    chain = self._chains[session_id] = Chain()
-                session = self._sessions[key] = Session(self, *key, chain)
+                    chain = self._chains[session_id] = Chain(self, session_id)
+                session = self._sessions[key] = Session(self, chain, key[1])
         return session
 
-    def sessions(self) -> list[SessionInfo]:
-        """All sessions, oldest first."""
+    def sessions(
+        self,
+        *,
+        agent: str | None = None,
+        open: bool | None = None,
+        prefix: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+    ) -> Iterator[SessionInfo]:
+        """Sessions, oldest first, read in pages as they are asked for.
+
+        Only those that `agent` began, that are open (or ended, with `open=False`), whose id starts with `prefix`; at most
+        `limit`; with `after`, those that began after the session of that id, which is how a list goes on. NotFound: there is
+        none of it.
+        """
+        if limit is not None and limit < 0:
+            raise InvalidArgument(f"limit is {limit}", op="sessions")
+        self.check_open()
         self.catch_up()
-        found: list[SessionInfo] = []
-        after: int | None = None
+        number: int | None = None
+        if after is not None:
+            last = self.catalog.session(after)
+            if last is None:
+                raise NotFound(f"there is no session {after!r} to go on after", op="sessions", path=str(self.path))
+            number = last.number
+        return islice(self._infos(number, agent, open, prefix), limit)
+
+    def _infos(self, after: int | None, agent: str | None, is_open: bool | None, prefix: str | None) -> Iterator[SessionInfo]:
         while page := self.catalog.sessions(after=after, limit=SESSIONS_PAGE):
-            found.extend(
-                SessionInfo(
-                    id=each.id,
-                    agent=each.agent,
-                    checkpoints=0 if each.last_ordinal is None else each.last_ordinal + 1,
-                    created_at=moment(each.created_ms),
-                    changed_at=moment(each.last_ms),
-                    is_open=each.ended is None,
-                )
-                for each in page
-            )
+            for each in page:
+                if (
+                    (agent is None or each.agent == agent)
+                    and (is_open is None or (each.ended is None) == is_open)
+                    and (prefix is None or each.id.startswith(prefix))
+                ):
+                    yield session_info(each)
             after = page[-1].number
-        return found
 
     # ---- the whole --------------------------------------------------------------------------------------------------------
 
@@ -316,7 +316,7 @@ class Store:
 
     def check_open(self) -> None:
         """Closed, UsedAfterFork: asked before any lock, for in a forked child a lock may never be let go."""
-        self._engine.size(Tier.SESSION)
+        self._engine.demand_open("use")
 
     def signer_for(self, agent: str) -> Signer:
         """The agent's key, allowed by the log from here on."""
@@ -333,6 +333,10 @@ class Store:
             self._signers[agent] = signer
         return signer
 
+    def role_of(self, agent: str) -> str | None:
+        """What the options say that an agent is there for."""
+        return self.config.roles.get(agent)
+
     def draw_tag(self) -> bytes:
         """A session tag that was never drawn."""
         tag = self._randomness.draw(TAG_SIZE)
@@ -346,8 +350,10 @@ class Store:
         The record is durable, so nothing here fails the call that made it: the catalogue catches up at the next open, and a
         segment that could not be signed is tried again then.
         """
-        with suppress(Closed):
+        try:  # noqa: SIM105 - suppress() costs as much as the note
             self.catalog.note(row)
+        except Closed:
+            pass
         self._since_housekeeping += 1
         if self._since_housekeeping >= HOUSEKEEPING_RECORDS:
             self._since_housekeeping = 0
@@ -405,15 +411,6 @@ def tier_named(tier: str | Tier) -> Tier:
         raise InvalidArgument(f"there is no tier {tier!r}: {names}", op="tier") from None
 
 
-def _as_head(anchor: Head | SignedHead, store_id: bytes) -> Head:
-    """The head in what a caller has kept. InvalidArgument if it says that it is another store's."""
-    if isinstance(anchor, Head):
-        return anchor
-    if anchor.store_id != store_id:
-        raise InvalidArgument(f"an anchor is a head of store {anchor.store_id.hex()}, and this is {store_id.hex()}", op="open")
-    return anchor.head
-
-
 def disk_bytes(folder: Path) -> int:
     """What a folder takes on its file system, everything in it counted: allocated blocks, as `du` counts them."""
     total = 0
@@ -424,86 +421,3 @@ def disk_bytes(folder: Path) -> int:
             except FileNotFoundError:
                 continue  # a file that was replaced while we looked
     return total
-
-
-def _demand_name(name: str, what: str, *, op: str) -> None:
-    """InvalidArgument for what is no name: a str that a record of its session, or a key file, has room for."""
-    if type(name) is not str:
-        raise InvalidArgument(f"a name is a str, and this {what} is of type {type(name).__name__}", op=op)
-    if len(name) > NAME_CHARACTERS_MAX:
-        raise InvalidArgument(f"this {what} has {len(name):,} characters, and the limit is {NAME_CHARACTERS_MAX:,}", op=op)
-
-
-def _demand_keys(engine: Engine, keys: KeyDirectory) -> None:
-    """KeysWrong where the store was made with another log key or enrolment key than the directory holds."""
-    about = engine.describe()
-    try:
-        meta = msgspec.msgpack.decode(about.meta, type=_Meta)
-    except msgspec.DecodeError:
-        raise Corrupt("the manifest does not say which keys the store has", op="open", path=engine.path) from None
-    keys.demand(store_id=about.store_id, log_key=meta.log_key, enrolment_key=meta.enrolment_key)
-
-
-def _keys_for(place: Path, key_place: Path, *, mode: Mode, name: str | None, randomness: Randomness) -> KeyDirectory:
-    """The key directory of a store: that which is there, or a new one for a store that is new."""
-    there = _store_at(place)
-    if there or mode == "r" or key_place.exists():
-        if not there and mode == "r":
-            raise NotAStore(
-                "there is no store here",
-                op="open",
-                path=str(place),
-                hint='give the directory that holds MANIFEST, or make a store there with mode="a"',
-            )
-        keys = KeyDirectory.load(key_place, randomness=randomness)
-        lost = [head for head in keys.released().values() if head.size > 0]
-        if not there and lost:
-            raise RolledBack(
-                f"the store is gone: its key directory remembers {lost[0].size} records of tier {lost[0].tier.label}",
-                op="open",
-                path=str(place),
-                hint=f"put the store back from a copy; to begin a new one, move {key_place} away first",
-            )
-        return keys
-    return KeyDirectory.create(
-        key_place,
-        store_id=randomness.draw(STORE_ID_SIZE),
-        name=place.name if name is None else name,
-        randomness=randomness,
-    )
-
-
-def _place(path: str | os.PathLike[str]) -> Path:
-    """A path as an absolute one with a name. InvalidArgument for what can be no store's."""
-    text = os.fspath(path)
-    if not text or "\0" in text:
-        raise InvalidArgument(f"{text!r} is no path: it is empty or holds a zero character", op="open")
-    place = Path(os.path.abspath(text))
-    if not place.name:
-        raise InvalidArgument(f"{place} is no place for a store: it has no name", op="open", path=str(place))
-    return place
-
-
-def _store_at(place: Path) -> bool:
-    """Whether there is anything at `place` that is, or was, a store. NotAStore: there is something else."""
-    try:
-        names = {entry.name for entry in os.scandir(place)}
-    except FileNotFoundError:
-        return False
-    except NotADirectoryError:
-        raise NotAStore("a store is a directory, and this is a file", op="open", path=str(place)) from None
-    except OSError as error:
-        raise StorageError(
-            f"the directory cannot be read: {error.strerror}", op="open", path=str(place), hint=f"see who may: ls -ld {place}"
-        ) from None
-    if "MANIFEST" in names or names & {tier.label for tier in Tier}:
-        return True
-    strangers = sorted(names - {"LOCK", "MANIFEST.new", "lost+found"})
-    if strangers:
-        raise NotAStore(
-            f"the directory holds something else: {strangers[0]}",
-            op="open",
-            path=str(place),
-            hint="give a directory that is empty, or does not exist yet",
-        )
-    return False

@@ -72,7 +72,7 @@ class Kind(IntEnum):
 
 
 #: The kinds that this version writes and understands.
-WRITTEN: Final = frozenset({Kind.SESSION_BEGIN, Kind.CHECKPOINT, Kind.SESSION_END, Kind.KEY_ADD, Kind.KEY_REVOKE})
+WRITTEN: Final = frozenset({Kind.SESSION_BEGIN, Kind.CHECKPOINT, Kind.SESSION_END, Kind.KEY_ADD, Kind.KEY_REVOKE, Kind.CHUNK})
 
 
 class Ref(msgspec.Struct, frozen=True, kw_only=True):

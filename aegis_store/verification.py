@@ -132,6 +132,7 @@ def footer_message(footer: Footer) -> bytes:
 class _Chain(msgspec.Struct):
     last: Position
     next_ordinal: int
+    is_ended: bool = False
 
 
 class _Chains:
@@ -186,7 +187,7 @@ class _Chains:
 
     def _chain_problem(self, record: TrustedRecord) -> str | None:
         entry = record.entry
-        if entry.kind in (Kind.KEY_ADD, Kind.KEY_REVOKE):
+        if entry.kind in (Kind.KEY_ADD, Kind.KEY_REVOKE, Kind.CHUNK):
             return None
         chain = self._sessions.get(entry.session_tag)
         here = Position(index=record.index, leaf=record.leaf, time_ms=entry.time_ms)
@@ -194,19 +195,38 @@ class _Chains:
         if entry.kind is Kind.SESSION_BEGIN:
             if chain is not None:
                 return f"record {record.index} begins a session that has begun"
+            problem = self._fork_problem(record)
         elif entry.parent in self._lost:
             pass  # what it follows was reported
         elif chain is None:
             return f"record {record.index} belongs to a session that never began"
+        elif chain.is_ended:
+            return f"record {record.index} comes after the end of its session"
         elif (entry.parent, entry.parent_leaf) != (chain.last.index, chain.last.leaf):
             return f"record {record.index} does not follow record {chain.last.index}, the one before it in its session"
         elif entry.kind is Kind.CHECKPOINT and entry.ordinal != chain.next_ordinal:
             problem = f"record {record.index} is checkpoint {entry.ordinal} where {chain.next_ordinal} comes"
         elif entry.time_ms < chain.last.time_ms:
             problem = f"record {record.index} is older than the one that it follows"
-        next_ordinal = 0 if entry.kind is Kind.SESSION_BEGIN else entry.ordinal + 1
-        self._sessions[entry.session_tag] = _Chain(here, next_ordinal)
+        next_ordinal = entry.ordinal + 1 if entry.kind is Kind.CHECKPOINT else entry.ordinal
+        self._sessions[entry.session_tag] = _Chain(here, next_ordinal, entry.kind is Kind.SESSION_END)
         return problem
+
+    def _fork_problem(self, begun: TrustedRecord) -> str | None:
+        entry = begun.entry
+        if entry.parent is None or entry.parent in self._lost:
+            return None
+        try:
+            parent = self._records.read(entry.parent) if entry.parent < begun.index else None
+        except Corrupt:
+            return None  # it is reported in its own place
+        if parent is not None and (parent.entry.kind, parent.entry.ordinal + 1, parent.leaf) == (
+            Kind.CHECKPOINT,
+            entry.ordinal,
+            entry.parent_leaf,
+        ):
+            return None
+        return f"record {begun.index} begins a fork of record {entry.parent}, which is not the checkpoint that it names"
 
     def _report(self, index: int, error: AegisError) -> None:
         self._lost.add(index)

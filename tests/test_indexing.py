@@ -53,7 +53,7 @@ def test_every_kind_of_record_has_its_row(place):
         fields = {"session_tag": tags["s"], "parent": refs["s"][-1].index, "parent_leaf": refs["s"][-1].leaf}
         forger.append(Kind.SESSION_END, *forger.sealed(Kind.SESSION_END, end, agent, **fields))
         fork = session_schema.encode_begin(session_schema.SessionBegin(session="fork", agent="planner", forked_from="s"))
-        fields = {"session_tag": b"f" * 16, "parent": refs["s"][0].index, "parent_leaf": refs["s"][0].leaf}
+        fields = {"session_tag": b"f" * 16, "ordinal": 1, "parent": refs["s"][0].index, "parent_leaf": refs["s"][0].leaf}
         forger.append(Kind.SESSION_BEGIN, *forger.sealed(Kind.SESSION_BEGIN, fork, agent, **fields))
         gone = key_schema.encode_revoke(key_schema.KeyRevoke(agent="planner", public_key=agent.public_key))
         forger.append(Kind.KEY_REVOKE, *forger.sealed(Kind.KEY_REVOKE, gone, enrolment))
@@ -70,7 +70,7 @@ def test_every_kind_of_record_has_its_row(place):
         assert (first.tag, first.ordinal, second.ordinal, second.leaf) == (tags["s"], 0, 1, leaves[3])
         assert [first.time_ms, second.time_ms] == [ref.time_ms for ref in refs["s"]]
         assert ended.tag == tags["s"]
-        assert (forked.id, forked.parent) == ("fork", refs["s"][0].index)
+        assert (forked.id, forked.parent, forked.forked_from, forked.first_ordinal) == ("fork", refs["s"][0].index, "s", 1)
         assert (revoked.key_id, revoked.public_key) == (agent.key_id, agent.public_key)
         assert [row.index for row in rows_of(store.records, 5)] == [5, 6]
         assert list(rows_of(store.records, 7)) == []
@@ -96,7 +96,7 @@ def everything(store) -> list[object]:
     points = [catalog.checkpoints(each.number, limit=1000) for each in sessions]
     by_name = [(catalog.session(each.id), catalog.session_by_tag(each.tag)) for each in sessions]
     keys = [catalog.key(Tier.SESSION, each.key_id) for each in sorted(store.keys.agents(), key=lambda key: key.name)]
-    return [sessions, points, by_name, keys, store.sessions()]
+    return [sessions, points, by_name, keys, list(store.sessions())]
 
 
 def test_a_gap_is_closed_although_the_catalogue_knows_what_comes_after(place):

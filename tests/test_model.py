@@ -196,7 +196,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def open(self) -> None:
         self.store = aegis_store.open(
-            self.folder / "state", agent="planner", config=self.config, clock=self.clock, anchors=self.anchors
+            self.folder / "state", agent="planner", config=self.config, clock=self.clock, anchor=self.anchors
         )
 
     def teardown(self) -> None:
@@ -252,7 +252,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule()
     def open_or_close_a_reader(self) -> None:
         if self.reader is None:
-            self.reader = aegis_store.open(self.folder / "state", mode="r", anchors=self.anchors)
+            self.reader = aegis_store.open(self.folder / "state", mode="r", anchor=self.anchors)
         else:
             self.reader.close()
             self.reader = None

@@ -14,6 +14,7 @@ import pytest
 
 import aegis_store
 from aegis_store import Config, MemoryPointer, Ref, Tier
+from aegis_store.chain import Chain
 from aegis_store.errors import (
     Closed,
     Corrupt,
@@ -23,7 +24,8 @@ from aegis_store.errors import (
     StateTooLarge,
     StateTypeError,
 )
-from aegis_store.session import HISTORY_PAGE, Session
+from aegis_store.lineage import HISTORY_PAGE
+from aegis_store.session import Session
 from aegis_store.trust import proofs
 from aegis_store.types import Kind
 from tests.stores import SMALL, Crash, Told, abandon, fill, flip, frame_of, noise, states
@@ -111,7 +113,7 @@ def test_a_value_that_cannot_be_stored_is_named_by_its_path_and_nothing_is_store
         store.session("s").checkpoint(**arguments)
     assert isinstance(caught.value, TypeError)
     assert store.records.size() == 0
-    assert store.sessions() == []
+    assert list(store.sessions()) == []
 
 
 def test_a_state_above_the_limit_is_refused_before_it_is_compressed(place):
@@ -125,17 +127,6 @@ def test_a_state_above_the_limit_is_refused_before_it_is_compressed(place):
         session.checkpoint(b"x" * 997)
         session.checkpoint(b"y" * 900, metadata={"large": "z" * 5000})  # the limit is the state's alone
         assert session.latest().state == b"y" * 900
-
-
-def test_a_state_above_what_a_record_holds_is_refused_after_it_was_compressed(place):
-    with aegis_store.open(place) as store:
-        session = store.session("s")
-        with pytest.raises(StateTooLarge, match="once compressed"):
-            session.checkpoint(noise((16 << 20) + 1))
-        assert store.records.size() == 0
-        large = b"a" * (17 << 20)
-        session.checkpoint(large)
-        assert session.latest().state == large
 
 
 def test_a_state_that_a_lower_limit_would_refuse_is_not_restored(place):
@@ -187,7 +178,7 @@ def test_an_older_head_is_shown_to_be_a_prefix(store):
 def test_a_session_without_a_checkpoint_has_no_latest_and_no_history(store):
     assert store.session("nobody").latest() is None
     assert list(store.session("nobody").history()) == []
-    assert store.sessions() == []
+    assert list(store.sessions()) == []
 
 
 def test_latest_is_the_newest_in_every_session_whatever_its_name(store):
@@ -396,7 +387,7 @@ def test_a_catalogue_that_points_elsewhere_is_found_out(store, monkeypatch, lost
     wrong = {"record": {"last_index": other.last_index}, "session": {**fields(other), "id": mine.id}}[lost]
     monkeypatch.setattr(store.catalog, "session", lambda name: type(mine)(**{**fields(mine), **wrong}))
     with pytest.raises(Foreign):
-        Session(store, "s", "planner", type(store.session("s")._chain)()).latest()
+        Session(store, Chain(store, "s"), "planner").latest()
 
 
 # ---- interrupts -------------------------------------------------------------------------------------------------------------

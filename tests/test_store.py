@@ -247,29 +247,29 @@ def test_a_store_that_was_put_back_and_went_on_otherwise_is_refused(place, keys)
         shutil.rmtree(source)
         shutil.move(source.with_name(f"old {source.name}"), source)
     with pytest.raises(RolledBack, match="says 4"):
-        aegis_store.open(place, anchors=[anchor])
+        aegis_store.open(place, anchor=[anchor])
     make(place, "another two")
     with pytest.raises(RolledBack, match="the first 4 records"):
-        aegis_store.open(place, anchors=[anchor])
+        aegis_store.open(place, anchor=[anchor])
     assert make(place, "and three").size == 5
     with pytest.raises(RolledBack, match="the first 4 records"):
-        aegis_store.open(place, mode="r", anchors=[anchor.head])
+        aegis_store.open(place, mode="r", anchor=[anchor.head])
 
 
 @pytest.mark.parametrize("mode", ["a", "r"])
 def test_anchors_of_the_past_are_met(place, mode):
     anchors = []
     for number in range(4):
-        with aegis_store.open(place, anchors=anchors) as store:
+        with aegis_store.open(place, anchor=anchors) as store:
             store.session("s").checkpoint(number)
             anchors.append(store.head() if number % 2 else store.head().head)
-    with aegis_store.open(place, mode=mode, anchors=anchors) as store:
+    with aegis_store.open(place, mode=mode, anchor=anchors) as store:
         assert states(store, "s") == [0, 1, 2, 3]
     wrong = msgspec.structs.replace(anchors[0], root=bytes(32))
     with pytest.raises(RolledBack):
-        aegis_store.open(place, mode=mode, anchors=[*anchors, wrong])
+        aegis_store.open(place, mode=mode, anchor=[*anchors, wrong])
     with pytest.raises(RolledBack, match="tier audit"):
-        aegis_store.open(place, mode=mode, anchors=[Head(tier=Tier.AUDIT, size=1, root=bytes(32))])
+        aegis_store.open(place, mode=mode, anchor=[Head(tier=Tier.AUDIT, size=1, root=bytes(32))])
 
 
 def test_an_anchor_that_says_it_is_another_stores_is_refused(place, tmp_path):
@@ -277,7 +277,7 @@ def test_an_anchor_that_says_it_is_another_stores_is_refused(place, tmp_path):
     with aegis_store.open(tmp_path / "other") as store:
         foreign = store.head()
     with pytest.raises(InvalidArgument, match="a head of store"):
-        aegis_store.open(place, anchors=[foreign])
+        aegis_store.open(place, anchor=[foreign])
 
 
 def test_a_head_is_signed_and_remembered_before_it_is_given_out(place, keys):
@@ -357,7 +357,7 @@ def test_after_a_failed_write_nothing_is_accepted_and_what_was_acknowledged_is_r
 
 
 def answers(store) -> list[object]:
-    return [store.sessions(), [(info.id, list(store.session(info.id).history())) for info in store.sessions()]]
+    return [list(store.sessions()), [(info.id, list(store.session(info.id).history())) for info in store.sessions()]]
 
 
 @pytest.fixture
@@ -421,7 +421,7 @@ def test_a_catalogue_that_fails_meanwhile_fails_nothing(place, kept, monkeypatch
         monkeypatch.setattr(store.catalog._tables, "write", fail)
         for number in range(3):
             store.session("s").checkpoint(number)
-        store.sessions()  # which writes what pends
+        list(store.sessions())  # which writes what pends
         assert "no space" in store.stats().catalogue_problem
         assert store.session("s").latest().state == 2
         assert len(states(store, "s")) == 15
@@ -440,7 +440,7 @@ def test_sessions_are_listed_in_the_order_in_which_they_began_over_several_pages
         for number in range(count):
             store.session(f"{count - number}", agent=f"agent {number % 2}").checkpoint(number)
         store.session("1").checkpoint("again")
-        found = store.sessions()
+        found = list(store.sessions())
     assert [info.id for info in found] == [f"{count - number}" for number in range(count)]
     assert [info.agent for info in found] == [f"agent {number % 2}" for number in range(count)]
     assert [info.checkpoints for info in found] == [1] * (count - 1) + [2]

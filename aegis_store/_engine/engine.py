@@ -192,6 +192,11 @@ class Engine:
         """Whether it was closed, abandoned, or is about to be."""
         return self._closing
 
+    def demand_open(self, op: str) -> None:
+        """Closed, UsedAfterFork: no call of this handle would do anything."""
+        if self._closing or self._born != _forks:
+            self._check_usable(op)
+
     def refresh(self) -> None:
         """For readers: takes in what the writer has made durable since. A writer sees its own records anyway."""
         self._call("refresh", None, lib.aegis_refresh)

@@ -45,6 +45,7 @@ from aegis_store.catalog.tables import (
     last_ordinal,
     no_updates,
     number_key,
+    request_key,
     session_record,
     signer_key,
 )
@@ -298,6 +299,13 @@ class Catalog:
             return None
         key = group_key(number, ordinal // GROUP)
         return self._look(lambda: checkpoint_record(number, ordinal, self._get(Table.POINTS, key)))
+
+    def requested(self, number: int, request_tag: bytes) -> CheckpointRecord | None:
+        """The first checkpoint of a session that carries that request tag [8]."""
+        if not 0 <= number <= NUMBER_MAX:
+            return None
+        ordinal = self._look(lambda: self._get(Table.REQUESTS, request_key(number, request_tag)))
+        return None if ordinal is None else self.checkpoint(number, int.from_bytes(ordinal, "little"))
 
     def checkpoints(self, number: int, *, before: int | None = None, limit: int = 100) -> list[CheckpointRecord]:
         """At most `limit` checkpoints of a session with ordinals below `before`, newest first."""

@@ -26,23 +26,27 @@ class Other(Row, frozen=True, kw_only=True, gc=False):
 
 
 class SessionBegan(Row, frozen=True, kw_only=True, gc=False):
-    """A session-begin record. `parent` is where it was forked from; `id` and `agent` are any str, lone surrogates too."""
+    """A session-begin record. Names are any str, lone surrogates too. What concerns forks: see `SessionRecord`."""
 
     time_ms: TimeMs
     leaf: bytes
     tag: bytes
     id: str
     agent: str
+    role: str | None = None
+    forked_from: str | None = None
     parent: LogIndex | None = None
+    first_ordinal: Ordinal = Ordinal(0)
 
 
 class CheckpointMade(Row, frozen=True, kw_only=True, gc=False):
-    """A checkpoint record. The ordinals of a session count up from 0."""
+    """A checkpoint record. The ordinals of a session count up from its first."""
 
     time_ms: TimeMs
     leaf: bytes
     tag: bytes
     ordinal: Ordinal
+    request_tag: bytes | None = None
 
 
 class SessionEnded(Row, frozen=True, kw_only=True, gc=False):
@@ -67,13 +71,20 @@ class KeyRevoked(Row, frozen=True, kw_only=True, gc=False):
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A session. The `last_` fields are those of its newest checkpoint, or of its session-begin while it has none."""
+    """A session. The `last_` fields are those of its newest checkpoint, or of its session-begin while it has none.
+
+    A fork has a `parent`, the index of the checkpoint that it goes on from, and `forked_from`, the id of the session that it
+    was made from. Its own checkpoints begin with `first_ordinal`: those below are its parent's.
+    """
 
     number: LogIndex
     id: str
     tag: bytes
     agent: str
+    role: str | None
+    forked_from: str | None
     parent: LogIndex | None
+    first_ordinal: Ordinal
     created_ms: TimeMs
     last_ordinal: Ordinal | None
     last_index: LogIndex

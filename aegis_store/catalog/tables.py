@@ -3,10 +3,12 @@
     table     key                                    value
     ids       BLAKE3(id) [16]                        session number u48
     tags      tag [16]                               session number u48
-    sessions  number u48                             msgpack [tag, id, agent, parent, created ms]; never changes
+    sessions  number u48                             msgpack [tag, id, agent, role, forked from, parent, first ordinal,
+                                                     created ms]; never changes
     heads     number u48                             60 bytes: the newest checkpoint, see _HEAD
     points    number u48, ordinal / 64 u32           up to 64 x (index u48, time ms u48), all ones where there is none
     keys      tier u8, key id [4]                    msgpack [[index, public key, agent or nil (revoked)] ...] by index
+    requests  number u48, request tag [8]            ordinal u32 of the first checkpoint that carries it
 
 Integers in keys are big-endian, so that keys sort as numbers; those in values are little-endian. Texts are UTF-8 with
 surrogates passed through, and keys hold only hashes of them, so any length and any characters are fine.
@@ -41,7 +43,7 @@ from aegis_store.errors import Corrupt
 from aegis_store.types import LogIndex, Ordinal, Tier, TimeMs
 
 #: Of the layout above: a file of another version is rebuilt.
-VERSION: Final = 0
+VERSION: Final = 1
 #: Checkpoints that share a value.
 GROUP: Final = 64
 NUMBER_MAX: Final = (1 << 48) - 1
@@ -65,6 +67,7 @@ class Table(IntEnum):
     HEADS = 3
     POINTS = 4
     KEYS = 5
+    REQUESTS = 6
 
 
 Get = Callable[[Table, bytes], bytes | None]
@@ -105,13 +108,18 @@ def group_key(number: int, group: int) -> bytes:
     return number.to_bytes(6, "big") + group.to_bytes(4, "big")
 
 
+def request_key(number: int, request_tag: bytes) -> bytes:
+    return number.to_bytes(6, "big") + request_tag
+
+
 def signer_key(tier: int, key_id: bytes) -> bytes:
     return tier.to_bytes(1, "big") + key_id
 
 
 # ---- reading ------------------------------------------------------------------------------------------------------------
 
-_session_codec = msgspec.msgpack.Decoder(tuple[bytes, bytes, bytes, LogIndex | None, TimeMs])
+_Session = tuple[bytes, bytes, bytes, bytes | None, bytes | None, LogIndex | None, Ordinal, TimeMs]
+_session_codec = msgspec.msgpack.Decoder(_Session)
 _KeyEvent = tuple[LogIndex, bytes, bytes | None]
 _key_codec = msgspec.msgpack.Decoder(list[_KeyEvent])
 _encode = msgspec.msgpack.Encoder().encode
@@ -119,14 +127,17 @@ _encode = msgspec.msgpack.Encoder().encode
 
 def session_record(key: bytes, value: bytes, head: bytes) -> SessionRecord:
     """A session from its items in the tables of sessions and of heads."""
-    tag, session_id, agent, parent, created_ms = _session_codec.decode(value)
+    tag, session_id, agent, role, forked_from, parent, first_ordinal, created_ms = _session_codec.decode(value)
     ordinal, index, time_ms, ended, leaf = _HEAD.unpack(head)
     return SessionRecord(
         number=LogIndex(int.from_bytes(key, "big")),
-        id=session_id.decode("utf-8", "surrogatepass"),
+        id=_text(session_id),
         tag=tag,
-        agent=agent.decode("utf-8", "surrogatepass"),
+        agent=_text(agent),
+        role=None if role is None else _text(role),
+        forked_from=None if forked_from is None else _text(forked_from),
         parent=parent,
+        first_ordinal=first_ordinal,
         created_ms=created_ms,
         last_ordinal=None if ordinal == _NO_ORDINAL else ordinal,
         last_index=index,
@@ -134,6 +145,14 @@ def session_record(key: bytes, value: bytes, head: bytes) -> SessionRecord:
         last_ms=time_ms,
         ended=None if ended == _NO_INDEX else ended,
     )
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogatepass")
+
+
+def _optional_bytes(text: str | None) -> bytes | None:
+    return None if text is None else text_bytes(text)
 
 
 def last_ordinal(head: bytes) -> int | None:
@@ -160,8 +179,7 @@ def key_records(tier: Tier, key_id: bytes, value: bytes | None) -> list[KeyRecor
     records: list[KeyRecord] = []
     for index, public_key, agent in _key_codec.decode(value) if value else ():
         if agent is not None:
-            name = agent.decode("utf-8", "surrogatepass")
-            new = KeyRecord(tier=tier, key_id=key_id, agent=name, public_key=public_key, added=index, revoked=None)
+            new = KeyRecord(tier=tier, key_id=key_id, agent=_text(agent), public_key=public_key, added=index, revoked=None)
             records.append(new)
             continue
         for at in range(len(records) - 1, -1, -1):
@@ -222,11 +240,17 @@ def fold(rows: Iterable[Row], get: Get) -> Updates:
             if len(points) < at:
                 points.extend(_NO_POINT * (slot - len(points) // _POINT))
             points[at : at + _POINT] = row.index.to_bytes(6, "little") + row.time_ms.to_bytes(6, "little")
+            if row.request_tag is not None:
+                key = session.number + row.request_tag
+                told = updates[Table.REQUESTS].get(key) or get(Table.REQUESTS, key)
+                # A second one would be another request of the same tag, once in 2**64: the first stays.
+                if told is None or row.ordinal < int.from_bytes(told, "little"):
+                    updates[Table.REQUESTS][key] = row.ordinal.to_bytes(4, "little")
         elif isinstance(row, SessionBegan):
             number = number_key(row.index)
-            texts = text_bytes(row.id), text_bytes(row.agent)
+            names = text_bytes(row.id), text_bytes(row.agent), _optional_bytes(row.role), _optional_bytes(row.forked_from)
             updates[Table.IDS][id_key(row.id)] = updates[Table.TAGS][row.tag] = number
-            updates[Table.SESSIONS][number] = _encode((row.tag, *texts, row.parent, row.time_ms))
+            updates[Table.SESSIONS][number] = _encode((row.tag, *names, row.parent, row.first_ordinal, row.time_ms))
             # Told again, it must not undo what came after it.
             if row.tag not in touched:
                 new = _HEAD.pack(_NO_ORDINAL, row.index, row.time_ms, _NO_INDEX, row.leaf)

@@ -31,6 +31,8 @@ _NAMES: Final = (
     "state",
 )
 _INDEX_MAX: Final = 2**64 - 1
+_fields: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_text: Final = msgspec.msgpack.Decoder(str | None)
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +69,16 @@ def encode(checkpoint: Checkpoint) -> bytes:
         ],
         _NAMES,
     )
+
+
+def request_id_of(data: bytes) -> str | None:
+    """The request id in the envelope of a checkpoint that the entry commits to, without a look at the rest."""
+    try:
+        fields = _fields.decode(data)
+        found: str | None = _text.decode(fields[_NAMES.index("request_id")])
+        return found
+    except msgspec.DecodeError as error:
+        raise Corrupt(f"a checkpoint's envelope has no request id: {error}", op="decode") from None
 
 
 def decode(data: bytes) -> Checkpoint:

@@ -1,30 +1,32 @@
-"""The entry of a record: 176 bytes that the tree hashes as the leaf and the agent signs.
+"""The entry of a record: 176 or 184 bytes that the tree hashes as the leaf and the agent signs.
 
   offset  size  field
        0     1  version, 0
        1     1  kind
        2     1  tier
-       3     1  flags, 0
+       3     1  flags; 1: a request tag is there
        4     4  writer epoch
        8    16  session tag; zero where there is none
-      24     4  ordinal within the session
+      24     4  ordinal within the session; of a session-begin, that of its first checkpoint
       28     6  time in ms
       34     6  index of the parent; 0xffffffffffff: none
       40    32  leaf hash of the parent; zero where there is none
       72    32  commitment
      104     4  length of the envelope
      108     4  key id of the signer
-     112    64  Ed25519 signature over: "aegis-store/v0/entry" 0x0A, store id [16], tier u32, bytes 0..111
+     112     8  request tag, where flags say so
+   112|120   64  Ed25519 signature over: "aegis-store/v0/entry" 0x0A, store id [16], tier u32, the bytes before it
 
 All integers are little-endian. An entry is well-formed if and only if
-  (1) it has 176 bytes,
-  (2) version and flags are 0,
+  (1) it has 176 bytes, or 184 where it has a request tag,
+  (2) version is 0 and flags are 0 or 1,
   (3) the kind is one of `types.WRITTEN`, the tier one of 1 to 4,
   (4) the parent's leaf hash is zero exactly where there is no parent,
-  (5) a checkpoint and a session-end have a parent, a key-add and a key-revoke have none,
+  (5) a checkpoint and a session-end have a parent; a chunk, a key-add and a key-revoke have none,
   (6) the session tag is zero exactly for key-add and key-revoke,
-  (7) the ordinal of a session-begin, key-add and key-revoke is 0.
-(1)-(7) each have a test of that number in tests/schema/test_entry.py. Source: FORMAT.md, Entry.
+  (7) the ordinal of a key-add and key-revoke is 0; that of a session-begin is 0 exactly where it has no parent,
+  (8) only a checkpoint has a request tag.
+(1)-(8) each have a test of that number in tests/schema/test_entry.py. Source: FORMAT.md, Entry.
 """
 
 from __future__ import annotations
@@ -38,8 +40,9 @@ from aegis_store.errors import Corrupt, InvalidArgument, NewerFormat
 from aegis_store.types import HASH_SIZE, WRITTEN, Kind, LogIndex, Ordinal, Tier, TimeMs
 
 ENTRY_SIZE: Final = 176
-#: Bytes that are signed; the signature follows them.
+#: Bytes that are signed, the request tag aside; the signature follows them.
 UNSIGNED_SIZE: Final = 112
+REQUEST_TAG_SIZE: Final = 8
 SIGNATURE_SIZE: Final = 64
 TAG_SIZE: Final = 16
 KEY_ID_SIZE: Final = 4
@@ -57,14 +60,21 @@ _LAYOUT: Final = struct.Struct("<BBBBI16sIIHIH32s32sI4s")
 _LOW: Final = 0xFFFF_FFFF
 _pack = _LAYOUT.pack
 
+#: By flags.
+_SIZES: Final = (ENTRY_SIZE, ENTRY_SIZE + REQUEST_TAG_SIZE)
 _KINDS: Final = {kind.value: kind for kind in WRITTEN}
 _TIERS: Final = {tier.value: tier for tier in Tier}
+_REQUESTED: Final = 1
 _OF_A_KEY: Final = frozenset({Kind.KEY_ADD, Kind.KEY_REVOKE})
+_WITHOUT_PARENT: Final = _OF_A_KEY | {Kind.CHUNK}
 _IN_A_SESSION: Final = frozenset({Kind.CHECKPOINT, Kind.SESSION_END})
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry, parsed. `session_tag` [16] is zero and `parent_leaf` [32] is zero where there is none."""
+    """An entry, parsed. `session_tag` [16] is zero and `parent_leaf` [32] is zero where there is none.
+
+    `request_tag` [8] stands for the request id that the caller gave, for those who hold the store secret; None: none was given.
+    """
 
     kind: Kind
     tier: Tier
@@ -78,6 +88,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     length: int
     key_id: bytes
     signature: bytes
+    request_tag: bytes | None = None
 
 
 def pack_unsigned(
@@ -93,8 +104,9 @@ def pack_unsigned(
     parent: int | None = None,
     parent_leaf: bytes = NO_LEAF,
     epoch: int = 0,
+    request_tag: bytes | None = None,
 ) -> bytes:
-    """The first 112 bytes of an entry. InvalidArgument for what `parse` would not take back."""
+    """An entry up to its signature: 112 or 120 bytes. InvalidArgument for what `parse` would not take back."""
     if len(session_tag) != TAG_SIZE or len(key_id) != KEY_ID_SIZE or not len(commitment) == len(parent_leaf) == HASH_SIZE:
         raise InvalidArgument("a session tag, hash or key id of the wrong length", op="pack")
     if kind not in _KINDS or tier not in _TIERS:
@@ -104,14 +116,16 @@ def pack_unsigned(
     fault = _fault(kind, session_tag, ordinal, parent, parent_leaf)
     if fault is not None:
         raise InvalidArgument(f"an entry {fault}", op="pack")
+    if request_tag is not None and (kind != Kind.CHECKPOINT or len(request_tag) != REQUEST_TAG_SIZE):
+        raise InvalidArgument(f"only a checkpoint has a request tag, of {REQUEST_TAG_SIZE} bytes", op="pack")
     if parent is None:
         parent = _NO_PARENT
     try:
-        return _pack(
+        unsigned = _pack(
             0,
             kind,
             tier,
-            0,
+            0 if request_tag is None else _REQUESTED,
             epoch,
             session_tag,
             ordinal,
@@ -126,22 +140,23 @@ def pack_unsigned(
         )
     except struct.error as error:
         raise InvalidArgument(f"a number does not fit its place in an entry: {error}", op="pack") from None
+    return unsigned if request_tag is None else unsigned + request_tag
 
 
 def signing_prefix(store_id: bytes, tier: int) -> bytes:
-    """What stands before the 112 bytes in the signed message: the same for all entries of a log, so it is made once."""
+    """What stands before an entry's bytes in the signed message: the same for all entries of a log, so it is made once."""
     if len(store_id) != STORE_ID_SIZE:
         raise InvalidArgument(f"a store id has {STORE_ID_SIZE} bytes, not {len(store_id)}", op="sign")
     return _DOMAIN + store_id + tier.to_bytes(4, "little")
 
 
 def signing_message(store_id: bytes, tier: int, unsigned: bytes) -> bytes:
-    """What the signer of an entry signs: `unsigned` is its first 112 bytes (more are not looked at)."""
-    return signing_prefix(store_id, tier) + unsigned[:UNSIGNED_SIZE]
+    """What the signer of an entry signs: `unsigned` is the entry up to its signature."""
+    return signing_prefix(store_id, tier) + unsigned
 
 
 def pack(entry: Entry) -> bytes:
-    """The 176 bytes of an entry: what `parse` takes back."""
+    """The bytes of an entry: what `parse` takes back."""
     if len(entry.signature) != SIGNATURE_SIZE:
         raise InvalidArgument(f"a signature has {SIGNATURE_SIZE} bytes, not {len(entry.signature)}", op="pack")
     return (
@@ -157,20 +172,21 @@ def pack(entry: Entry) -> bytes:
             parent=entry.parent,
             parent_leaf=entry.parent_leaf,
             epoch=entry.epoch,
+            request_tag=entry.request_tag,
         )
         + entry.signature
     )
 
 
 def parse(data: bytes) -> Entry:
-    """The entry in exactly 176 bytes. NewerFormat: a version, flag or kind of a later version; Corrupt: not well-formed.
+    """The entry in exactly these bytes. NewerFormat: a version, flag or kind of a later version; Corrupt: not well-formed.
 
     The signature is taken as it stands: whether it holds is `trust.signer.verify_signature`'s to say.
     """
-    if len(data) != ENTRY_SIZE:
+    if len(data) not in _SIZES:
         if data and data[0] != 0:
             raise _newer(f"version {data[0]}")
-        raise Corrupt(f"an entry has {ENTRY_SIZE} bytes, not {len(data)}", op="parse")
+        raise Corrupt(f"an entry has {ENTRY_SIZE} bytes, or {_SIZES[1]} with a request tag, not {len(data)}", op="parse")
     (
         version,
         kind_number,
@@ -190,8 +206,10 @@ def parse(data: bytes) -> Entry:
     ) = _LAYOUT.unpack_from(data)
     if version != 0:
         raise _newer(f"version {version}")
-    if flags != 0:
+    if flags not in (0, _REQUESTED):
         raise _newer(f"flags {flags}")
+    if len(data) != _SIZES[flags]:
+        raise Corrupt(f"an entry has {len(data)} bytes and flags {flags}", op="parse")
     kind = _KINDS.get(kind_number)
     if kind is None:
         if kind_number == 0:
@@ -206,6 +224,8 @@ def parse(data: bytes) -> Entry:
     fault = _fault(kind, session_tag, ordinal, parent, parent_leaf)
     if fault is not None:
         raise Corrupt(f"an entry {fault}", op="parse")
+    if flags == _REQUESTED and kind is not Kind.CHECKPOINT:
+        raise Corrupt(f"an entry of kind {kind.label} has a request tag", op="parse")
     return Entry(
         kind=kind,
         tier=tier,
@@ -218,7 +238,8 @@ def parse(data: bytes) -> Entry:
         commitment=commitment,
         length=length,
         key_id=key_id,
-        signature=data[UNSIGNED_SIZE:],
+        signature=data[-SIGNATURE_SIZE:],
+        request_tag=data[UNSIGNED_SIZE:-SIGNATURE_SIZE] if flags == _REQUESTED else None,
     )
 
 
@@ -230,10 +251,12 @@ def _fault(kind: int, session_tag: bytes, ordinal: int, parent: int | None, pare
         return "of a key has a session tag" if kind in _OF_A_KEY else "of a session has no session tag"
     if kind in _IN_A_SESSION:
         return f"of kind {Kind(kind).label} has no parent" if parent is None else None
-    if ordinal != 0:
-        return f"of kind {Kind(kind).label} has ordinal {ordinal}, not 0"
-    if kind in _OF_A_KEY and parent is not None:
+    if parent is not None and kind in _WITHOUT_PARENT:
         return f"of kind {Kind(kind).label} has a parent"
+    if ordinal != 0 and kind in _OF_A_KEY:
+        return f"of kind {Kind(kind).label} has ordinal {ordinal}, not 0"
+    if kind == Kind.SESSION_BEGIN and (ordinal == 0) != (parent is None):
+        return f"begins a session with checkpoint {ordinal}, and {'no' if parent is None else 'a'} checkpoint before it"
     return None
 
 

@@ -33,8 +33,9 @@ MAC_KEY = b"m" * 32
 class Log:
     """Rows of records of several tiers, in the order in which they were committed."""
 
-    def __init__(self, salt: str = "") -> None:
+    def __init__(self, salt: str = "", *, requests: bool = True) -> None:
         self.salt = salt
+        self.requests = requests
         self.rows: list[Row] = []
         self.sizes: dict[Tier, int] = {}
         self.begun: list[SessionBegan] = []
@@ -56,18 +57,30 @@ class Log:
     def begin(self, name: str | None = None, *, agent: str = "support-bot", fork: bool = False) -> SessionBegan:
         number = len(self.begun)
         tag = hashlib.sha256(f"tag {self.salt}{number}".encode()).digest()[:16]
-        parent = self.begun[-1].index if fork and self.begun else None
+        origin = self.begun[-1] if fork and self.begun else None
+        first = 0 if origin is None else self.ordinals[origin.tag] + 62  # so that forks begin in the middle of a group
         name = f"session {number}" if name is None else name
-        row = SessionBegan(**self.place(), **self.stamp(), tag=tag, id=name, agent=agent, parent=parent)
+        row = SessionBegan(
+            **self.place(),
+            **self.stamp(),
+            tag=tag,
+            id=name,
+            agent=agent,
+            role="helper" if number % 2 else None,
+            forked_from=None if origin is None else origin.id,
+            parent=None if origin is None else origin.index,
+            first_ordinal=first,
+        )
         self.begun.append(row)
-        self.ordinals[tag] = 0
+        self.ordinals[tag] = first
         self.add(row)
         return row
 
     def checkpoint(self, session: SessionBegan) -> CheckpointMade:
         ordinal = self.ordinals[session.tag]
         self.ordinals[session.tag] += 1
-        row = CheckpointMade(**self.place(), **self.stamp(), tag=session.tag, ordinal=ordinal)
+        request_tag = ordinal.to_bytes(8, "big") if self.requests and ordinal % 3 == 0 else None
+        row = CheckpointMade(**self.place(), **self.stamp(), tag=session.tag, ordinal=ordinal, request_tag=request_tag)
         self.add(row)
         return row
 
@@ -131,7 +144,10 @@ def expected(rows: list[Row]) -> dict[str, object]:
                 id=begun.id,
                 tag=begun.tag,
                 agent=begun.agent,
+                role=begun.role,
+                forked_from=begun.forked_from,
                 parent=begun.parent,
+                first_ordinal=begun.first_ordinal,
                 created_ms=begun.time_ms,
                 last_ordinal=made[-1].ordinal if made else None,
                 last_index=last.index,
@@ -186,7 +202,10 @@ def answers(catalog: Catalog, rows: list[Row]) -> dict[str, object]:
             assert len(some) <= 50
             found += some
         assert [catalog.checkpoint(session.number, each.ordinal) for each in found] == found
-        assert catalog.checkpoint(session.number, len(found)) is None
+        assert catalog.checkpoint(session.number, session.first_ordinal + len(found)) is None
+        for each in found:
+            requested = catalog.requested(session.number, each.ordinal.to_bytes(8, "big"))
+            assert requested == (each if each.ordinal % 3 == 0 else None)
         points[session.number] = found
     keys = {(tier, _key_id(number)): catalog.key(tier, _key_id(number)) for tier in Tier for number in range(6)}
     return {"sessions": sessions, "points": points, "keys": keys}

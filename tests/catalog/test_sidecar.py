@@ -40,7 +40,7 @@ def test_what_was_written_is_read_back(directory: int, seal: Seal, tmp_path: Pat
 def test_it_is_laid_out_as_the_module_says(directory: int, tmp_path: Path, kit) -> None:
     raw = (tmp_path / "sidecar").read_bytes()
     assert len(raw) == 72 + 2 * 48 + 32
-    assert struct.unpack_from("<8sII16sQ", raw) == (b"AEGISCAT", 0, 2, kit.STORE_ID, 700)
+    assert struct.unpack_from("<8sII16sQ", raw) == (b"AEGISCAT", 1, 2, kit.STORE_ID, 700)
     assert struct.unpack_from("<IIQ32s", raw, 72 + 48) == (3, 0, 70_000_000_000, b"s" * 32)
 
 
@@ -53,7 +53,7 @@ def test_1_magic_version_and_length_count_even_under_a_good_code(
     directory: int, seal: Seal, tmp_path: Path, at: int, size: int
 ) -> None:
     raw = (tmp_path / "sidecar").read_bytes()
-    body = raw[:at] + b"\x01" + b"\x00" * (size - 1) + raw[at + size : -32]
+    body = raw[:at] + b"\x05" + b"\x00" * (size - 1) + raw[at + size : -32]
     (tmp_path / "sidecar").write_bytes(body + seal._mac(body))
     assert seal.read(directory) is None
 

@@ -214,8 +214,8 @@ class Gappy:
         from aegis_store.catalog import SessionRecord
 
         session = SessionRecord(
-            number=10, id="s", tag=b"", agent="", parent=None, created_ms=0, last_ordinal=4, last_index=15, last_leaf=b"",
-            last_ms=0, ended=None,
+            number=10, id="s", tag=b"", agent="", role=None, forked_from=None, parent=None, first_ordinal=0, created_ms=0,
+            last_ordinal=4, last_index=15, last_leaf=b"", last_ms=0, ended=None,
         )  # fmt: skip
         return [] if after is not None else [session]
 

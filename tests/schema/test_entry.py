@@ -1,4 +1,4 @@
-"""The 176 bytes of an entry. The numbers in brackets are those of the head of schema/entry.py."""
+"""The bytes of an entry. The numbers in brackets are those of the head of schema/entry.py."""
 
 import msgspec
 import pytest
@@ -47,7 +47,8 @@ def checkpoint(**changed):
 
 
 def key_add(**changed):
-    return checkpoint(kind=Kind.KEY_ADD, session_tag=NO_TAG, ordinal=0, parent=None, parent_leaf=NO_LEAF, **changed)
+    fields = {"kind": Kind.KEY_ADD, "session_tag": NO_TAG, "ordinal": 0, "parent": None, "parent_leaf": NO_LEAF}
+    return checkpoint(**{**fields, **changed})
 
 
 def entry_bytes(**changed):
@@ -94,7 +95,9 @@ def test_the_signed_message_is_that_of_the_format():
     unsigned = pack_unsigned(**checkpoint())
     message = b"aegis-store/v0/entry\n" + store_id + b"\3\0\0\0" + unsigned
     assert signing_message(store_id, Tier.SESSION, unsigned) == message
-    assert signing_message(store_id, Tier.SESSION, unsigned + SIGNATURE) == message
+    asked = pack_unsigned(**checkpoint(request_tag=b"REQUESTS"))
+    assert asked == with_byte(unsigned, 3, 1) + b"REQUESTS"
+    assert signing_message(store_id, Tier.SESSION, asked) == message[:-UNSIGNED_SIZE] + asked
     assert signing_prefix(store_id, Tier.SESSION) + unsigned == message
     assert len(unsigned) == UNSIGNED_SIZE
     with pytest.raises(InvalidArgument, match="store id"):
@@ -109,12 +112,15 @@ def entries(draw):
     kind = draw(st.sampled_from(sorted(WRITTEN)))
     parented = kind in (Kind.CHECKPOINT, Kind.SESSION_END) or (kind is Kind.SESSION_BEGIN and draw(st.booleans()))
     something = st.binary(min_size=32, max_size=32)
+    ordinal = draw(st.integers(1, 2**32 - 1))
+    if kind in KEY_KINDS or (kind is Kind.SESSION_BEGIN and not parented):
+        ordinal = 0
     return Entry(
         kind=kind,
         tier=draw(st.sampled_from(Tier)),
         epoch=draw(st.integers(0, 2**32 - 1)),
         session_tag=NO_TAG if kind in KEY_KINDS else draw(st.binary(min_size=16, max_size=16).filter(any)),
-        ordinal=draw(st.integers(0, 2**32 - 1)) if kind in (Kind.CHECKPOINT, Kind.SESSION_END) else 0,
+        ordinal=ordinal,
         time_ms=draw(st.integers(0, 2**48 - 1)),
         parent=draw(st.integers(0, 2**48 - 2)) if parented else None,
         parent_leaf=draw(something.filter(any)) if parented else NO_LEAF,
@@ -122,6 +128,7 @@ def entries(draw):
         length=draw(st.integers(0, 2**32 - 1)),
         key_id=draw(st.binary(min_size=4, max_size=4)),
         signature=draw(st.binary(min_size=64, max_size=64)),
+        request_tag=draw(st.none() | st.binary(min_size=8, max_size=8)) if kind is Kind.CHECKPOINT else None,
     )
 
 
@@ -148,10 +155,11 @@ def survives(data):
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.binary(max_size=200) | st.binary(min_size=176, max_size=176))
+@given(st.binary(max_size=200) | st.binary(min_size=176, max_size=176) | st.binary(min_size=184, max_size=184))
 def test_any_bytes_are_refused_or_are_what_pack_writes(data):
     survives(data)
-    survives(with_bytes(data, 0, bytes([0, 2, 3, 0])))
+    for flags in (0, 1):
+        survives(with_bytes(data, 0, bytes([0, 2, 3, flags])))
 
 
 @settings(deadline=None, max_examples=200)
@@ -170,13 +178,22 @@ def test_1_an_entry_of_another_size_is_corrupt(size):
         parse((entry_bytes() * 2)[:size])
 
 
-@pytest.mark.parametrize("data", [with_byte(entry_bytes(), 0, 1), with_byte(entry_bytes(), 3, 1), b"\1" + bytes(300)])
+def test_1_the_request_tag_and_its_flag_go_together():
+    asked = entry_bytes(request_tag=b"REQUESTS")
+    assert (len(asked), parse(asked).request_tag, parse(asked).signature) == (184, b"REQUESTS", SIGNATURE)
+    assert parse(entry_bytes()).request_tag is None
+    for broken in (with_byte(asked, 3, 0), with_byte(entry_bytes(), 3, 1)):
+        with pytest.raises(Corrupt, match="bytes and flags"):
+            parse(broken)
+
+
+@pytest.mark.parametrize("data", [with_byte(entry_bytes(), 0, 1), with_byte(entry_bytes(), 3, 2), b"\1" + bytes(300)])
 def test_2_another_version_or_flag_is_newer(data):
-    with pytest.raises(NewerFormat, match=r"version 1|flags 1"):
+    with pytest.raises(NewerFormat, match=r"version 1|flags 2"):
         parse(data)
 
 
-@pytest.mark.parametrize("kind", [*range(6, 20), 255])
+@pytest.mark.parametrize("kind", [6, *range(8, 20), 255])
 def test_3_a_reserved_kind_is_newer(kind):
     with pytest.raises(NewerFormat, match=f"kind {kind}"):
         parse(with_byte(entry_bytes(), 1, kind))
@@ -195,7 +212,7 @@ def test_3_another_tier_is_corrupt(tier):
 
 @pytest.mark.parametrize("kind", SESSION_KINDS)
 def test_4_a_parent_has_index_and_leaf_hash_or_neither(kind):
-    data = entry_bytes(kind=kind, ordinal=0)
+    data = entry_bytes(kind=kind)
     for broken in (with_bytes(data, 40, NO_LEAF), with_bytes(data, 34, b"\xff" * 6)):
         with pytest.raises(Corrupt, match="not by both"):
             parse(broken)
@@ -216,25 +233,42 @@ def test_5_a_key_record_has_none(kind):
         parse(with_bytes(with_bytes(data, 34, bytes(6)), 40, LEAF))
 
 
-def test_5_a_session_begin_may_have_one():
-    begin = checkpoint(kind=Kind.SESSION_BEGIN, ordinal=0)
-    assert parse(pack_unsigned(**begin) + SIGNATURE).parent == begin["parent"]
-    alone = {**begin, "parent": None, "parent_leaf": NO_LEAF}
+def test_5_a_chunk_has_none():
+    chunk = checkpoint(kind=Kind.CHUNK, parent=None, parent_leaf=NO_LEAF)
+    assert parse(pack_unsigned(**chunk) + SIGNATURE).ordinal == chunk["ordinal"]
+    with pytest.raises(Corrupt, match="of kind chunk has a parent"):
+        parse(with_byte(entry_bytes(), 1, Kind.CHUNK))
+
+
+def test_5_a_session_begin_has_one_if_it_is_a_fork():
+    fork = checkpoint(kind=Kind.SESSION_BEGIN)
+    assert parse(pack_unsigned(**fork) + SIGNATURE).parent == fork["parent"]
+    alone = {**fork, "parent": None, "parent_leaf": NO_LEAF, "ordinal": 0}
     assert parse(pack_unsigned(**alone) + SIGNATURE).parent is None
 
 
 def test_6_the_tag_is_there_exactly_for_sessions():
     for kind in SESSION_KINDS:
         with pytest.raises(Corrupt, match="no session tag"):
-            parse(with_bytes(entry_bytes(kind=kind, ordinal=0), 8, NO_TAG))
+            parse(with_bytes(entry_bytes(kind=kind), 8, NO_TAG))
     with pytest.raises(Corrupt, match="has a session tag"):
         parse(with_bytes(pack_unsigned(**key_add()) + SIGNATURE, 8, TAG))
 
 
-def test_7_the_ordinal_of_a_begin_and_of_a_key_is_0():
-    for data in (entry_bytes(kind=Kind.SESSION_BEGIN, ordinal=0), pack_unsigned(**key_add()) + SIGNATURE):
-        with pytest.raises(Corrupt, match="ordinal 1, not 0"):
-            parse(with_byte(data, 24, 1))
+def test_7_the_ordinal_of_a_key_is_0_and_of_a_begin_where_it_is_no_fork():
+    with pytest.raises(Corrupt, match="ordinal 1, not 0"):
+        parse(with_byte(pack_unsigned(**key_add()) + SIGNATURE, 24, 1))
+    alone = pack_unsigned(**key_add(kind=Kind.SESSION_BEGIN, session_tag=TAG)) + SIGNATURE
+    with pytest.raises(Corrupt, match="with checkpoint 1, and no checkpoint before it"):
+        parse(with_byte(alone, 24, 1))
+    with pytest.raises(Corrupt, match="with checkpoint 0, and a checkpoint before it"):
+        parse(with_bytes(entry_bytes(kind=Kind.SESSION_BEGIN), 24, bytes(4)))
+
+
+@pytest.mark.parametrize("kind", [Kind.SESSION_BEGIN, Kind.SESSION_END])
+def test_8_only_a_checkpoint_has_a_request_tag(kind):
+    with pytest.raises(Corrupt, match="has a request tag"):
+        parse(with_byte(entry_bytes(request_tag=b"REQUESTS"), 1, kind))
 
 
 # ---- what is refused when written
@@ -271,7 +305,9 @@ def test_7_the_ordinal_of_a_begin_and_of_a_key_is_0():
         {"length": 2**32},
         {"key_id": b"KEY"},
         {"key_id": b"KEYID"},
-        {"kind": Kind.SESSION_BEGIN},
+        {"kind": Kind.SESSION_BEGIN, "ordinal": 0},
+        {"kind": Kind.SESSION_END, "request_tag": b"REQUESTS"},
+        {"request_tag": b"REQUEST"},
     ],
     ids=str,
 )

@@ -18,9 +18,9 @@ from typing import Final
 import msgspec
 
 import aegis_store
+from aegis_store.checkpoint import Checkpoint, as_checkpoint
 from aegis_store.cli.demo.facts import Flip
 from aegis_store.errors import AegisError, Corrupt
-from aegis_store.session import Checkpoint, as_checkpoint
 from aegis_store.types import LogIndex, Tier
 
 _FIRST: Final = 12_288

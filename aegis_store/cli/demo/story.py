@@ -20,14 +20,15 @@ from typing import Final, Self
 import msgspec
 
 import aegis_store
+from aegis_store.checkpoint import Checkpoint
 from aegis_store.cli.demo import checks, damage, lives, machine
 from aegis_store.cli.demo.agent import AGENT, Acknowledged, Job
 from aegis_store.cli.demo.facts import Cost, Damage, Outcome, Point, Run, Source
 from aegis_store.cli.demo.tasks import Context, Expected, Plan, Reference, Task, fingerprint, step_of
 from aegis_store.cli.figures import quantile
 from aegis_store.config import KIB
-from aegis_store.session import Checkpoint
-from aegis_store.store import KEYS_SUFFIX, disk_bytes
+from aegis_store.opening import KEYS_SUFFIX
+from aegis_store.store import disk_bytes
 from aegis_store.types import Randomness, Tier
 from aegis_store.verification import Result
 

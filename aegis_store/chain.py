@@ -1,0 +1,324 @@
+"""The writing side of a session: each record follows the one before it, whoever signs, and none is queued twice for one
+request.
+
+A checkpoint has two halves with a wait in between, which is the caller's: `submit` queues the record and says what it will be
+called; when it is durable, `settle` tells the catalogue. So threads wait in the engine, and tasks of an event loop elsewhere.
+
+An interrupt (Ctrl-C) may fall between any two steps. So where the session stands is forgotten before a record is queued, and
+known again after; and the store is told of every call that did not come to its end (`lost_track`), so that the log is looked at
+before anything is built on it.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final, NoReturn
+
+import msgspec
+
+from aegis_store._engine import PAYLOAD_MAX
+from aegis_store.catalog import CheckpointMade, Other, Row, SessionBegan, SessionEnded
+from aegis_store.codec import payload as payload_codec
+from aegis_store.errors import Conflict, Ended, NotFound
+from aegis_store.lineage import Lineage, Owner
+from aegis_store.records import Position
+from aegis_store.schema import checkpoint as checkpoint_schema
+from aegis_store.schema import session as session_schema
+from aegis_store.trust.signer import Signer
+from aegis_store.types import HASH_SIZE, Kind, LogIndex, Ordinal, Ref, Tier, TimeMs
+
+#: `expect=NO_CHECKPOINT`: the session has none yet.
+NO_CHECKPOINT: Final = Ref(
+    tier=Tier.SESSION, index=LogIndex(-1), leaf=bytes(HASH_SIZE), ordinal=Ordinal(-1), session="", time_ms=TimeMs(0)
+)
+
+
+#: Raised before anything is queued. After anything else there may be records that nobody knows of: `lost_track`.
+_REFUSED: Final = (Conflict, Ended, NotFound)
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """A checkpoint that is queued, or durable already where a request was repeated."""
+
+    ref: Ref
+
+
+class _Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a session stands: its number and tag, the record that the next one follows, the newest checkpoint."""
+
+    number: LogIndex
+    tag: bytes
+    last: Position
+    next_ordinal: Ordinal
+    newest: Ref | None
+    is_ended: bool = False
+
+
+class _Owed(msgspec.Struct, frozen=True):
+    """The row of a record that was queued and that the catalogue has not been told of; the request that it was for."""
+
+    row: Row
+    request_id: str | None = None
+
+
+class Chain:
+    """What all `Session` objects of one id share, whoever signs through them: their checkpoints form one chain."""
+
+    __slots__ = ("__weakref__", "_owed", "_owner", "_standing", "id", "lineage", "lock")
+
+    def __init__(self, owner: Owner, session_id: str) -> None:
+        self.id: Final = session_id
+        self.lineage: Final = Lineage(owner, session_id)
+        self.lock: Final = threading.Lock()
+        self._owner = owner
+        # None: to be looked up.
+        self._standing: _Standing | None = None
+        self._owed: list[_Owed] = []
+
+    # ---- checkpoints ------------------------------------------------------------------------------------------------------
+
+    def submit(self, agent: str, envelope: bytes, *, expect: Ref | None, request_id: str | None) -> Pending:
+        """Queue a checkpoint. Conflict, Ended, NoSpace, ReadOnly, Poisoned: nothing was queued."""
+        sealed = self._owner.records.seal(envelope)
+        try:
+            signer = self._owner.signer_for(agent)
+            with self.lock:
+                standing = self._stand()
+                if request_id is not None and standing is not None:
+                    first = self._first(standing, request_id)
+                    if first is not None:
+                        return Pending(first)
+                if standing is not None and standing.is_ended:
+                    raise self._ended()
+                if expect is not None:
+                    self._demand_expected(expect, standing)
+                if standing is None:
+                    standing = self._begin(signer)
+                return Pending(self._append(standing, sealed, signer, request_id))
+        except _REFUSED:
+            raise
+        except BaseException:
+            self._owner.lost_track()
+            raise
+
+    def _append(self, standing: _Standing, sealed: tuple[bytes, bytes, int], signer: Signer, request_id: str | None) -> Ref:
+        """Queue the next checkpoint. The lock is held."""
+        records, ordinal = self._owner.records, standing.next_ordinal
+        request_tag = None if request_id is None else records.request_tag(standing.tag, request_id)
+        if len(sealed[0]) > PAYLOAD_MAX:
+            sealed = self._in_chunks(standing, sealed, signer)
+        self._standing = None
+        here = records.append(
+            Kind.CHECKPOINT,
+            sealed,
+            signer,
+            tag=standing.tag,
+            ordinal=ordinal,
+            parent=standing.last,
+            request_tag=request_tag,
+        )
+        row = CheckpointMade(
+            tier=records.tier,
+            index=here.index,
+            time_ms=here.time_ms,
+            leaf=here.leaf,
+            tag=standing.tag,
+            ordinal=ordinal,
+            request_tag=request_tag,
+        )
+        self._owed.append(_Owed(row, request_id))
+        ref = self._ref(row)
+        # The next checkpoint follows this one even while it is on its way to the disk: they become durable in order.
+        self._standing = _Standing(
+            number=standing.number, tag=standing.tag, last=here, next_ordinal=Ordinal(ordinal + 1), newest=ref
+        )
+        return ref
+
+    def _in_chunks(self, standing: _Standing, sealed: tuple[bytes, bytes, int], signer: Signer) -> tuple[bytes, bytes, int]:
+        """Queue the pieces of a payload that no record holds; gives what stands for it. The lock is held."""
+        records = self._owner.records
+        payload, commitment, length = sealed
+        indices = []
+        for piece in payload_codec.split(payload):
+            chunk = records.append(Kind.CHUNK, records.seal(piece), signer, tag=standing.tag, ordinal=standing.next_ordinal)
+            self._owed.append(_Owed(Other(tier=records.tier, index=chunk.index)))
+            indices.append(chunk.index)
+        return payload_codec.in_chunks(payload, indices), commitment, length
+
+    def _first(self, standing: _Standing, request_id: str) -> Ref | None:
+        """The checkpoint that was made for a request before. The lock is held."""
+        for each in self._owed:
+            if each.request_id == request_id and isinstance(each.row, CheckpointMade):
+                return self._ref(each.row)
+        records = self._owner.records
+        found = self._owner.catalog.requested(standing.number, records.request_tag(standing.tag, request_id))
+        if found is None:
+            return None
+        record = records.read(found.index)
+        if record.entry.session_tag != standing.tag or checkpoint_schema.request_id_of(record.envelope) != request_id:
+            return None  # another request with the same tag, once in 2**64
+        return Ref(
+            tier=records.tier,
+            index=record.index,
+            leaf=record.leaf,
+            ordinal=record.entry.ordinal,
+            session=self.id,
+            time_ms=record.entry.time_ms,
+        )
+
+    def settle(self, index: LogIndex) -> None:
+        """Tell the catalogue of every record up to `index`, which is durable: the first one to come notes for the others."""
+        with self.lock:
+            owed, durable = self._owed, 0
+            while durable < len(owed) and owed[durable].row.index <= index:
+                self._owner.note(owed[durable].row)
+                durable += 1
+            del owed[:durable]
+
+    # ---- beginning and ending ---------------------------------------------------------------------------------------------
+
+    def fork(self, agent: str, *, forked_from: str, parent: Ref) -> LogIndex:
+        """Queue the beginning of a session that goes on from a checkpoint of another. Conflict: it has begun already."""
+        try:
+            signer = self._owner.signer_for(agent)
+            with self.lock:
+                if self._stand() is not None:
+                    raise Conflict(
+                        f"there is a session {self.id!r} already",
+                        op="fork",
+                        path=self._owner.records.engine.path,
+                        hint="give the fork an id that no session has",
+                    )
+                return self._begin(signer, forked_from=forked_from, parent=parent).number
+        except _REFUSED:
+            raise
+        except BaseException:
+            self._owner.lost_track()
+            raise
+
+    def _begin(self, signer: Signer, *, forked_from: str | None = None, parent: Ref | None = None) -> _Standing:
+        """Queue a session-begin record. The lock is held."""
+        records, tag = self._owner.records, self._owner.draw_tag()
+        role = self._owner.role_of(signer.name)
+        names = session_schema.SessionBegin(session=self.id, agent=signer.name, role=role, forked_from=forked_from)
+        first = Ordinal(0 if parent is None else parent.ordinal + 1)
+        before = None if parent is None else Position(index=parent.index, leaf=parent.leaf, time_ms=parent.time_ms or TimeMs(0))
+        sealed = records.seal(session_schema.encode_begin(names))
+        begun = records.append(Kind.SESSION_BEGIN, sealed, signer, tag=tag, ordinal=first, parent=before)
+        row = SessionBegan(
+            tier=records.tier,
+            index=begun.index,
+            time_ms=begun.time_ms,
+            leaf=begun.leaf,
+            tag=tag,
+            id=self.id,
+            agent=signer.name,
+            role=role,
+            forked_from=forked_from,
+            parent=None if parent is None else parent.index,
+            first_ordinal=first,
+        )
+        self._owed.append(_Owed(row))
+        self.lineage.begun(tag)
+        return _Standing(number=begun.index, tag=tag, last=begun, next_ordinal=first, newest=parent)
+
+    def end(self, agent: str, reason: str | None) -> LogIndex | None:
+        """Queue the end of the session; None if it was ended before. NotFound: it never began."""
+        envelope = session_schema.encode_end(session_schema.SessionEnd(reason=reason))
+        records = self._owner.records
+        try:
+            signer = self._owner.signer_for(agent)
+            with self.lock:
+                standing = self._stand()
+                if standing is None:
+                    raise NotFound(
+                        f"there is no session {self.id!r} to end",
+                        op="end",
+                        path=records.engine.path,
+                        hint="it has no checkpoint yet",
+                    )
+                if standing.is_ended:
+                    return None
+                self._standing = None
+                here = records.append(
+                    Kind.SESSION_END,
+                    records.seal(envelope),
+                    signer,
+                    tag=standing.tag,
+                    ordinal=standing.next_ordinal,
+                    parent=standing.last,
+                )
+                self._owed.append(_Owed(SessionEnded(tier=records.tier, index=here.index, tag=standing.tag)))
+                self._standing = msgspec.structs.replace(standing, last=here, is_ended=True)
+                return here.index
+        except _REFUSED:
+            raise
+        except BaseException:
+            self._owner.lost_track()
+            raise
+
+    # ---- within -----------------------------------------------------------------------------------------------------------
+
+    def _stand(self) -> _Standing | None:
+        """Where the session stands; None if it has not begun. The lock is held."""
+        if self._standing is not None:
+            return self._standing
+        found = self.lineage.newest()
+        if found is None:
+            return None
+        last = Position(index=found.last_index, leaf=found.last_leaf, time_ms=found.last_ms)
+        newest: Ref | None = None
+        if found.last_ordinal is not None:
+            newest = Ref(
+                tier=self._owner.records.tier,
+                index=found.last_index,
+                leaf=found.last_leaf,
+                ordinal=found.last_ordinal,
+                session=self.id,
+                time_ms=found.last_ms,
+            )
+        elif found.first_ordinal > 0:
+            newest = self.lineage.checkpoint(found, found.first_ordinal - 1).ref
+        self._standing = _Standing(
+            number=found.number,
+            tag=found.tag,
+            last=last,
+            next_ordinal=Ordinal(found.first_ordinal if found.last_ordinal is None else found.last_ordinal + 1),
+            newest=newest,
+            is_ended=found.ended is not None,
+        )
+        return self._standing
+
+    def _ref(self, row: CheckpointMade) -> Ref:
+        return Ref(tier=row.tier, index=row.index, leaf=row.leaf, ordinal=row.ordinal, session=self.id, time_ms=row.time_ms)
+
+    def _ended(self) -> Ended:
+        return Ended(
+            f"session {self.id!r} was ended, and takes no more checkpoints",
+            op="checkpoint",
+            path=self._owner.records.engine.path,
+            hint="go on in a fork of it: session.fork(new_id)",
+        )
+
+    def _demand_expected(self, expect: Ref, standing: _Standing | None) -> None:
+        newest = None if standing is None else standing.newest
+        if expect is NO_CHECKPOINT:
+            if newest is None:
+                return
+            wanted = "no checkpoint"
+        else:
+            if newest is not None and (newest.index, newest.leaf) == (expect.index, expect.leaf):
+                return
+            wanted = f"checkpoint {expect.ordinal} at record {expect.index}"
+        self._refuse(wanted, newest)
+
+    def _refuse(self, wanted: str, newest: Ref | None) -> NoReturn:
+        found = "none" if newest is None else f"checkpoint {newest.ordinal} at record {newest.index}"
+        error = Conflict(
+            f"session {self.id!r} has moved on: {wanted} was expected to be its newest, and {found} is",
+            op="checkpoint",
+            path=self._owner.records.engine.path,
+            hint="read latest() again and decide on what it says",
+        )
+        error.newest = newest
+        raise error

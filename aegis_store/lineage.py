@@ -1,0 +1,234 @@
+"""The reading side of a session: where its checkpoints are, its own and those that it inherited, and that they are what they
+seem.
+
+The catalogue says where; nothing that it says is believed. A session-begin record must name the session, and each checkpoint
+must carry its tag and ordinal under a signature. A fork goes on from a checkpoint of another session: ordinals below its first
+are that one's, and are looked for there.
+
+    ticket      0 ── 1 ── 2 ── 3 ── 4
+                          └── fork: 3 ── 4 ── 5        its first ordinal is 3, its parent the record of 2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from aegis_store.catalog import Catalog, Row, SessionRecord
+from aegis_store.checkpoint import Checkpoint, as_checkpoint
+from aegis_store.errors import AegisError, Corrupt, Foreign, NotFound
+from aegis_store.records import Records
+from aegis_store.schema import session as session_schema
+from aegis_store.trust.signer import Signer
+from aegis_store.types import Kind, LogIndex, TimeMs
+
+#: Checkpoints that history asks the catalogue for at a time.
+HISTORY_PAGE: Final = 64
+
+
+class Owner(Protocol):
+    """What a session needs of the store that it belongs to."""
+
+    @property
+    def records(self) -> Records:
+        """The records of the tier that sessions are in."""
+        ...
+
+    @property
+    def catalog(self) -> Catalog:
+        """Where in it they are."""
+        ...
+
+    def check_open(self) -> None:
+        """Closed, UsedAfterFork: asked before any lock, for in a forked child a lock may never be let go."""
+        ...
+
+    def signer_for(self, agent: str) -> Signer:
+        """The agent's key, allowed by the log."""
+        ...
+
+    def role_of(self, agent: str) -> str | None:
+        """What the agent is there for, if the store was told."""
+        ...
+
+    def catch_up(self) -> None:
+        """Take in what the catalogue does not know: a writer's records in a reader, those of interrupted calls in a writer."""
+        ...
+
+    def lost_track(self) -> None:
+        """A call did not come to its end: there may be records that nobody noted."""
+        ...
+
+    def draw_tag(self) -> bytes:
+        """A session tag."""
+        ...
+
+    def note(self, row: Row) -> None:
+        """Tell the catalogue of a committed record, and see to what is due."""
+        ...
+
+
+def last_ordinal(found: SessionRecord) -> int:
+    """The newest checkpoint of a session, its own or inherited; -1 where there is none."""
+    return found.first_ordinal - 1 if found.last_ordinal is None else found.last_ordinal
+
+
+class Lineage:
+    """One session as a line of checkpoints. Any number of threads may use it."""
+
+    def __init__(self, owner: Owner, session_id: str) -> None:
+        self.id: Final = session_id
+        self._owner = owner
+        # Tags whose session-begin record was read and found to be this session's, or one's that it goes on from.
+        self._believed: set[bytes] = set()
+        # Tag of a fork -> the session that it goes on from.
+        self._origins: dict[bytes, SessionRecord] = {}
+
+    def look(self) -> SessionRecord | None:
+        """What the catalogue knows, once it has caught up. Not believed yet, and perhaps not the newest."""
+        self._owner.catch_up()
+        return self._owner.catalog.session(self.id)
+
+    def newest(self) -> SessionRecord | None:
+        """The session as of its newest record. Raises where a later one may be hidden by damage."""
+        found = self.look()
+        self.demand_newest(found)
+        if found is not None:
+            self.believe(found)
+        return found
+
+    def demand_newest(self, found: SessionRecord | None) -> None:
+        """Raise if what the catalogue has found may not be the newest: a later record could not be taken in."""
+        suspects = self._owner.records.suspects
+        if not suspects:
+            return
+        tag, last = (None, -1) if found is None else (found.tag, found.last_index)
+        for index in sorted(suspects):
+            suspect = suspects[index]
+            if index > last and suspect.tag in (None, tag):
+                raise suspect.error
+
+    def begun(self, tag: bytes) -> None:
+        """A session-begin with that tag was just written: it need not be read to be believed."""
+        self._believed.add(tag)
+
+    def believe(self, found: SessionRecord) -> None:
+        """The catalogue says which tag a session has; its session-begin record must say so too. Once a session."""
+        if found.tag in self._believed:
+            return
+        record = self._owner.records.read(found.number)
+        names = session_schema.decode_begin(record.envelope) if record.entry.kind is Kind.SESSION_BEGIN else None
+        if (
+            names is None
+            or names.session != found.id
+            or (record.entry.session_tag, record.entry.parent, record.entry.ordinal)
+            != (found.tag, found.parent, found.first_ordinal)
+        ):
+            raise Foreign(
+                f"the session {found.id!r} does not begin at record {found.number}",
+                op="read",
+                tier=record.entry.tier.label,
+                index=found.number,
+            )
+        if found.parent is not None:
+            self._origins[found.tag] = self._origin(found, found.parent, record.entry.parent_leaf)
+        self._believed.add(found.tag)
+
+    def _origin(self, fork: SessionRecord, parent: LogIndex, leaf: bytes) -> SessionRecord:
+        """The session that a fork goes on from. It is believed when it is asked for something."""
+        record = self._owner.records.read(parent)
+        entry = record.entry
+        origin = self._owner.catalog.session_by_tag(entry.session_tag)
+        if origin is None or (entry.kind, entry.ordinal + 1, record.leaf) != (Kind.CHECKPOINT, fork.first_ordinal, leaf):
+            raise Foreign(
+                f"the fork {fork.id!r} does not go on from checkpoint {fork.first_ordinal - 1} at record {parent}",
+                op="read",
+                tier=entry.tier.label,
+                index=parent,
+            )
+        return origin
+
+    def _holder(self, found: SessionRecord, ordinal: int) -> SessionRecord:
+        """The session that a checkpoint was made in: `found`, or one that it goes on from."""
+        while ordinal < found.first_ordinal:
+            self.believe(found)
+            origin = self._origins.get(found.tag)
+            if origin is None:  # written by this process, and not read yet
+                self._believed.discard(found.tag)
+                continue
+            found = origin
+        self.believe(found)
+        return found
+
+    def last_until(self, found: SessionRecord, due: TimeMs) -> int:
+        """The newest ordinal whose checkpoint is not later than `due`; -1 where all are. By the catalogue's times."""
+        low, high = 0, last_ordinal(found) + 1
+        while low < high:
+            middle = (low + high) // 2
+            # One that could not be taken in has no time here: it counts as just after the one before, and is damage when read.
+            known = (self._time_of(found, ordinal) for ordinal in range(middle, low - 1, -1))
+            time_ms = next((each for each in known if each is not None), None)
+            low, high = (middle + 1, high) if time_ms is None or time_ms <= due else (low, middle)
+        return low - 1
+
+    def _time_of(self, found: SessionRecord, ordinal: int) -> TimeMs | None:
+        point = self._owner.catalog.checkpoint(self._holder(found, ordinal).number, ordinal)
+        return None if point is None else point.time_ms
+
+    def checkpoint(self, found: SessionRecord, ordinal: int) -> Checkpoint:
+        """The checkpoint of an ordinal from 0 to the newest, every check made. Corrupt, BadSignature, Foreign: damaged."""
+        holder = self._holder(found, ordinal)
+        if ordinal == holder.last_ordinal:
+            return self._read(holder, ordinal, holder.last_index)
+        point = self._owner.catalog.checkpoint(holder.number, ordinal)
+        if point is None:
+            raise self._gap(holder, ordinal)
+        return self._read(holder, ordinal, point.index)
+
+    def missing(self, found: SessionRecord | None, ordinal: int) -> NotFound:
+        """The error for an ordinal that no checkpoint has."""
+        count = 0 if found is None else last_ordinal(found) + 1
+        have = "it has none" if count == 0 else f"it has 0 to {count - 1}" if count > 1 else "it has 0"
+        return NotFound(
+            f"session {self.id!r} has no checkpoint {ordinal}: {have}",
+            op="read",
+            path=self._owner.records.engine.path,
+            hint=None if count == 0 else f"see them: aegis log {self._owner.records.engine.path} {self.id}",
+        )
+
+    def descend(self, found: SessionRecord, due: int) -> Iterator[Checkpoint]:
+        """The checkpoints from ordinal `due` down to 0. Damage raises where it lies."""
+        while due >= 0:
+            holder = self._holder(found, due)
+            limit = min(HISTORY_PAGE, due - holder.first_ordinal + 1)
+            page = self._owner.catalog.checkpoints(holder.number, before=due + 1, limit=limit)
+            if not page or page[0].ordinal != due:
+                raise self._gap(holder, due)
+            for each in page:
+                if each.ordinal != due:
+                    break  # the next page does not start where it should, and that is said then
+                yield self._read(holder, each.ordinal, each.index)
+                due -= 1
+
+    def _gap(self, found: SessionRecord, ordinal: int) -> AegisError:
+        """Why a checkpoint that must be there is not."""
+        for suspect in self._owner.records.suspects.values():
+            if suspect.tag in (None, found.tag):
+                return suspect.error
+        return Corrupt(
+            f"checkpoint {ordinal} of session {found.id!r} is not where the log should have it",
+            op="read",
+            tier=self._owner.records.tier.label,
+        )
+
+    def _read(self, found: SessionRecord, ordinal: int, index: LogIndex) -> Checkpoint:
+        record = self._owner.records.read(index)
+        entry = record.entry
+        if (entry.kind, entry.session_tag, entry.ordinal) != (Kind.CHECKPOINT, found.tag, ordinal):
+            raise Foreign(
+                f"record {index} is not checkpoint {ordinal} of session {found.id!r}",
+                op="read",
+                tier=entry.tier.label,
+                index=index,
+            )
+        return as_checkpoint(record, found.id)
