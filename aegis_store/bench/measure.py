@@ -20,6 +20,8 @@ Work = Callable[[], object]
 Better = Literal["more", "less"]
 
 MICRO: Final = 1e6
+#: A signal that another thread was given is seen by the main one when it wakes up.
+INTERRUPTIBLE_SECONDS: Final = 0.1
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
@@ -295,7 +297,8 @@ def run_threads_for(works: Sequence[Work], seconds: float) -> Sample:
         limit[0] = perf_counter_ns() + int(seconds * 1e9)
         gate.wait()
         for thread in threads:
-            thread.join()
+            while thread.is_alive():
+                thread.join(INTERRUPTIBLE_SECONDS)
     except BaseException:
         # Ctrl-C: what they work on is about to be closed and removed, so none of them may still be at it.
         limit[0] = 0

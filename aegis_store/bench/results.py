@@ -19,7 +19,7 @@ from aegis_store._engine import Description
 from aegis_store.bench.measure import Figure, Samples
 from aegis_store.bench.rivals import programs
 from aegis_store.bench.rivals.absent import Missing
-from aegis_store.session import moment
+from aegis_store.checkpoint import moment
 from aegis_store.types import Clock, SystemClock, TimeMs
 
 #: The installed package.
