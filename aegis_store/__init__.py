@@ -13,7 +13,7 @@ What it keeps survives kill -9 and power cuts, and proves that nobody touched it
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from aegis_store import errors
 from aegis_store.chain import NO_CHECKPOINT
@@ -62,6 +62,7 @@ def open(  # as in `gzip.open`: always used with its module's name
     name: str | None = None,
     anchor: Anchor | Iterable[Anchor] | None = None,
     config: Config | str | os.PathLike[str] | None = None,
+    types: Iterable[type] | Mapping[str, type] = (),
     clock: Clock | None = None,
     randomness: Randomness | None = None,
 ) -> Store:
@@ -71,7 +72,9 @@ def open(  # as in `gzip.open`: always used with its module's name
     read, which changes nothing and follows a writer. `keys` is the key directory, beside the store as `<path>.keys` by default;
     keep a copy of it elsewhere: without it nothing can be read. `name` is a new store's. `anchor` is a tree head, or several,
     that you kept outside (as `Store.head` gave it, or the text of its note): a store that is older, or different, is refused.
-    `config` has the options, or is a TOML file of them. `clock` and `randomness` stand in for the machine's.
+    `config` has the options, or is a TOML file of them. `types` are classes of yours that states may hold: enums, dataclasses,
+    msgspec Structs and NamedTuples, or a mapping of the names under which they are stored; stored names never import anything.
+    `clock` and `randomness` stand in for the machine's.
 
     Raises NotAStore, StoreExists, KeysMissing, KeysWrong, Locked (names the holder), Corrupt, RolledBack, NewerFormat,
     ReadOnly, NetworkFileSystem, NoSpace; all of them are `aegis_store.AegisError`.
@@ -84,6 +87,7 @@ def open(  # as in `gzip.open`: always used with its module's name
         name=name,
         anchor=anchor,
         config=config,
+        types=types,
         clock=clock,
         randomness=randomness,
     )

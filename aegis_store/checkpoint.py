@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from aegis_store.errors import Corrupt
+from aegis_store.codec.registry import StateTypes
+from aegis_store.errors import Corrupt, UnknownType
 from aegis_store.records import TrustedRecord
 from aegis_store.schema import checkpoint as checkpoint_schema
 from aegis_store.types import MemoryPointer, Ref, TimeMs
@@ -36,13 +37,13 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str | None = None
 
 
-def as_checkpoint(record: TrustedRecord, session_id: str) -> Checkpoint:
-    """A believed record of kind checkpoint."""
+def as_checkpoint(record: TrustedRecord, session_id: str, types: StateTypes) -> Checkpoint:
+    """A believed record of kind checkpoint. UnknownType: it holds a value of a type that is not among `types`."""
     entry = record.entry
     try:
-        saved = checkpoint_schema.decode(record.envelope)
-    except Corrupt as error:
-        raise Corrupt(error.message, op="read", tier=entry.tier.label, index=record.index) from None
+        saved = checkpoint_schema.decode(record.envelope, types=types)
+    except (Corrupt, UnknownType) as error:
+        raise type(error)(error.message, op="read", tier=entry.tier.label, index=record.index, hint=error.hint) from None
     ref = Ref(
         tier=entry.tier,
         index=record.index,

@@ -152,6 +152,12 @@ class StateTypeError(AegisError, TypeError):
     exit_code = 2
 
 
+class UnknownType(AegisError, TypeError):
+    """A stored value of a type or time zone that is not known here, or of a named type that no longer fits."""
+
+    exit_code = 2
+
+
 class StateTooLarge(AegisError, ValueError):
     """A state above the store's limit; nothing was allocated for it."""
 

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from aegis_store.catalog import Catalog, Row, SessionRecord
 from aegis_store.checkpoint import Checkpoint, as_checkpoint
+from aegis_store.codec.registry import StateTypes
 from aegis_store.errors import AegisError, Corrupt, Foreign, NotFound
 from aegis_store.records import Records
 from aegis_store.schema import session as session_schema
@@ -37,6 +38,11 @@ class Owner(Protocol):
     @property
     def catalog(self) -> Catalog:
         """Where in it they are."""
+        ...
+
+    @property
+    def types(self) -> StateTypes:
+        """The types that states may hold because they were named."""
         ...
 
     def check_open(self) -> None:
@@ -231,4 +237,4 @@ class Lineage:
                 tier=entry.tier.label,
                 index=index,
             )
-        return as_checkpoint(record, found.id)
+        return as_checkpoint(record, found.id, self._owner.types)

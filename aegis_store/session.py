@@ -141,11 +141,12 @@ class Session:
                 metadata=metadata,
                 request_id=request_id,
                 state=state,
-            )
+            ),
+            types=self._owner.types,
         )
         records = self._owner.records
         if len(envelope) > records.state_limit_bytes:
-            records.demand_limit(len(canonical.encode(state)))
+            records.demand_limit(len(canonical.encode(state, types=self._owner.types)))
         return self._chain.submit(self.agent, envelope, expect=expect, request_id=request_id)
 
     def settle(self, pending: Pending) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,7 @@ from aegis_store import verification
 from aegis_store._engine import Engine, Report, TierStats
 from aegis_store.catalog import Catalog, Row
 from aegis_store.chain import Chain
+from aegis_store.codec.registry import StateTypes
 from aegis_store.config import Config
 from aegis_store.errors import AegisError, Closed, InvalidArgument, NotFound, ReadOnly, UsedAfterFork
 from aegis_store.indexing import rows_of
@@ -80,12 +81,14 @@ class Store:
         agent: str,
         mode: Mode,
         config: Config,
+        types: StateTypes,
         clock: Clock,
         randomness: Randomness,
     ) -> None:
         self.path: Final = path
         self.agent: Final = agent
         self.config: Final = config
+        self.types: Final = types
         self.keys: Final = keys
         self._engine = engine
         self._mode = mode
@@ -134,6 +137,7 @@ class Store:
         name: str | None = None,
         anchor: Anchor | Iterable[Anchor] | None = None,
         config: Config | str | os.PathLike[str] | None = None,
+        types: Iterable[type] | Mapping[str, type] = (),
         clock: Clock | None = None,
         randomness: Randomness | None = None,
     ) -> Self:
@@ -143,6 +147,7 @@ class Store:
         demand_mode(mode, place)
         demand_name(agent, "agent", op="open")
         chosen = config_of(config)
+        named = StateTypes(types)
         ticking: Clock = SystemClock() if clock is None else clock
         drawn: Randomness = SystemRandomness() if randomness is None else randomness
         directory = keys_for(place, key_place, mode=mode, name=name, randomness=drawn)
@@ -158,7 +163,9 @@ class Store:
         )
         try:
             demand_keys(engine, directory)
-            store = cls(place, engine, directory, agent=agent, mode=mode, config=chosen, clock=ticking, randomness=drawn)
+            store = cls(
+                place, engine, directory, agent=agent, mode=mode, config=chosen, types=named, clock=ticking, randomness=drawn
+            )
             try:
                 store._index_rest()
                 store._sign_segments()

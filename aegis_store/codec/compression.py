@@ -13,8 +13,8 @@ import zstandard
 
 from aegis_store.errors import Corrupt
 
-#: Envelopes up to so many bytes take the fast level: half the time, and 2 % more bytes at worst.
-SMALL_MAX: Final = 16 << 10
+#: Envelopes up to so many bytes take the fast level: two thirds of the time or less, and 5 % more bytes at worst.
+SMALL_MAX: Final = 256 << 10
 LEVEL_SMALL: Final = 1
 LEVEL: Final = 3
 

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from aegis_store.codec.canonical import decode_envelope, encode_envelope
+from aegis_store.codec.registry import NO_TYPES, StateTypes
 from aegis_store.errors import Corrupt, InvalidArgument
 from aegis_store.types import HASH_SIZE, LogIndex, MemoryPointer
 
@@ -48,7 +49,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     state: object = None
 
 
-def encode(checkpoint: Checkpoint) -> bytes:
+def encode(checkpoint: Checkpoint, *, types: StateTypes = NO_TYPES) -> bytes:
     """The envelope. StateTypeError names what cannot be stored, as in `state["messages"][3]` or `metadata["user"]`."""
     pointer = checkpoint.memory_pointer
     request_id = checkpoint.request_id
@@ -68,6 +69,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
             checkpoint.state,
         ],
         _NAMES,
+        types=types,
     )
 
 
@@ -81,10 +83,11 @@ def request_id_of(data: bytes) -> str | None:
         raise Corrupt(f"a checkpoint's envelope has no request id: {error}", op="decode") from None
 
 
-def decode(data: bytes) -> Checkpoint:
-    """The checkpoint in an envelope. Corrupt if it is anything else; NewerFormat if a later version wrote it."""
+def decode(data: bytes, *, types: StateTypes = NO_TYPES) -> Checkpoint:
+    """The checkpoint in an envelope. Corrupt if it is anything else; NewerFormat if a later version wrote it; UnknownType
+    if it holds a named type that is not among `types`, or that has changed too much."""
     _, _, position, claims, pointer, approvals, last_tool_call, metadata, request_id, state = decode_envelope(
-        data, schema=SCHEMA, version=VERSION, names=_NAMES
+        data, schema=SCHEMA, version=VERSION, names=_NAMES, types=types
     )
     if request_id is not None and type(request_id) is not str:
         raise Corrupt("the request id of a checkpoint is not a str", op="decode")

@@ -110,7 +110,7 @@ def ask(store: Path, points: Sequence[tuple[str, int]], *, damaged: int, look: C
         answer.findings = [(finding.index, finding.problem) for finding in opened.verify(deep=True).findings]
         for place, (session, index) in enumerate(points):
             try:
-                checkpoint = as_checkpoint(opened.records.read(LogIndex(index)), session)
+                checkpoint = as_checkpoint(opened.records.read(LogIndex(index)), session, opened.types)
             except AegisError as error:
                 answer.refused.append(place)
                 if index == damaged:
