@@ -1,4 +1,4 @@
-"""Many threads' durable appends of 4 KiB share their syncs.
+"""Many threads' durable appends of 4 KiB share their syncs; and so do the checkpoints of many tasks (`tasks`).
 
 The peers' threads are Python's, and so are ours where the two are compared. The C loop, whose threads use one file, shows what
 the disk gives without grouping.
@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+from aegis_store.bench import tasks
 from aegis_store.bench.commit_1 import C_LOOP, FROM_C, FROM_PYTHON, LMDB, ROCKSDB
 from aegis_store.bench.measure import Figure, Sample, Samples, Wanted, Work, interleave, run_threads_for
 from aegis_store.bench.results import Outcome
@@ -42,6 +43,9 @@ def run(how: Run) -> Outcome:
             *rates_against(title, samples, FROM_PYTHON, peers, wanted=dict.fromkeys((SQLITE, SQLITE_LOCKED), wanted)),
             *rates_against(f"{title}, from C", samples, FROM_C, [C_LOOP], note="C threads; the loop does not group"),
         ]
+    task_figures, all_samples[f"{tasks.TASKS} tasks"], missing = tasks.measure(how)
+    all_missing += [each for each in missing if each not in all_missing]
+    figures += task_figures
     return Outcome(
         figures=figures,
         samples=all_samples,
@@ -87,4 +91,4 @@ def _measure(how: Run, threads: int) -> tuple[Samples, list[Missing]]:
         return interleave(field.sides, how.rounds, how.progress), field.missing
 
 
-WORKLOAD: Final = Workload(name="commit-n", promise="4 KiB durable appends, many threads", run=run)
+WORKLOAD: Final = Workload(name="commit-n", promise="4 KiB durable appends, many threads or tasks", run=run)

@@ -240,7 +240,7 @@ def run_for(work: Work, seconds: float) -> Sample:
         after = now()
         note(after - before)
         before = after
-    return _sample(
+    return sample_of(
         taken,
         (before - began) / 1e9,
         cpu_seconds(resource.RUSAGE_SELF) - process,
@@ -264,7 +264,7 @@ def run_each(works: Iterable[Work]) -> Sample:
         note(now() - before)
         counted += cpu_seconds(resource.RUSAGE_THREAD) - cpu
     uncounted = cpu_seconds(resource.RUSAGE_THREAD) - thread - counted
-    return _sample(taken, sum(taken) / 1e9, cpu_seconds(resource.RUSAGE_SELF) - process - uncounted, counted)
+    return sample_of(taken, sum(taken) / 1e9, cpu_seconds(resource.RUSAGE_SELF) - process - uncounted, counted)
 
 
 def run_threads_for(works: Sequence[Work], seconds: float) -> Sample:
@@ -315,10 +315,11 @@ def run_threads_for(works: Sequence[Work], seconds: float) -> Sample:
                 thread.join()
     if failures:
         raise failures[0]
-    return _sample([each for mine in taken for each in mine], seconds, cpu_seconds(resource.RUSAGE_SELF) - process, None)
+    return sample_of([each for mine in taken for each in mine], seconds, cpu_seconds(resource.RUSAGE_SELF) - process, None)
 
 
-def _sample(taken_ns: list[int], seconds: float, cpu: float, thread_cpu: float | None) -> Sample:
+def sample_of(taken_ns: list[int], seconds: float, cpu: float, thread_cpu: float | None) -> Sample:
+    """A round's sample from the time of each operation, and the CPU seconds of all of them."""
     ordered = sorted(taken_ns)
     count = len(ordered)
     return Sample(
