@@ -10,6 +10,7 @@ import asyncio
 import resource
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
+from importlib import import_module
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -71,14 +72,13 @@ def measure(how: Run) -> tuple[list[Figure], Samples, list[Missing]]:
 
 def _asynchronous() -> Any:
     try:
-        import aegis_store.aio as asynchronous
-    except ModuleNotFoundError:
+        return import_module("aegis_store.aio")
+    except ImportError:
         raise NotHere(OURS, "this version of aegis-store has no aegis_store.aio") from None
-    return asynchronous
 
 
 def _saving(session: Any, state: object) -> Step:
-    return lambda: session.checkpoint(state)  # type: ignore[no-any-return]
+    return lambda: session.checkpoint(state)
 
 
 def _in_thread(work: Callable[..., object], *arguments: object) -> Step:
