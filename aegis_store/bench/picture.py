@@ -19,7 +19,7 @@ from aegis_store.bench.results import Result
 from aegis_store.bench.table import number, spread
 
 WIDTH: Final = 960
-LEFT, RIGHT = 400, 130
+LEFT, RIGHT = 420, 110
 ROW, BAR, TOP, FOOT = 44, 16, 76, 54
 HEADING: Final = 38
 TICKS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import signal
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -228,6 +229,7 @@ def kill_a_writer(place: Path) -> None:
 
 
 def _write_and_wait(place: Path, out: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which kills this
     store = aegis_store.open(place)
     store.session("killed").checkpoint({"messages": [], "position": 0})
     out.send(True)

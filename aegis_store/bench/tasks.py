@@ -24,8 +24,8 @@ from aegis_store.bench.states import incompressible
 from aegis_store.bench.workload import Field, Run, rates_against
 
 TASKS: Final = 100
-OURS, IN_THREADS = "aegis, tasks", "aegis, to_thread"
-SQLITE: Final = "SQLite, to_thread, one connection, a lock"
+OURS, IN_THREADS = "aegis, tasks", "aegis by to_thread"
+SQLITE: Final = "SQLite by to_thread, a lock"
 
 #: One operation of a task.
 Step = Callable[[], Awaitable[object]]
