@@ -38,9 +38,10 @@ _REFUSED: Final = (Conflict, Ended, NotFound)
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """A checkpoint that is queued, or durable already where a request was repeated."""
+    """A checkpoint that is queued, or durable already where a request was repeated. `length`: of its envelope."""
 
     ref: Ref
+    length: int
 
 
 class _Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,14 +88,14 @@ class Chain:
                 if request_id is not None and standing is not None:
                     first = self._first(standing, request_id)
                     if first is not None:
-                        return Pending(first)
+                        return Pending(first, len(envelope))
                 if standing is not None and standing.is_ended:
                     raise self._ended()
                 if expect is not None:
                     self._demand_expected(expect, standing)
                 if standing is None:
                     standing = self._begin(signer)
-                return Pending(self._append(standing, sealed, signer, request_id))
+                return Pending(self._append(standing, sealed, signer, request_id), len(envelope))
         except _REFUSED:
             raise
         except BaseException:

@@ -22,7 +22,7 @@ from aegis_store.errors import InvalidArgument
 from aegis_store.lineage import Owner as LineageOwner
 from aegis_store.lineage import last_ordinal
 from aegis_store.schema import checkpoint as checkpoint_schema
-from aegis_store.types import MemoryPointer, Ref, TimeMs
+from aegis_store.types import LogIndex, MemoryPointer, Ref, TimeMs
 
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,12 +108,7 @@ class Session:
             expect=expect,
             request_id=request_id,
         )
-        try:
-            self._owner.records.commit(pending.ref.index)
-            self.settle(pending)
-        except BaseException:
-            self._owner.lost_track()
-            raise
+        self._land(pending.ref.index)
         return pending.ref
 
     def submit(
@@ -149,9 +144,18 @@ class Session:
             records.demand_limit(len(canonical.encode(state, types=self._owner.types)))
         return self._chain.submit(self.agent, envelope, expect=expect, request_id=request_id)
 
-    def settle(self, pending: Pending) -> None:
-        """The second half of `checkpoint`, once it is durable: lookups know it from here on."""
-        self._chain.settle(pending.ref.index)
+    def settle(self, index: LogIndex) -> None:
+        """The second half of `checkpoint`, `fork` and `end`, once record `index` is durable: lookups know from here on."""
+        self._chain.settle(index)
+
+    def _land(self, index: LogIndex) -> None:
+        """Wait until what was submitted is durable, and settle it."""
+        try:
+            self._owner.records.commit(index)
+            self.settle(index)
+        except BaseException:
+            self._owner.lost_track()
+            raise
 
     def fork(self, new_id: str, *, at: Ref | None = None) -> Session:
         """A new session that goes on from a checkpoint of this one, its newest or `at`; durable when this returns.
@@ -159,6 +163,12 @@ class Session:
         What came before is shared, not copied: ordinals go on, and the fork's `history` leads into this session's.
         Conflict: there is a session of that id. NotFound: this one has no such checkpoint.
         """
+        fork, begun = self.submit_fork(new_id, at=at)
+        fork._land(begun)
+        return fork
+
+    def submit_fork(self, new_id: str, *, at: Ref | None = None) -> tuple[Session, LogIndex]:
+        """The first half of `fork`: the new session, and the record that is to be durable before it is settled there."""
         self._owner.check_open()
         found = self._chain.lineage.newest()
         last = -1 if found is None else last_ordinal(found)
@@ -172,27 +182,18 @@ class Session:
                 op="fork",
             )
         fork = self._owner.session(new_id, agent=self.agent)
-        begun = fork._chain.fork(self.agent, forked_from=self.id, parent=parent)
-        try:
-            self._owner.records.commit(begun)
-            fork._chain.settle(begun)
-        except BaseException:
-            self._owner.lost_track()
-            raise
-        return fork
+        return fork, fork._chain.fork(self.agent, forked_from=self.id, parent=parent)
 
     def end(self, *, reason: str | None = None) -> None:
         """Take no more checkpoints; durable when this returns. What is there can be read, and forked. Ending twice is once."""
+        ended = self.submit_end(reason=reason)
+        if ended is not None:
+            self._land(ended)
+
+    def submit_end(self, *, reason: str | None = None) -> LogIndex | None:
+        """The first half of `end`: the record that is to be durable before it is settled; None: it was ended before."""
         self._owner.check_open()
-        ended = self._chain.end(self.agent, reason)
-        if ended is None:
-            return
-        try:
-            self._owner.records.commit(ended)
-            self._chain.settle(ended)
-        except BaseException:
-            self._owner.lost_track()
-            raise
+        return self._chain.end(self.agent, reason)
 
     # ---- reading ----------------------------------------------------------------------------------------------------------
 

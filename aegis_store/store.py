@@ -21,12 +21,13 @@ from blake3 import blake3
 
 from aegis_store import verification
 from aegis_store._engine import Engine, Report, TierStats
-from aegis_store.catalog import Catalog, Row
+from aegis_store.catalog import Catalog, Row, Stretch
 from aegis_store.chain import Chain
 from aegis_store.codec.registry import StateTypes
 from aegis_store.config import Config
 from aegis_store.errors import AegisError, Closed, InvalidArgument, NotFound, ReadOnly, UsedAfterFork
-from aegis_store.indexing import rows_of
+from aegis_store.housekeeping import Housekeeping
+from aegis_store.indexing import rows_of, whole
 from aegis_store.opening import (
     KEYS_SUFFIX,
     Anchor,
@@ -102,6 +103,7 @@ class Store:
         self._signers: dict[str, Signer] = {}
         self._unsigned_from = 0
         self._since_housekeeping = 0
+        self._housekeeping: Final = Housekeeping(self._keep_house)
         self._closed = False
         self.catalog: Final = Catalog.open(
             path / CATALOG_FOLDER,
@@ -111,6 +113,7 @@ class Store:
             root_at=lambda tier, size: engine.head(tier, size).root,
             refill=self._all_rows,
             writable=mode != "r",
+            due=self._housekeeping.due,
         )
         self.records: Final = Records(
             engine,
@@ -167,7 +170,7 @@ class Store:
                 place, engine, directory, agent=agent, mode=mode, config=chosen, types=named, clock=ticking, randomness=drawn
             )
             try:
-                store._index_rest()
+                store._index_rest(alone=True)
                 store._sign_segments()
             except BaseException:
                 store.catalog.abandon()
@@ -191,6 +194,7 @@ class Store:
             if self._closed:
                 return
             self._closed = True
+        self._housekeeping.finish()
         heads: list[Head] = []
         try:
             try:
@@ -352,11 +356,7 @@ class Store:
         return tag
 
     def note(self, row: Row) -> None:
-        """Tell the catalogue of a committed record; now and then, sign what was sealed meanwhile.
-
-        The record is durable, so nothing here fails the call that made it: the catalogue catches up at the next open, and a
-        segment that could not be signed is tried again then.
-        """
+        """Tell the catalogue of a committed record. It is durable, so nothing here fails the call that made it."""
         try:  # noqa: SIM105 - suppress() costs as much as the note
             self.catalog.note(row)
         except Closed:
@@ -364,8 +364,13 @@ class Store:
         self._since_housekeeping += 1
         if self._since_housekeeping >= HOUSEKEEPING_RECORDS:
             self._since_housekeeping = 0
-            with suppress(AegisError):
-                self._sign_segments()
+            self._housekeeping.due()
+
+    def _keep_house(self) -> None:
+        """Write the catalogue's rows and sign what was sealed. What fails is tried again, at the next open at last."""
+        with suppress(AegisError):
+            self.catalog.flush()
+            self._sign_segments()
 
     def lost_track(self) -> None:
         """A call did not come to its end: there may be records that nobody noted."""
@@ -375,24 +380,25 @@ class Store:
         """Take in what the catalogue does not know: a writer's records in a reader, those of interrupted calls in a writer."""
         if self._mode == "r":
             self._engine.refresh()
-            self._index_rest()
+            self._index_rest(alone=True)
         elif self._found is not self._lost:
             lost = self._lost
             self.records.flush()
-            self._index_rest()
+            self._index_rest(alone=False)
             self._found = lost
 
     # ---- within -----------------------------------------------------------------------------------------------------------
 
-    def _all_rows(self) -> Iterable[Row]:
-        return rows_of(self.records, 0)
+    def _all_rows(self) -> Iterable[Row | Stretch]:
+        return whole(self.records)
 
-    def _index_rest(self) -> None:
-        """Tell the catalogue what it has not seen of the log."""
+    def _index_rest(self, *, alone: bool) -> None:
+        """Tell the catalogue what it has not seen of the log; in bulk, if that is all of it and nobody notes meanwhile."""
         with self._lock:
             covered = self.catalog.covered(self.records.tier)
             if covered < self.records.size():
-                self.catalog.apply(rows_of(self.records, covered))
+                bulk = alone and covered == 0
+                self.catalog.apply(self._all_rows() if bulk else rows_of(self.records, covered))
 
     def _sign_segments(self) -> None:
         """Sign the footers of sealed segments, off the commit path."""

@@ -10,18 +10,24 @@ What it adds to native/include/aegis.h, whose caveats hold here too:
 The interpreter's lock is not held while the engine works, so a thread that waits for a sync holds nobody up.
 """
 
+from aegis_store._engine.chains import REQUEST_SIZE, Chains, Folded
 from aegis_store._engine.engine import ENTRY_MAX, META_MAX, NAME_MAX, PAYLOAD_MAX, Engine, Mode
 from aegis_store._engine.facts import Description, Footer, Progress, Record, Report, TierReport, TierStats, Verdict
 from aegis_store._engine.proofs import check_consistency, check_inclusion, leaf_hash
+from aegis_store._engine.watch import Landed, Watcher
 
 __all__ = [
     "ENTRY_MAX",
     "META_MAX",
     "NAME_MAX",
     "PAYLOAD_MAX",
+    "REQUEST_SIZE",
+    "Chains",
     "Description",
     "Engine",
+    "Folded",
     "Footer",
+    "Landed",
     "Mode",
     "Progress",
     "Record",
@@ -29,6 +35,7 @@ __all__ = [
     "TierReport",
     "TierStats",
     "Verdict",
+    "Watcher",
     "check_consistency",
     "check_inclusion",
     "leaf_hash",

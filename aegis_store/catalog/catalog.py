@@ -10,14 +10,14 @@ the file, and without it the next open starts empty.
                                               lookups: overlay, then tables
 
 Two locks, taken in this order: `_lock` for overlay and tables, `_pend` for pending rows and coverage. A note takes the second
-only, but for the one in a thousand that finds enough rows to flush.
+only.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ from typing import Self, TypeVar
 
 import lmdb
 
+from aegis_store.catalog.bulk import Stretch, load
 from aegis_store.catalog.coverage import Coverage
 from aegis_store.catalog.disk import DiskTables
 from aegis_store.catalog.memory import MemoryTables
@@ -72,12 +73,14 @@ class Catalog:
         *,
         covers: Iterable[Head],
         root_at: Callable[[Tier, int], bytes],
-        refill: Callable[[], Iterable[Row]],
+        refill: Callable[[], Iterable[Row | Stretch]],
         broken: str | None = None,
+        due: Callable[[], None] | None = None,
     ) -> None:
         self._tables = tables
         self._root_at = root_at
         self._refill = refill
+        self._due = due
         self._broken = broken
         self._stale = False
         self._closed = False
@@ -98,16 +101,18 @@ class Catalog:
         mac_key: bytes,
         log_sizes: Mapping[Tier, int],
         root_at: Callable[[Tier, int], bytes],
-        refill: Callable[[], Iterable[Row]],
+        refill: Callable[[], Iterable[Row | Stretch]],
         writable: bool,
         map_bytes: int = MAP_BYTES,
+        due: Callable[[], None] | None = None,
     ) -> Self:
         """The catalogue in `directory`, an empty one where that cannot be vouched for, or one in memory if not `writable`.
 
         `log_sizes` and `root_at(tier, size)` are the logs' own. `refill()` yields the rows of all tiers from their first record
-        on; it is called from within a lookup and must not look up. Locked if this process has the catalogue open already."""
+        on, or stretches of them; it is called from within a lookup and must not look up. Locked if this process has the
+        catalogue open already."""
         if not writable:
-            return cls(MemoryTables(), covers=(), root_at=root_at, refill=refill)
+            return cls(MemoryTables(), covers=(), root_at=root_at, refill=refill, due=due)
 
         def vouch(covers: Iterable[Head]) -> bool:
             return all(
@@ -118,8 +123,8 @@ class Catalog:
         try:
             disk = DiskTables(directory, seal=seal, vouch=vouch, map_bytes=map_bytes)
         except (lmdb.Error, OSError) as error:
-            return cls(MemoryTables(), covers=(), root_at=root_at, refill=refill, broken=_reason(error))
-        return cls(disk, covers=disk.covers, root_at=root_at, refill=refill)
+            return cls(MemoryTables(), covers=(), root_at=root_at, refill=refill, broken=_reason(error), due=due)
+        return cls(disk, covers=disk.covers, root_at=root_at, refill=refill, due=due)
 
     @property
     def broken(self) -> str | None:
@@ -135,7 +140,11 @@ class Catalog:
     # ---- feeding ----------------------------------------------------------------------------------------------------------
 
     def note(self, row: Row) -> None:
-        """Take in a committed record. Never fails for a reason of the tables; one call in a thousand writes what pends."""
+        """Take in a committed record. Never fails for a reason of the tables.
+
+        Where many rows pend, `due` is called, which is to see to it that `flush` is, elsewhere. Without it, or where very many
+        pend all the same, this call writes them.
+        """
         self._check()
         with self._pend:
             if self._closed:
@@ -145,7 +154,9 @@ class Catalog:
             self._rows.append(row)
             self._coverage.note(row.tier, row.index)
             pending = self._unwritten + len(self._rows)
-        if pending >= PENDING_ROWS and self._lock.acquire(blocking=pending >= PENDING_ROWS_MAX):
+        if PENDING_ROWS <= pending < PENDING_ROWS_MAX and self._due is not None:
+            self._due()
+        elif pending >= PENDING_ROWS and self._lock.acquire(blocking=pending >= PENDING_ROWS_MAX):
             try:
                 self._try_flush()
             finally:
@@ -158,23 +169,41 @@ class Catalog:
             if not self._stale:
                 self._coverage.cover(tier, size)
 
-    def apply(self, rows: Iterable[Row]) -> None:
+    def apply(self, rows: Iterable[Row | Stretch]) -> None:
         """Take in many records, in large transactions, while nobody notes. Corrupt for rows that contradict each other."""
         self._check()
-        rest = iter(rows)
-        while batch := list(islice(rest, BULK_ROWS)):
+        for batch in _batches(rows):
             with self._lock:
                 with self._pend:
                     if self._closed:
                         raise _closed()
                     if self._stale:
                         return
-                    self._rows.extend(batch)
-                    for row in batch:
-                        self._coverage.note(row.tier, row.index)
-                error = self._try_flush()
+                    if not isinstance(batch, Stretch):
+                        self._rows.extend(batch)
+                        self._cover(batch)
+                error = self._try_load(batch) if isinstance(batch, Stretch) else self._try_flush()
                 if isinstance(error, Corrupt):
                     raise error
+
+    def _cover(self, batch: list[Row] | Stretch) -> None:
+        if isinstance(batch, Stretch):
+            self._coverage.cover(batch.tier, batch.folded.end)
+            return
+        for row in batch:
+            self._coverage.note(row.tier, row.index)
+
+    def _try_load(self, stretch: Stretch) -> Exception | None:
+        """Put a stretch into the tables. If that fails, forget everything and say why."""
+        try:
+            self._flush()
+            load(stretch, self._tables)
+        except Exception as error:
+            self._lose(error)
+            return error
+        with self._pend:
+            self._cover(stretch)
+        return None
 
     def flush(self) -> None:
         """Write what pends, without a sync. For a moment with nothing else to do; never fails for a reason of the tables."""
@@ -237,12 +266,13 @@ class Catalog:
             self._stale = False
         try:
             tables = MemoryTables()
-            rest = iter(self._refill())
-            while batch := list(islice(rest, BULK_ROWS)):
-                tables.write(fold(batch, tables.get))
+            for batch in _batches(self._refill()):
+                if isinstance(batch, Stretch):
+                    load(batch, tables)
+                else:
+                    tables.write(fold(batch, tables.get))
                 with self._pend:
-                    for row in batch:
-                        self._coverage.note(row.tier, row.index)
+                    self._cover(batch)
             self._tables = tables
         except BaseException:
             with self._pend:
@@ -393,6 +423,24 @@ class Catalog:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _batches(rows: Iterable[Row | Stretch]) -> Iterator[list[Row] | Stretch]:
+    """Rows by BULK_ROWS, stretches one by one."""
+    batch: list[Row] = []
+    for row in rows:
+        if isinstance(row, Stretch):
+            if batch:
+                yield batch
+                batch = []
+            yield row
+            continue
+        batch.append(row)
+        if len(batch) >= BULK_ROWS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _closed() -> Closed:

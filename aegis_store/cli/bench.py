@@ -54,9 +54,13 @@ def bench(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All results as one JSON object, and no table.")] = False,
 ) -> None:
-    """Measure this machine, beside SQLite, LMDB, RocksDB and LangGraph's savers.
+    """Measure this disk, beside other stores.
 
-    Peers come with:  pip install "aegis-store[bench]"   Whoever is missing is named and left out.
+    SQLite, LMDB, RocksDB and LangGraph's savers do the same work in the same run. They come with:
+
+    pip install "aegis-store[bench]"
+
+    Whoever is missing is named and left out.
     """
     from aegis_store.bench import picture, results, suite, table
 

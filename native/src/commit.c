@@ -64,6 +64,16 @@ static void wake(writer *w) {
     if (w->wake != NULL) w->wake(w->wake_context);
 }
 
+static void tell(writer *w, uint64_t size, int poison) {
+    if (w->tell != NULL) w->tell(w->wake_context, w->l->s.tier, size, poison);
+}
+
+/* Whether the group being built holds records that were requested and no thread waits for, which would lead it. */
+static bool only_requested(const writer *w) {
+    const group *g = &w->groups[w->building];
+    return w->requested > g->first && atomic_load(&w->waiting[g->round & 1]) == 0;
+}
+
 /* ---- room ------------------------------------------------------------------------------------------------------------ */
 
 /* How far ahead to zero: as much again as the log has, between the two bounds. */
@@ -288,6 +298,7 @@ void writer_poison(writer *w, int code) {
     w->poison = code;
     w->stats.poisoned = 1;
     lockfile_poison(w->l->lock);
+    if (w->requested > w->acknowledged) tell(w, w->acknowledged, code);
     pthread_cond_broadcast(&w->landed[0]);
     pthread_cond_broadcast(&w->landed[1]);
     pthread_cond_broadcast(&w->room);
@@ -307,6 +318,7 @@ static void wake_waiting(writer *w, uint64_t building) {
 void writer_give(writer *w) {
     w->busy = false;
     w->last_work_ms = w->l->s.vfs->clock_ms(w->l->s.vfs);
+    if (only_requested(w)) wake(w);
     wake_waiting(w, w->groups[w->building].round);
 }
 
@@ -325,7 +337,7 @@ static void lead(writer *w) {
         w->stats.rotations++;
         w->seal_failed = false;
     }
-    uint64_t offset = w->tail, watermark = w->synced;
+    uint64_t offset = w->tail, watermark = w->synced, first = g->first;
     w->tail = align_up(offset + g->used, w->l->s.align);
     w->holds_records = true;
     w->building ^= 1;
@@ -352,17 +364,25 @@ static void lead(writer *w) {
         publish(w, g, offset);
         w->stats.groups++;
         w->stats.syncs += w->sync_groups ? 1 : 0;
-        if (w->asleep || rotating || wants_zeros(w)) wake(w);
+        if (w->asleep || rotating || wants_zeros(w) || only_requested(w)) wake(w);
     } else {
         writer_poison(w, code);
     }
-    uint64_t building = w->groups[w->building].round;
+    uint64_t building = w->groups[w->building].round, size = w->acknowledged;
+    bool was_requested = code == AEGIS_OK && w->requested > first;
     w->busy = false;
     w->last_work_ms = w->l->s.vfs->clock_ms(w->l->s.vfs);
     /* Without the mutex, or those who wake would all wait for it at once. */
     pthread_mutex_unlock(&w->mutex);
     wake_waiting(w, building);
+    if (was_requested) tell(w, size, AEGIS_OK);
     pthread_mutex_lock(&w->mutex);
+}
+
+bool writer_lead_requested(writer *w) {
+    if (w->requested <= w->groups[w->building].first || w->busy || w->gathering || w->closing || w->poison != AEGIS_OK) return false;
+    lead(w);
+    return true;
 }
 
 /* Whether those whom the last group released may still come back to the group being built. The mutex is held. */
@@ -397,13 +417,31 @@ static void gather(writer *w) {
     w->gather_skip = w->gather_vain;
 }
 
+static int never_appended(uint64_t index, uint64_t next) {
+    return fail(AEGIS_E_RANGE, "record %llu was never appended: the next one is %llu", (unsigned long long)index,
+                (unsigned long long)next);
+}
+
+int writer_request(writer *w, uint64_t index, uint64_t *size, int *poison) {
+    pthread_mutex_lock(&w->mutex);
+    uint64_t next = w->next_index;
+    if (index < next) {
+        w->requested = max_u64(w->requested, index + 1);
+        /* Who flies a group looks for requests when it has landed. */
+        if (!w->busy && only_requested(w)) wake(w);
+    }
+    *size = w->acknowledged;
+    *poison = w->poison;
+    pthread_mutex_unlock(&w->mutex);
+    return index < next ? AEGIS_OK : never_appended(index, next);
+}
+
 int writer_commit(writer *w, uint64_t index) {
     pthread_mutex_lock(&w->mutex);
     if (index >= w->next_index) {
         uint64_t next = w->next_index;
         pthread_mutex_unlock(&w->mutex);
-        return fail(AEGIS_E_RANGE, "record %llu was never appended: the next one is %llu", (unsigned long long)index,
-                    (unsigned long long)next);
+        return never_appended(index, next);
     }
     bool counted = false, gathered = false;
     while (w->acknowledged <= index && w->poison == AEGIS_OK) {

@@ -9,6 +9,8 @@
  * Who is woken by a landing group comes back with its next record a little later than the first of those who queued meanwhile could
  * lead: threads in a closed loop would share syncs by halves only. So whoever is about to lead waits for them, for a moment.
  *
+ * Who cannot wait makes a request: records that were requested are led by upkeep, unless a thread that waits comes first.
+ *
  * The mutex `mutex` covers everything here; `busy` stands for the active file (a leader, an idle watermark, the close), `making`
  * for whoever makes room. Order of locks: mutex, then the log's state, then the manifest's.
  */
@@ -57,6 +59,7 @@ typedef struct writer {
     uint64_t rounds;         /* groups begun */
     uint64_t next_index;
     uint64_t acknowledged;
+    uint64_t requested;      /* records below it are to land though nobody may wait for them */
     uint64_t synced;         /* records known durable: the watermark */
     bool busy;
     bool making;
@@ -76,7 +79,9 @@ typedef struct writer {
     bool seal_failed;        /* upkeep's own */
     bool asleep;             /* upkeep has nothing to wait for: the next commit wakes it */
     void (*wake)(void *context);     /* work for the background thread */
-    void *wake_context;
+    /* requested records landed, up to `size`, or never will */
+    void (*tell)(void *context, uint32_t tier, uint64_t size, int poison);
+    void *wake_context;      /* of both */
     aegis_tier_stats stats;
 } writer;
 
@@ -87,6 +92,8 @@ void writer_free(writer *w);
 int writer_append(writer *w, uint8_t kind, const uint8_t *entry, uint32_t entry_length, const uint8_t *payload,
                   uint32_t payload_length, uint64_t *index);
 int writer_commit(writer *w, uint64_t index);
+/* Has the record committed without waiting for it. *size and *poison are as they were then: it may have landed, or failed. */
+int writer_request(writer *w, uint64_t index, uint64_t *size, int *poison);
 /* Commits all that was queued. */
 int writer_flush(writer *w);
 /* The same, then writes the end mark, cuts the zeros off and refuses what comes after. A poisoned writer writes nothing. */
@@ -98,6 +105,9 @@ int writer_close(writer *w);
 void writer_take(writer *w);
 void writer_give(writer *w);
 void writer_poison(writer *w, int code);
+/* Leads the group being built if that holds requested records and nobody else is about to; with the mutex held, which it lets go
+ * of meanwhile. True where it did. */
+bool writer_lead_requested(writer *w);
 /* Makes room for `size` more bytes behind what is queued, at least; with the mutex held, which it lets go of meanwhile. */
 int writer_make_room(writer *w, uint64_t size);
 /* Zeroes ahead of need: the active segment first, then the next one. True where it did something. */

@@ -47,6 +47,11 @@ static void wake_thread(void *context) {
     pthread_mutex_unlock(&st->sleep);
 }
 
+static void tell_watchers(void *context, uint32_t tier, uint64_t size, int poison) {
+    aegis_store *st = context;
+    watch_tell(st->board, tier, size, poison);
+}
+
 void store_upkeep(aegis_store *st, uint64_t *wait_ms) {
     *wait_ms = UPKEEP_NOTHING;
     for (uint32_t tier = 1; tier <= AEGIS_TIERS; tier++) {
@@ -115,6 +120,7 @@ static int start_writer(aegis_store *st, uint32_t tier, uint64_t zeroed) {
     TRY(writer_init(w, &st->logs[tier], st->manifest.segment_bytes, sync_groups, zeroed));
     w->stats.durability = st->durability[tier];
     w->wake = wake_thread;
+    w->tell = tell_watchers;
     w->wake_context = st;
     return AEGIS_OK;
 }
@@ -325,6 +331,7 @@ static int open_place(aegis_store *st, const char *path, const aegis_options *o,
     TRY(code);
     st->manifest.dir = st->root;
     if (st->writable) {
+        TRY(watch_board_new(st->vfs, &st->board));
         TRY(st->vfs->place(st->vfs, st->root, &place_info));
         if (place_info.read_only) return fail(AEGIS_E_READONLY, "%.150s lies on a file system that is mounted read-only", path);
         if (place_info.network && !(o->flags & AEGIS_OPEN_NETWORK))
@@ -420,9 +427,12 @@ void store_abandon(aegis_store *st) {
     stop_thread(st);
     for (uint32_t tier = 1; tier <= AEGIS_TIERS; tier++) {
         if (!atomic_load(&st->present[tier])) continue;
+        /* How far it came, also where nobody had asked: watchers may, from now on. */
+        if (st->board != NULL) watch_tell(st->board, tier, st->writers[tier].acknowledged, st->writers[tier].poison);
         if (st->writable) writer_free(&st->writers[tier]);
         log_free(&st->logs[tier]);
     }
+    watch_board_close(st->board);
     manifest_free(&st->manifest);
     lockfile_close(&st->lock);
     if (st->root != NULL) st->vfs->close_dir(st->vfs, st->root);

@@ -6,6 +6,7 @@
 
 #include "commit.h"
 #include "recover.h"
+#include "watch.h"
 
 struct aegis_store {
     vfs *vfs;
@@ -22,6 +23,7 @@ struct aegis_store {
     log logs[AEGIS_TIERS + 1];
     writer writers[AEGIS_TIERS + 1];
     atomic_bool present[AEGIS_TIERS + 1];
+    watch_board *board;      /* of a writer */
     /* upkeep's thread */
     pthread_t thread;
     bool threaded;

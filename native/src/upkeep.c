@@ -86,11 +86,13 @@ static uint64_t idle_watermark(writer *w) {
 
 void upkeep_turn(writer *w, uint64_t *wait_ms) {
     pthread_mutex_lock(&w->mutex);
+    /* Those who wait come first, but the rest has its turn after each group: zeros would be missed by those who append. */
+    bool led = writer_lead_requested(w);
     bool worked = writer_zero_ahead(w);
     bool poisoned = w->poison != AEGIS_OK;
     pthread_mutex_unlock(&w->mutex);
     if (!worked && !poisoned) worked = seal_one(w) || write_one_tile(w->l);
-    if (worked) {
+    if (led || worked) {
         *wait_ms = 0;
         return;
     }

@@ -1,4 +1,5 @@
-/* upkeep: what a writer does off the commit path: zeroing ahead, footers of full segments, tiles, idle watermarks. */
+/* upkeep: what a writer does off the commit path: groups of requested records that no thread waits for, zeroing ahead, footers of
+ * full segments, tiles, idle watermarks. */
 #ifndef AEGIS_UPKEEP_H
 #define AEGIS_UPKEEP_H
 
@@ -7,7 +8,7 @@
 #define IDLE_WATERMARK_MS 50u
 #define UPKEEP_NOTHING UINT64_MAX
 
-/* One turn: does one piece of work, if there is one. *wait_ms is when the next turn is due: 0 at once, UPKEEP_NOTHING when woken. */
+/* One turn: leads a group that was asked for, then does one piece of other work, if there is any. *wait_ms is when the next turn is due: 0 at once, UPKEEP_NOTHING when woken. */
 void upkeep_turn(writer *w, uint64_t *wait_ms);
 /* Footers and tiles that are still to be written, before a close. Footers first; tiles are a cache, so theirs is no error. */
 int upkeep_finish(writer *w);

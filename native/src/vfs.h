@@ -23,6 +23,7 @@
 typedef struct vfs vfs;
 typedef struct vfs_dir vfs_dir;
 typedef struct vfs_file vfs_file;
+typedef struct vfs_bell vfs_bell;
 
 enum vfs_open_flags {
     VFS_READ = 0,
@@ -67,6 +68,12 @@ struct vfs {
     int (*size)(vfs *self, vfs_file *file, uint64_t *out);
     int (*lock)(vfs *self, vfs_file *file, uint64_t byte, enum vfs_lock_mode mode); /* never waits: AEGIS_E_LOCKED */
     int (*lock_held)(vfs *self, vfs_file *file, uint64_t byte, bool *held);          /* exclusively, by somebody else */
+
+    /* bells: any thread rings one; an event loop that polls *fd finds it readable until the bell is muted */
+    int (*bell_new)(vfs *self, vfs_bell **out, int *fd);
+    void (*bell_ring)(vfs *self, vfs_bell *bell);                    /* never waits, never fails */
+    void (*bell_mute)(vfs *self, vfs_bell *bell);
+    void (*bell_free)(vfs *self, vfs_bell *bell);
 
     /* the rest of the machine */
     uint64_t (*clock_ms)(vfs *self);                                 /* monotonic */

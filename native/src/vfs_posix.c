@@ -2,9 +2,7 @@
  *
  * What holds here, and what would break without it:
  *
- *   (1) Every descriptor is enrolled in one list, under one mutex, in the same breath as it is opened. fork() waits for that
- *       mutex, so a child finds each descriptor that it inherited and closes it at once. Closing releases no lock there: an
- *       OFD lock belongs to the open file, which the parent still holds. Unlocking would take it from the parent.
+ *   (1) Every descriptor is closed in a forked child before fork() returns there: vfs_posix_fork.h says how.
  *   (2) Below the root no path is ever walked: names are single components, opened relative to a directory's descriptor and
  *       without following a link, so that a stranger's directory can't lead a write elsewhere.
  *   (3) Only regular files are opened, and without waiting: a FIFO named like a file of ours would block for ever.
@@ -15,7 +13,7 @@
  */
 #define _FILE_OFFSET_BITS 64
 #define _DARWIN_C_SOURCE 1
-#include "vfs.h"
+#include "vfs_posix_fork.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -29,6 +27,7 @@
 #include <unistd.h>
 
 #if defined(__linux__)
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
@@ -46,14 +45,16 @@
 #include <sys/file.h>
 #endif
 
+/* One descriptor instead of a pipe's two. AEGIS_PIPE builds the fallback on Linux, for the same reason. */
+#if defined(__linux__) && !defined(AEGIS_PIPE)
+#define HAVE_EVENTFD 1
+#else
+#define HAVE_EVENTFD 0
+#endif
+
 #define NO_LOCK UINT64_MAX
 #define LABEL_MAX 512
 #define ZERO_CHUNK 65536
-
-struct descriptor {
-    int fd;                                 /* -1 in a forked child */
-    struct descriptor *previous, *next;
-};
 
 struct vfs_dir {
     struct descriptor at;
@@ -68,72 +69,9 @@ struct vfs_file {
     char label[];
 };
 
-/* ---- every descriptor, for fork() ------------------------------------------------------------------------------------ */
-
-static struct descriptor enrolled = {-1, &enrolled, &enrolled};
-static pthread_mutex_t enrolment = PTHREAD_MUTEX_INITIALIZER;
-static pthread_once_t fork_hooks_once = PTHREAD_ONCE_INIT;
-static int fork_hooks_error;
-static uint64_t fork_count;                 /* written only in a child that has one thread yet */
-
-uint64_t vfs_fork_count(void) { return fork_count; }
-
-static void before_fork(void) { pthread_mutex_lock(&enrolment); }
-static void after_fork_in_parent(void) { pthread_mutex_unlock(&enrolment); }
-
-static void after_fork_in_child(void) {
-    struct descriptor *next;
-    for (struct descriptor *d = enrolled.next; d != &enrolled; d = next) {
-        next = d->next;
-        close(d->fd);
-        *d = (struct descriptor){-1, d, d};
-    }
-    enrolled.previous = enrolled.next = &enrolled;
-    fork_count++;
-    /* Made anew instead of unlocked: some systems let only the thread that locked it unlock, and that one is in the parent. */
-    enrolment = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-}
-
-static void install_fork_hooks(void) {
-    fork_hooks_error = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-}
-
-/* The number of the error, or 0. */
-static int enrol(struct descriptor *d, int at, const char *name, int flags) {
-    pthread_mutex_lock(&enrolment);
-    int fd, error = 0;
-    do fd = openat(at, name, flags | O_CLOEXEC, 0600);
-    while (fd < 0 && errno == EINTR);
-    if (fd < 0) error = errno;
-    if (fd >= 0 && fd <= STDERR_FILENO) {
-        int low = fd;
-        fd = fcntl(low, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-        if (fd < 0) error = errno;
-        close(low);
-    }
-    *d = (struct descriptor){fd, d, d};
-    if (fd >= 0) {
-        *d = (struct descriptor){fd, enrolled.previous, &enrolled};
-        enrolled.previous->next = d;
-        enrolled.previous = d;
-    }
-    pthread_mutex_unlock(&enrolment);
-    return error;
-}
-
-/* Closes it, through the stream that reads it if there is one, and takes it from the list. Does nothing to one that died in a
- * fork. The result of close is ignored: Linux frees the number even on EINTR, and what matters was synced before. */
-static void dismiss(struct descriptor *d, DIR *stream) {
-    pthread_mutex_lock(&enrolment);
-    if (d->fd >= 0) {
-        d->previous->next = d->next;
-        d->next->previous = d->previous;
-        if (stream != NULL) closedir(stream);
-        else close(d->fd);
-        *d = (struct descriptor){-1, d, d};
-    }
-    pthread_mutex_unlock(&enrolment);
-}
+struct vfs_bell {
+    struct descriptor heard, rung;          /* the ends of a pipe; an eventfd is both of its own, and `heard` holds it */
+};
 
 /* ---- names and arguments ---------------------------------------------------------------------------------------------- */
 
@@ -201,8 +139,8 @@ static int open_directory(const char *label, bool is_root, int at, const char *n
 
 static int posix_open_root(vfs *self, const char *path, unsigned flags, vfs_dir **out) {
     (void)self;
-    pthread_once(&fork_hooks_once, install_fork_hooks);
-    if (fork_hooks_error != 0) return fail_system(fork_hooks_error, "prepare for fork() before opening", path);
+    int error = prepare_for_fork();
+    if (error != 0) return fail_system(error, "prepare for fork() before opening", path);
     return open_directory(path, true, AT_FDCWD, path, flags, out);
 }
 
@@ -550,6 +488,63 @@ static int posix_lock_held(vfs *self, vfs_file *file, uint64_t byte, bool *held)
 }
 #endif
 
+/* ---- bells ------------------------------------------------------------------------------------------------------------ */
+
+static void posix_bell_free(vfs *self, vfs_bell *bell) {
+    (void)self;
+    if (bell == NULL) return;
+    dismiss(&bell->heard, NULL);
+    dismiss(&bell->rung, NULL);
+    free(bell);
+}
+
+/* The number of the error, or 0. Neither end may wait: the one that rings holds up a commit, the one that mutes an event loop. */
+static int enrol_bell(vfs_bell *bell) {
+#if HAVE_EVENTFD
+    return enrol_opened(&bell->heard, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+#else
+    int ends[2], error = 0;
+    if (pipe(ends) != 0) return errno;
+    for (int i = 0; i < 2; i++)
+        if (fcntl(ends[i], F_SETFD, FD_CLOEXEC) != 0 || fcntl(ends[i], F_SETFL, O_NONBLOCK) != 0) error = errno;
+    int heard = enrol_opened(&bell->heard, ends[0]), rung = enrol_opened(&bell->rung, ends[1]);
+    return error != 0 ? error : heard != 0 ? heard : rung;
+#endif
+}
+
+static int posix_bell_new(vfs *self, vfs_bell **out, int *fd) {
+    vfs_bell *bell = malloc(sizeof *bell);
+    if (bell == NULL) return fail(AEGIS_E_NOMEM, "no memory for a bell");
+    bell->heard = (struct descriptor){-1, &bell->heard, &bell->heard};
+    bell->rung = (struct descriptor){-1, &bell->rung, &bell->rung};
+    enrolment_begin();
+    int error = enrol_bell(bell);
+    enrolment_end();
+    if (error != 0) {
+        posix_bell_free(self, bell);
+        return fail_system(error, "make", "a bell for an event loop");
+    }
+    *fd = bell->heard.fd;
+    *out = bell;
+    return AEGIS_OK;
+}
+
+/* Eight bytes are what an eventfd takes; a pipe that is full of them has rung. */
+static void posix_bell_ring(vfs *self, vfs_bell *bell) {
+    (void)self;
+    const uint64_t one = 1;
+    int fd = HAVE_EVENTFD ? bell->heard.fd : bell->rung.fd;
+    while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {}
+}
+
+static void posix_bell_mute(vfs *self, vfs_bell *bell) {
+    (void)self;
+    uint64_t rung[64];
+    ssize_t n;
+    do n = read(bell->heard.fd, rung, sizeof rung);
+    while (n == (ssize_t)sizeof rung || (n < 0 && errno == EINTR));
+}
+
 /* ---- the rest of the machine ------------------------------------------------------------------------------------------ */
 
 static void posix_yield(vfs *self) {
@@ -592,7 +587,8 @@ vfs *vfs_posix(void) {
         .sync_parent = posix_sync_parent, .list = posix_list, .rename = posix_rename, .unlink = posix_unlink,
         .place = posix_place, .open = posix_open, .close = posix_close, .read = posix_read, .write = posix_write,
         .allocate = posix_allocate, .sync = posix_sync, .truncate = posix_truncate, .size = posix_size, .lock = posix_lock,
-        .lock_held = posix_lock_held, .clock_ms = posix_clock_ms, .yield = posix_yield, .random = posix_random, .identify = posix_identify,
+        .lock_held = posix_lock_held, .bell_new = posix_bell_new, .bell_ring = posix_bell_ring, .bell_mute = posix_bell_mute,
+        .bell_free = posix_bell_free, .clock_ms = posix_clock_ms, .yield = posix_yield, .random = posix_random, .identify = posix_identify,
     };
     return &posix;
 }

@@ -408,6 +408,44 @@ static int sim_lock_held(vfs *self, vfs_file *file, uint64_t byte, bool *held) {
     return sim_done(sim, sim_gate(sim, VFS_SIM_LOCK, file->path));
 }
 
+/* ---- bells: counted, and heard by nobody ------------------------------------------------------------------------------ */
+
+struct vfs_bell {
+    uint64_t rings;
+};
+
+static int sim_bell_new(vfs *self, vfs_bell **out, int *fd) {
+    vfs_sim *sim = sim_of(self);
+    vfs_bell *bell = calloc(1, sizeof *bell);
+    if (bell == NULL) return sim_no_memory();
+    pthread_mutex_lock(&sim->mutex);
+    int code = sim_gate(sim, VFS_SIM_OPEN, "bell");
+    if (code == AEGIS_OK) sim->bells++;
+    else free(bell);
+    *out = bell;
+    *fd = -1;
+    return sim_done(sim, code);
+}
+
+static void sim_bell_ring(vfs *self, vfs_bell *bell) {
+    vfs_sim *sim = sim_of(self);
+    pthread_mutex_lock(&sim->mutex);
+    sim->rings++;
+    bell->rings++;
+    (void)sim_done(sim, AEGIS_OK);
+}
+
+static void sim_bell_mute(vfs *self, vfs_bell *bell) { (void)self, (void)bell; }
+
+static void sim_bell_free(vfs *self, vfs_bell *bell) {
+    vfs_sim *sim = sim_of(self);
+    if (bell == NULL) return;
+    pthread_mutex_lock(&sim->mutex);
+    sim->bells--;
+    (void)sim_done(sim, AEGIS_OK);
+    free(bell);
+}
+
 /* ---- the rest of the machine ------------------------------------------------------------------------------------------ */
 
 /* Nobody else runs on a machine in memory. */
@@ -438,5 +476,6 @@ const vfs sim_calls = {
     .sync_parent = sim_sync_parent, .list = sim_list, .rename = sim_rename, .unlink = sim_unlink, .place = sim_place,
     .open = sim_open, .close = sim_close, .read = sim_read, .write = sim_write, .allocate = sim_allocate, .sync = sim_sync,
     .truncate = sim_truncate, .size = sim_size_of, .lock = sim_lock_byte, .lock_held = sim_lock_held,
+    .bell_new = sim_bell_new, .bell_ring = sim_bell_ring, .bell_mute = sim_bell_mute, .bell_free = sim_bell_free,
     .clock_ms = sim_clock_ms, .yield = sim_yield, .random = sim_random, .identify = sim_identify,
 };

@@ -108,8 +108,10 @@ void vfs_sim_drop_dir_sync(vfs_sim *sim, bool drop);
 
 void vfs_sim_set_clock(vfs_sim *sim, uint64_t ms);
 void vfs_sim_set_place(vfs_sim *sim, bool network, bool read_only);
-/* Handles open now: a leak shows here. */
+/* Handles and bells there are now: a leak shows here. */
 size_t vfs_sim_open_count(vfs_sim *sim);
+/* How often any bell was rung so far. */
+uint64_t vfs_sim_rings(vfs_sim *sim);
 
 /* ---- power cuts ------------------------------------------------------------------------------------------------------- */
 

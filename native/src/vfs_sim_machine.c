@@ -215,10 +215,12 @@ void vfs_sim_set_place(vfs_sim *sim, bool network, bool read_only) {
 }
 
 size_t vfs_sim_open_count(vfs_sim *sim) {
-    size_t count = 0;
     pthread_mutex_lock(&sim->mutex);
+    size_t count = (size_t)sim->bells;
     for (const vfs_file *file = sim->files; file != NULL; file = file->next) count++;
     for (const vfs_dir *dir = sim->dirs; dir != NULL; dir = dir->next) count++;
     pthread_mutex_unlock(&sim->mutex);
     return count;
 }
+
+uint64_t vfs_sim_rings(vfs_sim *sim) { return sim_read_locked(sim, &sim->rings); }

@@ -156,6 +156,8 @@ struct vfs_sim {
     uint64_t random_state;
     vfs_file *files;
     vfs_dir *dirs;
+    uint64_t bells;             /* there are now */
+    uint64_t rings;             /* of all bells so far */
     size_t lock_count, lock_room;
     sim_lock *locks;
     const void *origin;         /* the enumeration that made it, while that shows it */

@@ -1,0 +1,77 @@
+"""The surface for tasks is the one for threads: every public name has its twin, with the same arguments."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import aegis_store
+from aegis_store import aio
+
+#: What the floors of the package need of each other, and nobody else.
+INNER = {
+    aegis_store.Store: {
+        "open",  # a function of the module, for people
+        "catalog",
+        "catch_up",
+        "check_open",
+        "draw_tag",
+        "lost_track",
+        "note",
+        "records",
+        "role_of",
+        "signer_for",
+    },
+    aegis_store.Session: {"settle", "submit", "submit_end", "submit_fork"},
+}
+#: What only tasks have.
+OWN = {aio.Store: {"sync"}, aio.Session: set()}
+TWINS = [(aegis_store.Store, aio.Store), (aegis_store.Session, aio.Session)]
+#: Not coroutines: what does nothing but make an object, and what is iterated with `async for`.
+PLAIN = {"session", "sessions", "history"}
+
+
+def names(kind: type, made: object) -> set[str]:
+    """Public names of a class and of an object of it."""
+    return {name for name in {*dir(kind), *vars(made)} if not name.startswith("_")}
+
+
+@pytest.fixture
+def pairs(place):
+    """An object of each class and its twin."""
+    with aegis_store.open(place) as store:
+        twin = aio.wrap(store)
+        yield {aegis_store.Store: (store, twin), aegis_store.Session: (store.session("s"), twin.session("s"))}
+
+
+def arguments(function: object) -> list[tuple[str, object, object, object]]:
+    found = inspect.signature(function).parameters.values()
+    return [(each.name, each.kind, each.default, each.annotation) for each in found]
+
+
+@pytest.mark.parametrize("threads, tasks", TWINS)
+def test_every_public_name_has_its_twin(pairs, threads, tasks):
+    of_threads, of_tasks = pairs[threads]
+    assert names(threads, of_threads) - INNER[threads] == names(tasks, of_tasks) - OWN[tasks]
+
+
+@pytest.mark.parametrize("threads, tasks", TWINS)
+def test_twins_take_the_same_arguments_and_are_coroutines(threads, tasks):
+    functions = {name for name, member in inspect.getmembers(tasks, inspect.isfunction) if not name.startswith("_")}
+    assert functions  # the comparison below has something to compare
+    for name in functions:
+        assert arguments(getattr(tasks, name)) == arguments(getattr(threads, name)), name
+        assert inspect.iscoroutinefunction(getattr(tasks, name)) == (name not in PLAIN), name
+        assert inspect.getdoc(getattr(tasks, name)), name
+
+
+def test_opening_takes_the_same_arguments():
+    assert arguments(aio.open) == arguments(aegis_store.open)
+
+
+def test_what_is_not_a_function_says_the_same(pairs):
+    for of_threads, of_tasks in pairs.values():
+        for name in names(type(of_tasks), of_tasks) - OWN[type(of_tasks)]:
+            if not callable(getattr(of_tasks, name)):
+                assert getattr(of_tasks, name) is getattr(of_threads, name), name
