@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# Recorded sessions, where there are some; the benchmark makes sessions up otherwise.
+SESSIONS ?= $(wildcard $(AEGIS_SHARED)/data/sessions-public.jsonl.zst)
 NATIVE := $(MAKE) --no-print-directory -C tests/native check
 
 .PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants crash kill bench bench-hot ci clean
@@ -60,7 +62,7 @@ kill:
 # Measures this machine against other stores: raw results to bench/results, the picture to bench/results/bench.svg.
 bench: build
 	$(VENV)/bin/pip install --quiet ".[bench]"
-	$(VENV)/bin/aegis bench --results bench/results --svg bench/results/bench.svg $(BENCH)
+	$(VENV)/bin/aegis bench --results bench/results --svg bench/results/bench.svg $(if $(SESSIONS),--sessions $(SESSIONS)) $(BENCH)
 
 # Times the functions that a checkpoint and a read are made of.
 bench-hot: build

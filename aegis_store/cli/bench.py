@@ -27,7 +27,7 @@ def bench(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[WORKLOAD]...",
+            metavar="WORKLOAD",
             help="commit-1, commit-n, checkpoint, resume, verify, overhead, footprint; all if none is given.",
             show_default=False,
         ),
