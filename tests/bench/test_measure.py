@@ -105,7 +105,14 @@ def test_work_is_counted_in_one_thread_and_in_many():
     assert alone.thread_cpu_us is not None
     together = run_threads_for([lambda: None] * 3, 0.01)
     assert together.operations >= 3
-    assert together.rate == together.operations / 0.01
+    assert together.rate <= together.operations / 0.01
+
+
+def test_a_thread_that_does_nothing_in_time_counts_once_and_so_does_its_time():
+    gate = threading.Event()
+    found = run_threads_for([lambda: gate.wait(0.05)], 0.01)
+    assert found.operations == 1
+    assert found.seconds >= 0.05
 
 
 def test_a_failure_in_a_thread_is_the_rounds():
