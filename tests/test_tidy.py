@@ -34,7 +34,8 @@ PYTHON_FLOORS = {
     6: ["memory", "audit", "workflow", "recovery", "aio", "retention", "health"],
     7: ["replica"],
     8: ["failover", FACE],
-    9: ["adapters", "importers", "cli", "console", "__main__"],
+    9: ["adapters", "importers", "bench"],
+    10: ["cli", "console", "__main__"],
 }
 #: The same for the C core; headers and sources of one name are one unit.
 C_FLOORS = {
@@ -77,7 +78,7 @@ BANNED = [
     (
         ["os.urandom", "os.getrandom", "secrets", "random", "uuid.uuid1", "uuid.uuid4", "nacl.utils.random"],
         "the Randomness that is passed in",
-        ["aegis_store/trust/keys.py"],
+        ["aegis_store/trust/keys.py", "aegis_store/bench/"],  # where the same made-up states come up on every machine
     ),
     (["pickle", "marshal", "shelve", "dill", "cloudpickle"], "aegis_store.codec: bytes that are read must not run", []),
     (["print", "sys.stdout"], "a return value, or an exception", ["aegis_store/cli/"]),
@@ -288,7 +289,7 @@ def mirrors(top: Path) -> list[str]:
 
 # ---- lengths, soft spots
 
-SOURCES = [f"{folder}/**/*.{suffix}" for folder in (PACKAGE, "native", "tests", "bench") for suffix in ("py", "pyi", "c", "h")]
+SOURCES = [f"{folder}/**/*.{suffix}" for folder in (PACKAGE, "native", "tests") for suffix in ("py", "pyi", "c", "h")]
 
 
 def lengths(top: Path, limit: int = LINES_MAX) -> list[str]:

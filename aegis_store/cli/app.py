@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from aegis_store.cli.bench import bench
 from aegis_store.cli.demo.command import demo
 from aegis_store.cli.export import export
 from aegis_store.cli.head import head
@@ -40,6 +41,7 @@ app.command("stats")(stats)
 app.command("health")(health)
 app.command("export")(export)
 app.command("import")(import_)
+app.command("bench")(bench)
 
 
 def _show_version(wanted: bool) -> None:

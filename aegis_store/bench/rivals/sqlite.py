@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 from typing import Final, Self
 
-from bench.measure import Work
+from aegis_store.bench.measure import Work
 
 BUSY_SECONDS: Final = 60
 TABLE: Final = "CREATE TABLE IF NOT EXISTS log (id INTEGER PRIMARY KEY, entry BLOB NOT NULL, payload BLOB NOT NULL)"
@@ -34,7 +34,7 @@ class SqliteLog:
         connection.execute(TABLE)
         return connection
 
-    def work(self, thread: int, entry: bytes, payload: bytes) -> Work:
+    def work(self, entry: bytes, payload: bytes, *, thread: int = 0) -> Work:
         """An append through the thread's own connection."""
         execute = self._connections[thread].execute
         return lambda: execute(INSERT, (entry, payload))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from aegis_store._engine import Engine
+from aegis_store.bench.measure import Figure, Sample, Samples, Side, Wanted, Work, rate_figure
+from aegis_store.bench.results import Outcome
+from aegis_store.bench.rivals.absent import Missing, noted
 from aegis_store.types import Tier
-from bench.measure import Sample, Side, Work
-from bench.results import Outcome
-from bench.rivals import programs
 
 PAYLOAD_BYTES: Final = 4096
 #: A signed checkpoint's entry.
@@ -23,14 +24,15 @@ DURABLE: Final = "commit"
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """How this run is to be done. `place` is an empty folder on the disk that is measured."""
+    """How this run is to be done. `place` is an empty folder on the disk that is measured; `say` shows what is going on."""
 
     place: Path
     quick: bool
     rounds: int
     seconds: float
-    sessions: Path | None
     say: Callable[[str], None]
+    sessions: Path | None = None
+    records: int | None = None
 
     def progress(self, number: int, side: str) -> None:
         """For `interleave`."""
@@ -43,6 +45,23 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     promise: str
     run: Callable[[Run], Outcome]
+
+
+class Field:
+    """Who takes part in a measurement, as they are set up one after the other: those who cannot are noted.
+
+    What is entered into `stack` is closed at the end, whoever came.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack: Final = stack
+        self.sides: Final[list[Side]] = []
+        self.missing: Final[list[Missing]] = []
+
+    def add(self, name: str, make: Callable[[], Callable[[], Sample]]) -> None:
+        """A side, made by a function that may raise NotHere."""
+        with noted(self.missing):
+            self.sides.append(Side(name=name, run=make()))
 
 
 def record(number: int) -> tuple[bytes, bytes]:
@@ -67,10 +86,22 @@ def engine_work(engine: Engine, number: int) -> Work:
     return work
 
 
-def program_side(name: str, program: Path, place: Path, threads: int, seconds: float) -> Side:
-    """A C program as one who takes part."""
-
-    def run() -> Sample:
-        return programs.run(program, place, threads, seconds)
-
-    return Side(name=name, run=run)
+def rates_against(
+    title: str,
+    samples: Samples,
+    ours: str,
+    peers: Iterable[str],
+    *,
+    wanted: dict[str, Wanted] | None = None,
+    note: str = "",
+    durability: str = DURABLE,
+) -> list[Figure]:
+    """Ours to each peer's rate; of those who are there. `wanted` is by peer."""
+    if ours not in samples:
+        return []
+    bounds = wanted or {}
+    return [
+        rate_figure(title, samples, ours, peer, durability, bounds.get(peer, Wanted()), note)
+        for peer in peers
+        if peer in samples
+    ]

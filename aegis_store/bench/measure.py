@@ -9,15 +9,19 @@ from __future__ import annotations
 import resource
 import statistics
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter_ns
 from typing import Final, Literal, Self
 
 import msgspec
 
 Work = Callable[[], object]
+#: Whether more of a unit is better (rates) or less (times, bytes).
+Better = Literal["more", "less"]
 
 MICRO: Final = 1e6
+#: A signal that another thread was given is seen by the main one when it wakes up.
+INTERRUPTIBLE_SECONDS: Final = 0.1
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,22 +59,27 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
     run: Callable[[], Sample]
 
 
+#: How a figure is told: ours to the peer's, or ours less the peer's, paired round by round; or ours alone.
+Comparison = Literal["ratio", "over", "alone"]
+
+
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """One comparison. `ratio` is ours to the peer's, or `over` ours less the peer's, paired round by round."""
+    """One comparison: `compared` holds it, and is what `wanted` is about. Without a peer, it is ours."""
 
     title: str
     ours: str
     peer: str
     unit: str
     ours_value: Spread
-    peer_value: Spread
-    comparison: Literal["ratio", "over"]
+    peer_value: Spread | None
+    comparison: Comparison
     compared: Spread
     wanted: str
     met: bool | None
     rounds: int
     durability: str
     note: str = ""
+    better: Better = "more"
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,25 +131,31 @@ def figure(
     title: str,
     *,
     ours: str,
-    peer: str,
+    peer: str = "",
     ours_values: Sequence[float],
-    peer_values: Sequence[float],
+    peer_values: Sequence[float] = (),
     unit: str,
-    comparison: Literal["ratio", "over"],
+    comparison: Comparison,
     durability: str,
     wanted: Wanted = NOTHING_WANTED,
     note: str = "",
+    better: Better = "less",
 ) -> Figure:
     """A comparison from the values of each round."""
-    compare = ratios if comparison == "ratio" else differences
-    compared = Spread.of(compare(ours_values, peer_values))
+    match comparison:
+        case "ratio":
+            compared = Spread.of(ratios(ours_values, peer_values))
+        case "over":
+            compared = Spread.of(differences(ours_values, peer_values))
+        case "alone":
+            compared = Spread.of(ours_values)
     return Figure(
         title=title,
         ours=ours,
         peer=peer,
         unit=unit,
         ours_value=Spread.of(ours_values),
-        peer_value=Spread.of(peer_values),
+        peer_value=Spread.of(peer_values) if peer_values else None,
         comparison=comparison,
         compared=compared,
         wanted=str(wanted),
@@ -148,6 +163,7 @@ def figure(
         rounds=len(ours_values),
         durability=durability,
         note=note,
+        better=better,
     )
 
 
@@ -163,6 +179,35 @@ def rate_figure(
         peer_values=[sample.rate for sample in samples[peer]],
         unit="1/s",
         comparison="ratio",
+        durability=durability,
+        wanted=wanted,
+        note=note,
+        better="more",
+    )
+
+
+def field_figure(
+    title: str,
+    samples: Samples,
+    ours: str,
+    peer: str,
+    field: str,
+    durability: str,
+    *,
+    unit: str = "µs",
+    comparison: Comparison = "ratio",
+    wanted: Wanted = NOTHING_WANTED,
+    note: str = "",
+) -> Figure:
+    """One field of the samples, such as `cpu_us`, of which less is better."""
+    return figure(
+        title,
+        ours=ours,
+        peer=peer,
+        ours_values=[getattr(sample, field) for sample in samples[ours]],
+        peer_values=[getattr(sample, field) for sample in samples[peer]],
+        unit=unit,
+        comparison=comparison,
         durability=durability,
         wanted=wanted,
         note=note,
@@ -195,7 +240,7 @@ def run_for(work: Work, seconds: float) -> Sample:
         after = now()
         note(after - before)
         before = after
-    return _sample(
+    return sample_of(
         taken,
         (before - began) / 1e9,
         cpu_seconds(resource.RUSAGE_SELF) - process,
@@ -203,15 +248,38 @@ def run_for(work: Work, seconds: float) -> Sample:
     )
 
 
+def run_each(works: Iterable[Work]) -> Sample:
+    """Does every one of `works` once, in this thread, each one timed.
+
+    Taking the next one from the iterator does not count, neither as time nor as this thread's CPU time; what other threads of
+    the process do meanwhile counts.
+    """
+    taken: list[int] = []
+    note, now = taken.append, perf_counter_ns
+    counted = 0.0
+    process, thread = cpu_seconds(resource.RUSAGE_SELF), cpu_seconds(resource.RUSAGE_THREAD)
+    for work in works:
+        cpu, before = cpu_seconds(resource.RUSAGE_THREAD), now()
+        work()
+        note(now() - before)
+        counted += cpu_seconds(resource.RUSAGE_THREAD) - cpu
+    uncounted = cpu_seconds(resource.RUSAGE_THREAD) - thread - counted
+    return sample_of(taken, sum(taken) / 1e9, cpu_seconds(resource.RUSAGE_SELF) - process - uncounted, counted)
+
+
 def run_threads_for(works: Sequence[Work], seconds: float) -> Sample:
     """The same with one thread for each of `works`. What ends after the time is not counted: a thread that still sleeps then
-    must not make the others look slow."""
+    must not make the others look slow. A thread's only operation counts however late, and then the round took as long."""
     taken: list[list[int]] = [[] for _ in works]
+    late: list[int] = []
     failures: list[BaseException] = []
     gate = threading.Barrier(len(works) + 1)
     limit = [0]
 
-    def worker(work: Work, mine: list[int]) -> None:
+    # Not `join`: an interrupt in the middle of it makes CPython 3.11 take a thread that runs for one that has ended.
+    ended = [threading.Event() for _ in works]
+
+    def worker(work: Work, mine: list[int], end: threading.Event) -> None:
         try:
             gate.wait()
             before = perf_counter_ns()
@@ -222,23 +290,41 @@ def run_threads_for(works: Sequence[Work], seconds: float) -> Sample:
                 before = after
             if before > limit[0] and len(mine) > 1:
                 mine.pop()
+            elif before > limit[0]:
+                late.append(before)
         except BaseException as error:
             failures.append(error)
+        finally:
+            end.set()
 
-    threads = [threading.Thread(target=worker, args=pair) for pair in zip(works, taken, strict=True)]
-    for thread in threads:
-        thread.start()
-    process = cpu_seconds(resource.RUSAGE_SELF)
-    limit[0] = perf_counter_ns() + int(seconds * 1e9)
-    gate.wait()
-    for thread in threads:
-        thread.join()
+    threads = [threading.Thread(target=worker, args=each) for each in zip(works, taken, ended, strict=True)]
+    try:
+        for thread in threads:
+            thread.start()
+        process = cpu_seconds(resource.RUSAGE_SELF)
+        limit[0] = perf_counter_ns() + int(seconds * 1e9)
+        gate.wait()
+        for each in ended:
+            while not each.wait(INTERRUPTIBLE_SECONDS):
+                pass
+    except BaseException:
+        # Ctrl-C: what they work on is about to be closed and removed, so none of them may still be at it.
+        limit[0] = 0
+        gate.abort()
+        raise
+    finally:
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
     if failures:
         raise failures[0]
-    return _sample([each for mine in taken for each in mine], seconds, cpu_seconds(resource.RUSAGE_SELF) - process, None)
+    cpu = cpu_seconds(resource.RUSAGE_SELF) - process
+    over = max((end - limit[0] for end in late), default=0) / 1e9
+    return sample_of([each for mine in taken for each in mine], seconds + over, cpu, None)
 
 
-def _sample(taken_ns: list[int], seconds: float, cpu: float, thread_cpu: float | None) -> Sample:
+def sample_of(taken_ns: list[int], seconds: float, cpu: float, thread_cpu: float | None) -> Sample:
+    """A round's sample from the time of each operation, and the CPU seconds of all of them."""
     ordered = sorted(taken_ns)
     count = len(ordered)
     return Sample(

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from itertools import cycle, islice
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aegis_store
+from aegis_store.bench.measure import Wanted
+from aegis_store.bench.results import Outcome
+from aegis_store.bench.rivals.absent import Missing
+from aegis_store.bench.states import conversations
+from aegis_store.bench.workload import Run, Workload
 from aegis_store.store import disk_bytes
-from bench.measure import Wanted
-from bench.results import Outcome
-from bench.states import conversations
-from bench.workload import Run, Workload
 
 DISK_WANTED: Final = Wanted(most=(1 << 20) - 1)
 MEMORY_WANTED: Final = Wanted(most=(8 << 20) - 1)
+#: Where Linux tells a process's memory.
+STATUS: Final = Path("/proc/self/status")
 #: Records at which memory is looked at; growth is from the second to the last.
 LOOKS: Final = (1_000, 10_000, 30_000, 100_000)
 LOOKS_QUICK: Final = (500, 1_000, 3_000, 10_000)
@@ -29,22 +33,24 @@ def run(how: Run) -> Outcome:
         store.session("bench").checkpoint(conversations(1)[0])
         open_bytes = disk_bytes(how.place / "one")
     closed_bytes = disk_bytes(how.place / "one")
+    plain: dict[str, Any] = {
+        "bytes on disk with one checkpoint, store open": open_bytes,
+        "bytes on disk with one checkpoint, store closed": closed_bytes,
+        "of those wanted": f"{DISK_WANTED}, {_verdict(DISK_WANTED, max(open_bytes, closed_bytes))}",
+    }
+    if not STATUS.is_file():
+        return Outcome(figures=[], plain=plain, missing=[Missing("memory", "this system does not tell a process's own pages")])
     looks = LOOKS_QUICK if how.quick else LOOKS
     anonymous = _measure_child(how, looks)
     growth = anonymous[-1] - anonymous[1]
-    return Outcome(
-        figures=[],
-        plain={
-            "bytes on disk with one checkpoint, store open": open_bytes,
-            "bytes on disk with one checkpoint, store closed": closed_bytes,
-            "of those wanted": f"{DISK_WANTED}, {_verdict(DISK_WANTED, max(open_bytes, closed_bytes))}",
-            **{f"RssAnon at {look:,} checkpoints": size for look, size in zip(looks, anonymous, strict=True)},
-            f"growth from {looks[1]:,} to {looks[-1]:,} checkpoints": growth,
-            "growth wanted": f"{MEMORY_WANTED}, {_verdict(MEMORY_WANTED, growth)}",
-            "durability while memory is measured": "write (the sync is left out for speed; the buffers are the same)",
-            "bytes on disk at the end": disk_bytes(how.place / "many"),
-        },
-    )
+    plain |= {
+        **{f"RssAnon at {look:,} checkpoints": size for look, size in zip(looks, anonymous, strict=True)},
+        f"growth from {looks[1]:,} to {looks[-1]:,} checkpoints": growth,
+        "growth wanted": f"{MEMORY_WANTED}, {_verdict(MEMORY_WANTED, growth)}",
+        "durability while memory is measured": "write (the sync is left out for speed; the buffers are the same)",
+        "bytes on disk at the end": disk_bytes(how.place / "many"),
+    }
+    return Outcome(figures=[], plain=plain)
 
 
 def _verdict(wanted: Wanted, value: float) -> str:
@@ -60,17 +66,22 @@ def _measure_child(how: Run, looks: tuple[int, ...]) -> list[int]:
     child.start()
     childs.close()
     try:
-        found: list[int] = [mine.recv() for _ in looks]
+        found = [mine.recv() for _ in looks]
+        child.join()
+        return found
     except EOFError:
         child.join()
         raise RuntimeError(f"the child process ended with {child.exitcode}") from None
-    child.join()
-    return found
+    finally:
+        child.kill()
+        child.join()
+        mine.close()
 
 
 def _write_and_look(place: Path, looks: tuple[int, ...], out: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which kills this
     states = cycle(conversations(512))
-    with aegis_store.open(place, config=FAST) as store:
+    with aegis_store.open(place, config=FAST) as store, out:
         session = store.session("bench")
         written = 0
         for look in looks:
@@ -81,11 +92,9 @@ def _write_and_look(place: Path, looks: tuple[int, ...], out: Connection) -> Non
 
 
 def anonymous_bytes() -> int:
-    """This process's memory that no file stands behind (RssAnon of /proc/self/status)."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("this system does not tell RssAnon")
+    """This process's memory that no file stands behind."""
+    lines = STATUS.read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
 
 
 WORKLOAD: Final = Workload(name="footprint", promise="bytes of a small store, memory of a large one", run=run)
