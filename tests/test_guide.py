@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +50,7 @@ def test_the_commands_run_in_order(folder):
     aegis = Path(sys.executable).with_name("aegis")
     assert len(COMMANDS) > 8
     for line in COMMANDS:
-        words = line.split()
+        words = shlex.split(line)
         assert words[0] == "aegis"
         done = subprocess.run(
             [aegis, *words[1:]], cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
