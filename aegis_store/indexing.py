@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from aegis_store._engine import Record
-from aegis_store.catalog import CheckpointMade, KeyAdded, KeyRevoked, Other, Row, SessionBegan, SessionEnded
+from aegis_store._engine import Chains, Record
+from aegis_store.catalog import CheckpointMade, KeyAdded, KeyRevoked, Other, Row, SessionBegan, SessionEnded, Stretch
 from aegis_store.codec.payload import open_payload
-from aegis_store.errors import AegisError, Corrupt, Foreign, StateTooLarge
+from aegis_store.errors import AegisError, Corrupt, Foreign, NewerFormat, OutOfResources, StateTooLarge
 from aegis_store.records import Records, Suspect
 from aegis_store.schema import keys as key_schema
 from aegis_store.schema import session as session_schema
@@ -27,6 +27,12 @@ from aegis_store.types import Kind, LogIndex
 
 #: Names and keys are small; whatever claims more is not one.
 ENVELOPE_BYTES_MAX: Final = 16 << 20
+#: Records, and sessions that begin, that are folded before the catalogue takes them: about 30 bytes for each record and 1,000
+#: for each session are held meanwhile.
+STRETCH_RECORDS: Final = 4 << 20
+STRETCH_SESSIONS: Final = 64 << 10
+#: Kinds that say more than their entry.
+_TOLD: Final = (Kind.SESSION_BEGIN, Kind.KEY_ADD, Kind.KEY_REVOKE)
 _BEGUN: Final = "begins a session that has begun"
 
 
@@ -48,6 +54,35 @@ def rows_of(records: Records, first: int) -> Iterator[Row]:
             yield rows.unreadable(first, why)
             first += 1
         stop, why = end, None
+
+
+def whole(records: Records) -> Iterator[Row | Stretch]:
+    """The whole log: in stretches where nothing is amiss, as is usual and ten times as fast; else row by row, from the start.
+
+    That comes to the same: rows that stretches have told already change nothing (`catalog.rows`)."""
+    try:
+        yield from _stretches(records)
+    except (Corrupt, NewerFormat, StateTooLarge, OutOfResources):
+        yield from rows_of(records, 0)
+
+
+def _stretches(records: Records) -> Iterator[Stretch]:
+    """The whole log, folded by the engine. Raises at the first record with which anything is amiss; what it is is not said."""
+    end = records.size()
+    chains = Chains(records.engine, records.tier, payloads_of=_TOLD)
+    rows = _Rows(records, 0)
+    while chains.next < end:
+        begun: list[SessionBegan] = []
+        keys: list[KeyAdded | KeyRevoked] = []
+        stop = min(end, chains.next + STRETCH_RECORDS)
+        while chains.next < stop and len(begun) < STRETCH_SESSIONS:
+            for record in chains.add(stop):
+                row = rows.told(record)
+                if isinstance(row, SessionBegan):
+                    begun.append(row)
+                else:
+                    keys.append(row)
+        yield Stretch(tier=records.tier, folded=chains.take(), begun=begun, keys=keys)
 
 
 class _Rows:
@@ -77,6 +112,13 @@ class _Rows:
             self._ends[tag] = record.index, record.leaf, entry.ordinal + 1
         elif entry.kind is Kind.SESSION_END:
             self._ends[tag] = record.index, record.leaf, None
+        return row
+
+    def told(self, record: Record) -> SessionBegan | KeyAdded | KeyRevoked:
+        """The row of a record that says more than its entry. Corrupt, StateTooLarge, NewerFormat: it is not to be believed."""
+        row = self._row_of(record, self._records.entry_of(record))
+        if not isinstance(row, SessionBegan | KeyAdded | KeyRevoked):
+            raise Foreign(f"record {record.index} is none of those that are told", op="read")
         return row
 
     def unreadable(self, index: int, error: AegisError) -> Row:

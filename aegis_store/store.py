@@ -21,13 +21,13 @@ from blake3 import blake3
 
 from aegis_store import verification
 from aegis_store._engine import Engine, Report, TierStats
-from aegis_store.catalog import Catalog, Row
+from aegis_store.catalog import Catalog, Row, Stretch
 from aegis_store.chain import Chain
 from aegis_store.codec.registry import StateTypes
 from aegis_store.config import Config
 from aegis_store.errors import AegisError, Closed, InvalidArgument, NotFound, ReadOnly, UsedAfterFork
 from aegis_store.housekeeping import Housekeeping
-from aegis_store.indexing import rows_of
+from aegis_store.indexing import rows_of, whole
 from aegis_store.opening import (
     KEYS_SUFFIX,
     Anchor,
@@ -170,7 +170,7 @@ class Store:
                 place, engine, directory, agent=agent, mode=mode, config=chosen, types=named, clock=ticking, randomness=drawn
             )
             try:
-                store._index_rest()
+                store._index_rest(alone=True)
                 store._sign_segments()
             except BaseException:
                 store.catalog.abandon()
@@ -380,24 +380,25 @@ class Store:
         """Take in what the catalogue does not know: a writer's records in a reader, those of interrupted calls in a writer."""
         if self._mode == "r":
             self._engine.refresh()
-            self._index_rest()
+            self._index_rest(alone=True)
         elif self._found is not self._lost:
             lost = self._lost
             self.records.flush()
-            self._index_rest()
+            self._index_rest(alone=False)
             self._found = lost
 
     # ---- within -----------------------------------------------------------------------------------------------------------
 
-    def _all_rows(self) -> Iterable[Row]:
-        return rows_of(self.records, 0)
+    def _all_rows(self) -> Iterable[Row | Stretch]:
+        return whole(self.records)
 
-    def _index_rest(self) -> None:
-        """Tell the catalogue what it has not seen of the log."""
+    def _index_rest(self, *, alone: bool) -> None:
+        """Tell the catalogue what it has not seen of the log; in bulk, if that is all of it and nobody notes meanwhile."""
         with self._lock:
             covered = self.catalog.covered(self.records.tier)
             if covered < self.records.size():
-                self.catalog.apply(rows_of(self.records, covered))
+                bulk = alone and covered == 0
+                self.catalog.apply(self._all_rows() if bulk else rows_of(self.records, covered))
 
     def _sign_segments(self) -> None:
         """Sign the footers of sealed segments, off the commit path."""

@@ -13,6 +13,9 @@ from typing import NamedTuple
 import aegis_store
 from aegis_store import Config, Store, Tier, TierDurability
 from aegis_store._engine import Engine, Record
+from aegis_store.catalog.disk import DiskTables
+from aegis_store.catalog.memory import MemoryTables
+from aegis_store.catalog.tables import Table
 from aegis_store.codec.payload import seal
 from aegis_store.schema import checkpoint as checkpoint_schema
 from aegis_store.schema.entry import pack_unsigned, signing_message
@@ -81,6 +84,14 @@ def abandon(store: Store) -> None:
 def states(store: Store, name: str) -> list[object]:
     """What a session holds, oldest first."""
     return [each.state for each in store.session(name).history()][::-1]
+
+
+def dump(tables: MemoryTables | DiskTables) -> dict[Table, dict[bytes, bytes]]:
+    """All that a catalogue's tables hold."""
+    if isinstance(tables, MemoryTables):
+        return {table: dict(items) for table, items in tables._items.items()}
+    with tables._live().begin() as txn:
+        return {table: dict(txn.cursor(tables._dbs[table])) for table in Table}
 
 
 # ---- files ------------------------------------------------------------------------------------------------------------------

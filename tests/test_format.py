@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import re
 import shutil
+import uuid
 from pathlib import Path
 
 import msgspec
@@ -15,6 +18,20 @@ from tests.golden import reader, small
 from tests.stores import Told, abandon, noise, segments
 
 SESSION = Tier.SESSION
+
+
+KINDS = {
+    "numbers": (2**64, -(2**63) - 1, decimal.Decimal("-1.10")),
+    "times": [
+        datetime.datetime(2026, 11, 22, 8, 9, 10, 11, datetime.timezone(datetime.timedelta(hours=1), "CET")),
+        datetime.datetime(2026, 11, 22, fold=1),
+        datetime.time(1, 2, tzinfo=datetime.UTC),
+        datetime.date(2026, 11, 22),
+        datetime.timedelta(-1, 2, 3),
+    ],
+    "sets": [{1, "a", (2, b"")}, frozenset({uuid.UUID(int=7)}), set()],
+    (1, "key"): {datetime.date(1, 1, 1): bytearray(b"x")},
+}
 
 
 def read(place: Path):
@@ -38,6 +55,7 @@ def make(place: Path, **config: object) -> None:
                 "approvals": ["a"], "last_tool_call": {"name": "x"}, "metadata": {"m": None},
             }  # fmt: skip
             store.session("s").checkpoint({"text": "compressible " * 500, 7: [True, -1, 2**63, b"", 1e-9]}, **everything)
+            store.session("kinds").checkpoint(KINDS)
             if turn == 1:
                 store.session("large").checkpoint(noise(200_000))
 

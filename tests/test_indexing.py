@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
+import lmdb
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import aegis_store
-from aegis_store import Tier
-from aegis_store.catalog import CheckpointMade, KeyAdded, KeyRevoked, Other, SessionBegan, SessionEnded
+from aegis_store import Tier, indexing
+from aegis_store.catalog import CheckpointMade, KeyAdded, KeyRevoked, Other, SessionBegan, SessionEnded, Stretch
+from aegis_store.catalog.bulk import load
+from aegis_store.catalog.disk import DiskTables
+from aegis_store.catalog.memory import MemoryTables
+from aegis_store.catalog.tables import fold
 from aegis_store.errors import AegisError, Corrupt, Foreign
-from aegis_store.indexing import rows_of
+from aegis_store.indexing import rows_of, whole
 from aegis_store.schema import keys as key_schema
 from aegis_store.schema import session as session_schema
 from aegis_store.schema.entry import pack, parse
 from aegis_store.session import Session
 from aegis_store.types import Kind
-from tests.stores import SMALL, after, fill, flip, forging, frame_of, states
+from tests.stores import SMALL, Told, abandon, after, dump, fill, flip, forging, frame_of, states
 
 WAYS = ["indexed from there", "indexed from the start", "read beside"]
 
@@ -97,6 +107,106 @@ def everything(store) -> list[object]:
     by_name = [(catalog.session(each.id), catalog.session_by_tag(each.tag)) for each in sessions]
     keys = [catalog.key(Tier.SESSION, each.key_id) for each in sorted(store.keys.agents(), key=lambda key: key.name)]
     return [sessions, points, by_name, keys, list(store.sessions())]
+
+
+ACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["checkpoint", "checkpoint", "request", "burst", "fork", "end", "revoke", "close", "crash", "lose"]),
+        st.integers(0, 4),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(ACTIONS, st.integers(1, 40), st.integers(1, 4))
+def test_kept_while_it_was_written_or_made_in_bulk_or_row_by_row_it_is_the_same_to_the_byte(actions, records, sessions):
+    with TemporaryDirectory() as folder:
+        place = Path(folder, "state")
+        store = aegis_store.open(place, agent="planner", config=SMALL, clock=Told())
+        for number, (action, which) in enumerate(actions):
+            store = act(store, place, action, which, number)
+        store.catalog.flush()
+        kept = dump(store.catalog._tables)
+        rows = MemoryTables()
+        rows.write(fold(rows_of(store.records, 0), rows.get))
+        assert dump(rows) == kept
+        with patch.object(indexing, "STRETCH_RECORDS", records), patch.object(indexing, "STRETCH_SESSIONS", sessions):
+            bulk, stretches = MemoryTables(), list(whole(store.records))
+            for stretch in stretches:
+                assert isinstance(stretch, Stretch)
+                load(stretch, bulk)
+            assert dump(bulk) == kept
+            assert len(stretches) >= store.records.size() / records
+            with aegis_store.open(place, mode="r") as reader:
+                assert dump(reader.catalog._tables) == kept
+            store.close()
+            shutil.rmtree(place / "catalog")
+            with aegis_store.open(place) as again:
+                assert dump(again.catalog._tables) == kept
+
+
+def act(store, place, action: str, which: int, number: int):
+    """One step of work; the store to go on with."""
+    session = store.session(f"session {which}", agent=f"agent {number % 3}")
+    if action in ("close", "crash", "lose", "revoke"):
+        abandon(store) if action == "crash" else store.close()
+        if action == "lose":
+            shutil.rmtree(place / "catalog")
+        if action == "revoke":
+            with forging(place) as forger:
+                signer = forger.keys.find_agent(f"agent {which}")
+                if signer is not None:
+                    gone = key_schema.encode_revoke(key_schema.KeyRevoke(agent=signer.name, public_key=signer.public_key))
+                    forger.append(Kind.KEY_REVOKE, *forger.sealed(Kind.KEY_REVOKE, gone, forger.keys.enrolment))
+        return aegis_store.open(place, agent="planner", config=SMALL, clock=Told(start=1_700_000_000_000 + 1000 * number))
+    found = store.catalog.session(session.id)
+    if action == "fork":
+        if found is not None and found.last_ordinal is not None:
+            session.fork(f"fork {number}").checkpoint(number)
+    elif action == "end":
+        if found is not None:
+            session.end()
+    elif found is None or found.ended is None:
+        for each in range(70 if action == "burst" else 1):
+            session.checkpoint([number, each], request_id=f"request {number % 2}" if action == "request" else None)
+    return store
+
+
+def test_a_log_that_is_not_sound_is_indexed_row_by_row(place):
+    """Some stretches may have been taken by then: the rows come from the start, and change nothing of those."""
+    make(place, "s", "t")
+    with forging(place) as forger:
+        forger.again(3)
+    with patch.object(indexing, "STRETCH_RECORDS", 2), aegis_store.open(place, mode="r") as store:
+        found = list(whole(store.records))
+        assert [type(each) for each in found[:4]] == [Stretch] * 4
+        assert [each.index for each in found[4:]] == list(range(store.records.size()))
+        rows = MemoryTables()
+        rows.write(fold(rows_of(store.records, 0), rows.get))
+        assert dump(store.catalog._tables) == dump(rows)
+        assert list(store.records.suspects) == [store.records.size() - 1]
+
+
+def test_what_lmdb_cannot_take_in_is_looked_up_in_memory(place, monkeypatch):
+    with aegis_store.open(place, config=SMALL) as store:
+        fill(store, "s", "t", each=3)
+        kept = everything(store)
+    shutil.rmtree(place / "catalog")
+
+    def fail(*arguments) -> None:
+        raise lmdb.DiskError("no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DiskTables, "load", fail)
+        with aegis_store.open(place) as store:
+            assert everything(store) == kept
+            assert "no space left" in store.catalog.broken
+            store.session("s").checkpoint("goes on")
+    assert not (place / "catalog" / "sidecar").exists()
+    with aegis_store.open(place) as store:
+        assert store.catalog.broken is None
+        assert states(store, "s")[3] == "goes on"
 
 
 def test_a_gap_is_closed_although_the_catalogue_knows_what_comes_after(place):
@@ -256,17 +366,21 @@ def test_a_beginning_whose_names_cannot_be_read_is_a_suspect_with_all_that_follo
 # ---- records that cannot be read --------------------------------------------------------------------------------------------
 
 
-def damage(place, index: int) -> None:
+#: So many checkpoints in each of two sessions that the first 256 records have a tile: with it, damage to an entry is survived.
+EACH = 130
+
+
+def damage(place, index: int, *, payload: bool = False) -> None:
     path, span = frame_of(place, index)
-    flip(path, span.payload + 1)
+    flip(path, span.payload + 1 if payload else span.entry + 80)
 
 
 @pytest.fixture
 def large(place):
-    """Two sealed segments and more, of two sessions in turn; the references of one that ends early."""
+    """Sealed segments and a finished tile, of two sessions in turn; the references of one that ends early."""
     with aegis_store.open(place, config=SMALL) as store:
         refs = [store.session("early").checkpoint(number) for number in range(3)]
-        fill(store, "s", "t", each=30)
+        fill(store, "s", "t", each=EACH, bytes_each=400)
         assert sum(footer.sealed for footer in store._engine.segments(Tier.SESSION)) >= 2
         by_ordinal = {each.ref.ordinal: each.ref for each in store.session("s").history()}
     return refs, by_ordinal
@@ -278,15 +392,34 @@ def test_a_damaged_record_does_not_keep_the_store_from_being_opened(place, large
     damage(place, of_s[5].index)
     with open_by(way, place) as store:
         assert store.session("early").latest().ref == refs[2]  # the record after it says whose it was
-        assert store.session("t").latest().state["number"] == 29
-        assert len(states(store, "t")) == 30
+        assert store.session("t").latest().state["number"] == EACH - 1
+        assert len(states(store, "t")) == EACH
         session, seen = store.session("s"), []
-        assert session.latest().state["number"] == 29
+        assert session.latest().state["number"] == EACH - 1
         with pytest.raises(Corrupt) as caught:
             seen.extend(each.ref.ordinal for each in session.history())
         assert caught.value.index == of_s[5].index
         assert [each.ref.ordinal for each in session.history(before=5)] == [4, 3, 2, 1, 0]
         assert list(store.records.suspects) == [of_s[5].index]
+
+
+@pytest.mark.parametrize("way", WAYS[1:])
+def test_a_damaged_payload_is_damage_to_one_checkpoint_and_to_no_lookup(place, large, way):
+    """Its entry is proven, and says all that the catalogue asks; that the payload is damaged shows where it is read."""
+    refs, of_s = large
+    for index in (refs[2].index, of_s[5].index):
+        damage(place, index, payload=True)
+    for again in (way, "read beside" if way == "read beside" else "indexed from there"):
+        with open_by(again, place) as store:
+            assert store.records.suspects == {}
+            with pytest.raises(Corrupt) as caught:
+                store.session("early").latest()
+            assert caught.value.index == refs[2].index
+            assert [each.state for each in store.session("early").history(before=2)] == [1, 0]
+            assert store.session("s").latest().state["number"] == EACH - 1
+            assert [each.ref.ordinal for each in store.session("s").history(before=5)] == [4, 3, 2, 1, 0]
+            assert store.session("new").latest() is None
+            assert sorted(each.index for each in store.verify().findings) == [refs[2].index, of_s[5].index]
 
 
 @pytest.mark.parametrize("way", WAYS[1:])
@@ -305,9 +438,9 @@ def test_a_session_that_may_have_gone_on_in_a_damaged_record_raises(place, large
                     with pytest.raises(Corrupt):
                         store.session(name).checkpoint("on top")
             assert [each.state for each in store.session("early").history(before=2)] == [1, 0]
-            assert store.session("s").latest().state["number"] == 29
+            assert store.session("s").latest().state["number"] == EACH - 1
             if way != "read beside":
-                store.session("s").checkpoint({"number": 29})
+                store.session("s").checkpoint({"number": EACH - 1})
 
 
 @pytest.mark.parametrize("way", WAYS[1:])
@@ -319,7 +452,7 @@ def test_a_damaged_beginning_hides_its_session_and_says_so(place, large, way):
             store.session("early").latest()
         assert caught.value.index == refs[0].index - 1
         assert [info.id for info in store.sessions()] == ["s", "t"]
-        assert store.session("t").latest().state["number"] == 29
+        assert store.session("t").latest().state["number"] == EACH - 1
 
 
 def test_several_damaged_records_in_a_row_are_left_out_one_by_one(place, large):
@@ -331,7 +464,7 @@ def test_several_damaged_records_in_a_row_are_left_out_one_by_one(place, large):
         rows = list(rows_of(store.records, 0))
         assert [row.index for row in rows] == list(range(store.records.size()))
         assert [row.index for row in rows if type(row) is Other] == numbers == sorted(store.records.suspects)
-        assert store.session("s").latest().state["number"] == 29
+        assert store.session("s").latest().state["number"] == EACH - 1
 
 
 def test_what_was_not_taken_in_is_not_vouched_for(place, large):
@@ -349,5 +482,5 @@ def test_what_was_not_taken_in_is_not_vouched_for(place, large):
     damage(place, of_s[5].index)  # flipped back, as a repair would
     with aegis_store.open(place) as store:
         assert store.records.suspects == {}
-        assert len(states(store, "s")) == 30
+        assert len(states(store, "s")) == EACH
     assert (place / "catalog" / "sidecar").exists()

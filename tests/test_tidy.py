@@ -40,7 +40,7 @@ PYTHON_FLOORS = {
 C_FLOORS = {
     0: ["aegis", "base", "error"],
     1: ["cpu", "crc32c", "crc32c_*", "sha256", "sha256_*", "vfs", "vfs_posix", "vfs_posix_*", "vfs_sim", "vfs_sim_*"],
-    2: ["scope", "frame", "merkle", "delta"],
+    2: ["scope", "frame", "merkle", "delta", "chains"],
     3: ["lockfile", "segment", "footer", "scan", "manifest", "tree"],
     4: ["log"],
     5: ["commit", "upkeep", "recover", "rebuild", "compact", "verify", "store", "watch"],
@@ -97,7 +97,8 @@ STDIO = """
 """.split()
 #: Units that open, grow or prepare something; never the path of an append.
 ALLOCATING = """
-    api commit footer log manifest rebuild recover scan segment store tree upkeep verify vfs_posix vfs_sim watch vfs_sim_*
+    api chains commit footer log manifest rebuild recover scan segment store tree upkeep verify vfs_posix vfs_sim watch
+    vfs_sim_*
 """.split()
 #: For C: (names, what to use instead, which units may).
 BANNED_C = [

@@ -98,6 +98,9 @@ def same_zone(left, right):
     return one is other if type(one) is zoneinfo.ZoneInfo else one.__getinitargs__() == other.__getinitargs__()
 
 
+#: Zones of the IANA database, as far as the machine has it.
+KEYS = sorted({"UTC", "Europe/Berlin", "America/New_York", "Etc/GMT+5"} & zoneinfo.available_timezones())
+
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 plain_scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | texts | st.binary()
 offsets = st.timedeltas(datetime.timedelta(hours=-23, minutes=-59), datetime.timedelta(hours=23, minutes=59))
@@ -106,7 +109,7 @@ zones = (
     | st.just(datetime.UTC)
     | st.builds(datetime.timezone, offsets)
     | st.builds(datetime.timezone, offsets, texts)
-    | st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Etc/GMT+5"]).map(zoneinfo.ZoneInfo)
+    | st.sampled_from(KEYS).map(zoneinfo.ZoneInfo)
 )
 folds = st.integers(0, 1)
 decimals = st.decimals() | st.builds(

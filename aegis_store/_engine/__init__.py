@@ -10,6 +10,7 @@ What it adds to native/include/aegis.h, whose caveats hold here too:
 The interpreter's lock is not held while the engine works, so a thread that waits for a sync holds nobody up.
 """
 
+from aegis_store._engine.chains import REQUEST_SIZE, Chains, Folded
 from aegis_store._engine.engine import ENTRY_MAX, META_MAX, NAME_MAX, PAYLOAD_MAX, Engine, Mode
 from aegis_store._engine.facts import Description, Footer, Progress, Record, Report, TierReport, TierStats, Verdict
 from aegis_store._engine.proofs import check_consistency, check_inclusion, leaf_hash
@@ -20,8 +21,11 @@ __all__ = [
     "META_MAX",
     "NAME_MAX",
     "PAYLOAD_MAX",
+    "REQUEST_SIZE",
+    "Chains",
     "Description",
     "Engine",
+    "Folded",
     "Footer",
     "Landed",
     "Mode",

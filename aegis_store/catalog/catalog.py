@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ from typing import Self, TypeVar
 
 import lmdb
 
+from aegis_store.catalog.bulk import Stretch, load
 from aegis_store.catalog.coverage import Coverage
 from aegis_store.catalog.disk import DiskTables
 from aegis_store.catalog.memory import MemoryTables
@@ -72,7 +73,7 @@ class Catalog:
         *,
         covers: Iterable[Head],
         root_at: Callable[[Tier, int], bytes],
-        refill: Callable[[], Iterable[Row]],
+        refill: Callable[[], Iterable[Row | Stretch]],
         broken: str | None = None,
         due: Callable[[], None] | None = None,
     ) -> None:
@@ -100,7 +101,7 @@ class Catalog:
         mac_key: bytes,
         log_sizes: Mapping[Tier, int],
         root_at: Callable[[Tier, int], bytes],
-        refill: Callable[[], Iterable[Row]],
+        refill: Callable[[], Iterable[Row | Stretch]],
         writable: bool,
         map_bytes: int = MAP_BYTES,
         due: Callable[[], None] | None = None,
@@ -108,7 +109,8 @@ class Catalog:
         """The catalogue in `directory`, an empty one where that cannot be vouched for, or one in memory if not `writable`.
 
         `log_sizes` and `root_at(tier, size)` are the logs' own. `refill()` yields the rows of all tiers from their first record
-        on; it is called from within a lookup and must not look up. Locked if this process has the catalogue open already."""
+        on, or stretches of them; it is called from within a lookup and must not look up. Locked if this process has the
+        catalogue open already."""
         if not writable:
             return cls(MemoryTables(), covers=(), root_at=root_at, refill=refill, due=due)
 
@@ -167,23 +169,41 @@ class Catalog:
             if not self._stale:
                 self._coverage.cover(tier, size)
 
-    def apply(self, rows: Iterable[Row]) -> None:
+    def apply(self, rows: Iterable[Row | Stretch]) -> None:
         """Take in many records, in large transactions, while nobody notes. Corrupt for rows that contradict each other."""
         self._check()
-        rest = iter(rows)
-        while batch := list(islice(rest, BULK_ROWS)):
+        for batch in _batches(rows):
             with self._lock:
                 with self._pend:
                     if self._closed:
                         raise _closed()
                     if self._stale:
                         return
-                    self._rows.extend(batch)
-                    for row in batch:
-                        self._coverage.note(row.tier, row.index)
-                error = self._try_flush()
+                    if not isinstance(batch, Stretch):
+                        self._rows.extend(batch)
+                        self._cover(batch)
+                error = self._try_load(batch) if isinstance(batch, Stretch) else self._try_flush()
                 if isinstance(error, Corrupt):
                     raise error
+
+    def _cover(self, batch: list[Row] | Stretch) -> None:
+        if isinstance(batch, Stretch):
+            self._coverage.cover(batch.tier, batch.folded.end)
+            return
+        for row in batch:
+            self._coverage.note(row.tier, row.index)
+
+    def _try_load(self, stretch: Stretch) -> Exception | None:
+        """Put a stretch into the tables. If that fails, forget everything and say why."""
+        try:
+            self._flush()
+            load(stretch, self._tables)
+        except Exception as error:
+            self._lose(error)
+            return error
+        with self._pend:
+            self._cover(stretch)
+        return None
 
     def flush(self) -> None:
         """Write what pends, without a sync. For a moment with nothing else to do; never fails for a reason of the tables."""
@@ -246,12 +266,13 @@ class Catalog:
             self._stale = False
         try:
             tables = MemoryTables()
-            rest = iter(self._refill())
-            while batch := list(islice(rest, BULK_ROWS)):
-                tables.write(fold(batch, tables.get))
+            for batch in _batches(self._refill()):
+                if isinstance(batch, Stretch):
+                    load(batch, tables)
+                else:
+                    tables.write(fold(batch, tables.get))
                 with self._pend:
-                    for row in batch:
-                        self._coverage.note(row.tier, row.index)
+                    self._cover(batch)
             self._tables = tables
         except BaseException:
             with self._pend:
@@ -402,6 +423,24 @@ class Catalog:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _batches(rows: Iterable[Row | Stretch]) -> Iterator[list[Row] | Stretch]:
+    """Rows by BULK_ROWS, stretches one by one."""
+    batch: list[Row] = []
+    for row in rows:
+        if isinstance(row, Stretch):
+            if batch:
+                yield batch
+                batch = []
+            yield row
+            continue
+        batch.append(row)
+        if len(batch) >= BULK_ROWS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _closed() -> Closed:

@@ -10,8 +10,11 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +22,15 @@ import lmdb
 
 from aegis_store.catalog import sidecar
 from aegis_store.catalog.sidecar import Seal
-from aegis_store.catalog.tables import Table, Updates
+from aegis_store.catalog.tables import Item, Table, Updates
 from aegis_store.errors import Locked
 from aegis_store.types import Head
 
 if TYPE_CHECKING:
     from lmdb import _Database
+
+#: Items in one transaction of a rebuild.
+LOAD_ITEMS = 16_384
 
 _here: weakref.WeakValueDictionary[tuple[int, int], DiskTables] = weakref.WeakValueDictionary()
 _here_lock = threading.RLock()
@@ -112,8 +118,8 @@ class DiskTables:
         with self._live().begin() as txn:
             return txn.get(key, db=self._dbs[table])
 
-    def sessions_after(self, key: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        found: list[tuple[bytes, bytes]] = []
+    def sessions_after(self, key: bytes, limit: int) -> list[Item]:
+        found: list[Item] = []
         with self._live().begin() as txn, txn.cursor(self._dbs[Table.SESSIONS]) as cursor:
             more = cursor.set_range(key)
             if more and cursor.key() == key:
@@ -124,6 +130,14 @@ class DiskTables:
         return found
 
     def write(self, updates: Updates) -> None:
+        self._write({table: sorted(items.items()) for table, items in updates.items() if items})
+
+    def load(self, table: Table, items: Iterator[Item]) -> None:
+        while batch := list(islice(items, LOAD_ITEMS)):
+            self._write({table: batch})
+
+    def _write(self, updates: dict[Table, list[Item]]) -> None:
+        """Items sorted by key, in one transaction."""
         env = self._live()
         if not self._written:
             sidecar.remove(self._directory)
@@ -138,14 +152,14 @@ class DiskTables:
                 env.set_mapsize(env.info()["map_size"] * 2)
 
     @staticmethod
-    def _put(txn: lmdb.Transaction[bytes], db: _Database, items: dict[bytes, bytes]) -> None:
-        if not items:
-            return
+    def _put(txn: lmdb.Transaction[bytes], db: _Database, items: list[Item]) -> None:
         with txn.cursor(db) as cursor:
             last = cursor.key() if cursor.last() else b""
-        for key in sorted(items):
-            # Appending fills pages to the brim, where inserting splits them in halves.
-            txn.put(key, items[key], append=key > last, db=db)
+            new = bisect_right(items, last, key=itemgetter(0))
+            cursor.putmulti(items[:new])
+            # Appending fills pages to the brim, where inserting splits them in halves; what is not in order it leaves out.
+            if cursor.putmulti(items[new:], append=True) != (len(items) - new, len(items) - new):
+                raise lmdb.Error("items that are not sorted")
 
     def vouch(self, covers: list[Head]) -> None:
         """Sync, close, and leave a sidecar that says `covers`: the last thing before a clean end."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from collections.abc import Iterator
 
-from aegis_store.catalog.tables import Table, Updates, no_updates
+from aegis_store.catalog.tables import Item, Table, Updates, no_updates
 
 
 class MemoryTables:
@@ -17,7 +18,7 @@ class MemoryTables:
     def get(self, table: Table, key: bytes) -> bytes | None:
         return self._items[table].get(key)
 
-    def sessions_after(self, key: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+    def sessions_after(self, key: bytes, limit: int) -> list[Item]:
         start = bisect_right(self._sessions, key)
         items = self._items[Table.SESSIONS]
         return [(found, items[found]) for found in self._sessions[start : start + limit]]
@@ -28,3 +29,13 @@ class MemoryTables:
                 insort(self._sessions, key)
         for table, items in updates.items():
             self._items[table].update(items)
+
+    def load(self, table: Table, items: Iterator[Item]) -> None:
+        there = self._items[table]
+        if table is not Table.SESSIONS:
+            there.update(items)
+            return
+        new = dict(items)
+        self._sessions.extend(key for key in new if key not in there)
+        self._sessions.sort()
+        there.update(new)

@@ -21,7 +21,7 @@ grow side by side) is a multiple of the 12 bytes that a checkpoint needs. Measur
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from typing import Final, Protocol
 
@@ -50,8 +50,8 @@ NUMBER_MAX: Final = (1 << 48) - 1
 ORDINAL_MAX: Final = (1 << 32) - 2
 TAG_SIZE: Final = 16
 
-_POINT: Final = 12
-_NO_POINT: Final = b"\xff" * _POINT
+POINT_SIZE: Final = 12
+NO_POINT: Final = b"\xff" * POINT_SIZE
 #: Of the newest checkpoint: ordinal, index, ms; then the index of the session-end, and the checkpoint's leaf hash.
 _HEAD: Final = struct.Struct("<IQQQ32s")
 _NO_ORDINAL: Final = (1 << 32) - 1
@@ -70,6 +70,7 @@ class Table(IntEnum):
     REQUESTS = 6
 
 
+Item = tuple[bytes, bytes]
 Get = Callable[[Table, bytes], bytes | None]
 Updates = dict[Table, dict[bytes, bytes]]
 
@@ -79,12 +80,16 @@ class Tables(Protocol):
 
     def get(self, table: Table, key: bytes) -> bytes | None: ...
 
-    def sessions_after(self, key: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+    def sessions_after(self, key: bytes, limit: int) -> list[Item]:
         """At most `limit` items of the table of sessions with keys above `key`, in order."""
         ...
 
     def write(self, updates: Updates) -> None:
         """All of it or, where this raises, nothing."""
+        ...
+
+    def load(self, table: Table, items: Iterator[Item]) -> None:
+        """Many items, sorted by key, each key once; where this raises, some of them. `items` may ask these tables."""
         ...
 
 
@@ -155,6 +160,12 @@ def _optional_bytes(text: str | None) -> bytes | None:
     return None if text is None else text_bytes(text)
 
 
+def session_value(row: SessionBegan) -> bytes:
+    """The item of a session in the table of sessions."""
+    names = text_bytes(row.id), text_bytes(row.agent), _optional_bytes(row.role), _optional_bytes(row.forked_from)
+    return _encode((row.tag, *names, row.parent, row.first_ordinal, row.time_ms))
+
+
 def last_ordinal(head: bytes) -> int | None:
     ordinal: int = _HEAD.unpack(head)[0]
     return None if ordinal == _NO_ORDINAL else ordinal
@@ -162,9 +173,9 @@ def last_ordinal(head: bytes) -> int | None:
 
 def checkpoint_record(number: int, ordinal: int, group: bytes | None) -> CheckpointRecord | None:
     """A checkpoint from the value of its group."""
-    at = ordinal % GROUP * _POINT
-    point = (group or b"")[at : at + _POINT]
-    if not point or point == _NO_POINT:
+    at = ordinal % GROUP * POINT_SIZE
+    point = (group or b"")[at : at + POINT_SIZE]
+    if not point or point == NO_POINT:
         return None
     return CheckpointRecord(
         number=number,
@@ -236,10 +247,10 @@ def fold(rows: Iterable[Row], get: Get) -> Updates:
             if points is None:
                 key = session.number + group.to_bytes(4, "big")
                 points = session.groups[group] = bytearray(get(Table.POINTS, key) or b"")
-            at = slot * _POINT
+            at = slot * POINT_SIZE
             if len(points) < at:
-                points.extend(_NO_POINT * (slot - len(points) // _POINT))
-            points[at : at + _POINT] = row.index.to_bytes(6, "little") + row.time_ms.to_bytes(6, "little")
+                points.extend(NO_POINT * (slot - len(points) // POINT_SIZE))
+            points[at : at + POINT_SIZE] = row.index.to_bytes(6, "little") + row.time_ms.to_bytes(6, "little")
             if row.request_tag is not None:
                 key = session.number + row.request_tag
                 told = updates[Table.REQUESTS].get(key) or get(Table.REQUESTS, key)
@@ -248,9 +259,8 @@ def fold(rows: Iterable[Row], get: Get) -> Updates:
                     updates[Table.REQUESTS][key] = row.ordinal.to_bytes(4, "little")
         elif isinstance(row, SessionBegan):
             number = number_key(row.index)
-            names = text_bytes(row.id), text_bytes(row.agent), _optional_bytes(row.role), _optional_bytes(row.forked_from)
             updates[Table.IDS][id_key(row.id)] = updates[Table.TAGS][row.tag] = number
-            updates[Table.SESSIONS][number] = _encode((row.tag, *names, row.parent, row.first_ordinal, row.time_ms))
+            updates[Table.SESSIONS][number] = session_value(row)
             # Told again, it must not undo what came after it.
             if row.tag not in touched:
                 new = _HEAD.pack(_NO_ORDINAL, row.index, row.time_ms, _NO_INDEX, row.leaf)

@@ -174,12 +174,12 @@ class StateTypes:
         by_type: dict[type, tuple[str, Shape]] = {}
         shape: Shape
         for name, cls in types.items() if isinstance(types, Mapping) else [(_own_name(each), each) for each in types]:
-            _demand_name(name)
-            if cls in by_type:
+            if isinstance(cls, type) and cls in by_type:
                 shape = by_type[cls][1]
             else:
                 shape = _shape_of(cls)
                 by_type[cls] = name, shape
+            _demand_name(name)
             other = by_name.setdefault(name, shape)
             if other is not shape:
                 raise InvalidArgument(
@@ -210,7 +210,7 @@ Shape = RecordShape | EnumShape
 
 def _own_name(cls: Any) -> str:
     # What a function calls its own is of no use to anybody else: `make.<locals>.Ticket` is stored as Ticket.
-    return cls.__qualname__.rpartition("<locals>.")[2] if isinstance(cls, type) else repr(cls)
+    return cls.__qualname__.rpartition("<locals>.")[2] if isinstance(cls, type) else ""
 
 
 def _demand_name(name: object) -> None:

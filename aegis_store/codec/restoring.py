@@ -153,7 +153,7 @@ class _Walk:
             self._pending.append(root)
         while self._pending:
             place = self._pending.pop()
-            value, place.value = place.value, None  # bytes that have been opened are not kept
+            value, place.value = place.value, None
             try:
                 if type(value) is Sealed:
                     self._open(place, value)
@@ -195,6 +195,7 @@ class _Walk:
         if place.depth >= DEPTH_MAX:
             raise Corrupt(f"an envelope is nested deeper than {DEPTH_MAX} levels", op="decode")
         items, _ = _read_level(sealed.data)
+        sealed.data = b""  # else every level would be kept until the innermost one is made: bytes times levels
         if type(items) is not list:
             raise _never_written(sealed.tag)
         if sealed.tag == TUPLE:
@@ -255,13 +256,26 @@ class _Walk:
 
     def _unhashable(self, place: Place, error: TypeError) -> Corrupt | UnknownType:
         """A key or an item without a hash: never written, unless it is of a named type that had one then."""
-        if not len(self._types):
-            return Corrupt(f"an envelope holds a key or an item that was never written: {error}", op="decode")
-        return UnknownType(
-            place.says(f"cannot be made: {error}"),
-            op="decode",
-            hint="a type whose values are keys or items of sets needs a hash",
-        )
+        pending = list(place.items)
+        while pending:
+            each = pending.pop()
+            if self._types.of(type(each)) is not None and not _has_hash(each):
+                return UnknownType(
+                    place.says(f"holds a {name_of(type(each))} as a key or in a set, and that has no hash: {error}"),
+                    op="decode",
+                    hint="give the type a hash: @dataclass(frozen=True)",
+                )
+            if type(each) in (tuple, frozenset):
+                pending += each
+        return Corrupt(f"an envelope holds a key or an item that was never written: {error}", op="decode")
+
+
+def _has_hash(value: object) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _make_set(items: list[object]) -> set[object]:

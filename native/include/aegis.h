@@ -95,6 +95,11 @@ extern "C" {
 #define AEGIS_DURABILITY_COMMIT 1   /* survives a power cut once acknowledged */
 #define AEGIS_DURABILITY_WRITE 2    /* survives the death of the process once acknowledged */
 
+#define AEGIS_NO_PAYLOAD 0xffffffffffffffff /* in aegis_record: it was not read */
+#define AEGIS_POINT_SIZE 12
+#define AEGIS_REQUEST_SIZE 18
+#define AEGIS_ENTRIES_MAX 256       /* what one aegis_read_entries gives at most */
+
 /* What recovery found in a tier, as flags of aegis_verdict. */
 #define AEGIS_VERDICT_CLEAN 1           /* closed in order */
 #define AEGIS_VERDICT_UNCLEAN 2         /* not closed in order: the tail was read again and, in a writer, written again */
@@ -107,6 +112,7 @@ extern "C" {
 
 typedef struct aegis_store aegis_store;
 typedef struct aegis_verifier aegis_verifier;
+typedef struct aegis_chains aegis_chains;
 typedef struct aegis_watcher aegis_watcher;
 
 typedef struct aegis_head {
@@ -158,6 +164,17 @@ typedef struct aegis_record {
     uint64_t payload_at;
     uint8_t leaf[32];
 } aegis_record;
+
+/* A session as far as its entries were taken: for aegis_chains_take. */
+typedef struct aegis_chain {
+    uint8_t tag[16];
+    uint64_t number;                /* index of its session-begin */
+    uint64_t points_at;             /* which point is its first one */
+    uint32_t points;                /* how many checkpoints were taken since the last aegis_chains_take */
+    uint32_t ordinal;               /* of the first of them; the others follow without a gap */
+    uint8_t head[64];               /* of its newest checkpoint, or its session-begin: ordinal u32 (0xffffffff: none), index u64,
+                                       ms u64, index of the session-end u64 (all ones: none), leaf hash [32], 4 zeros */
+} aegis_chain;
 
 typedef struct aegis_error {
     int32_t code;
@@ -281,6 +298,29 @@ int aegis_read(aegis_store *store, uint32_t tier, uint64_t index, uint8_t *buffe
 /* The same for as many of [first, first + limit) as fit, at least one (else SPACE), in order. */
 int aegis_read_range(aegis_store *store, uint32_t tier, uint64_t first, uint32_t limit, uint8_t *buffer, uint64_t capacity,
                      aegis_record *records, uint32_t *count);
+
+/* Entries of [first, first + limit), proven by the tree, as many as are at hand (at least one, at most 256), for who reads a whole log.
+ * Of payloads nothing is checked, and they are there only for kinds below 64 whose bit is set in `payloads`; elsewhere payload_at is
+ * AEGIS_NO_PAYLOAD. SPACE, CORRUPT as above. */
+int aegis_read_entries(aegis_store *store, uint32_t tier, uint64_t first, uint32_t limit, uint64_t payloads, uint8_t *buffer,
+                       uint64_t capacity, aegis_record *records, uint32_t *count);
+
+/* ---- folding entries into sessions ---------------------------------------------------------------------------------- */
+
+/* Needs no store; belongs to one thread at a time. What an entry holds: docs/FORMAT.md, "Entry". */
+int aegis_chains_start(uint32_t tier, aegis_chains **out);
+/* Takes entries in, in order from the log's first on. told[0] to told[*told_count - 1] (room for `count`) say which of `records` the
+ * caller has to look at, since more than the entry counts. FOREIGN, CORRUPT, VERSION name the record that does not follow the one
+ * before it in its session, or is no entry that this version knows: then the chains are of no more use. */
+int aegis_chains_add(aegis_chains *chains, const uint8_t *buffer, const aegis_record *records, uint32_t count, uint32_t *told,
+                     uint32_t *told_count);
+/* How much there is to take: sessions, points and requests. */
+int aegis_chains_size(const aegis_chains *chains, uint64_t *sessions, uint64_t *points, uint64_t *requests);
+/* The sessions that were begun, went on or ended since the last call, by number; their points, index u48 and ms u48 each, session by
+ * session; and the checkpoints with a request tag, in the log's order: number of the session (six bytes, the highest first), request
+ * tag [8], ordinal u32. Each place has room for what aegis_chains_size said. */
+int aegis_chains_take(aegis_chains *chains, aegis_chain *sessions, uint8_t *points, uint8_t *requests);
+void aegis_chains_end(aegis_chains *chains);
 
 /* ---- the tree ------------------------------------------------------------------------------------------------------- */
 

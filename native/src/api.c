@@ -1,6 +1,7 @@
 /* api: aegis.h on top of the store. Checks of arguments and of the fork, and nothing else. */
 #include <stdlib.h>
 
+#include "chains.h"
 #include "crc32c.h"
 #include "footer.h"
 #include "store.h"
@@ -168,6 +169,40 @@ AEGIS_API int aegis_read(aegis_store *store, uint32_t tier, uint64_t index, uint
     uint32_t count = 0;
     return aegis_read_range(store, tier, index, 1, buffer, capacity, record, &count);
 }
+
+AEGIS_API int aegis_read_entries(aegis_store *store, uint32_t tier, uint64_t first, uint32_t limit, uint64_t payloads, uint8_t *buffer,
+                                 uint64_t capacity, aegis_record *records, uint32_t *count) {
+    TRY(usable_tier(store, tier));
+    if ((buffer == NULL && capacity > 0) || records == NULL) return fail(AEGIS_E_ARGUMENT, "a read needs a buffer and records");
+    log *l = store_log(store, tier);
+    return l == NULL ? no_record(tier, first) : log_read_entries(l, first, limit, payloads, buffer, capacity, records, count);
+}
+
+/* ---- folding entries into sessions ---------------------------------------------------------------------------------- */
+
+AEGIS_API int aegis_chains_start(uint32_t tier, aegis_chains **out) {
+    if (tier < 1 || tier > AEGIS_TIERS) return fail(AEGIS_E_ARGUMENT, "no such tier: %u", (unsigned)tier);
+    return chains_start(tier, out);
+}
+
+AEGIS_API int aegis_chains_add(aegis_chains *chains, const uint8_t *buffer, const aegis_record *records, uint32_t count,
+                               uint32_t *told, uint32_t *told_count) {
+    if (chains == NULL) return fail(AEGIS_E_ARGUMENT, "no chains");
+    return chains_add(chains, buffer, records, count, told, told_count);
+}
+
+AEGIS_API int aegis_chains_size(const aegis_chains *chains, uint64_t *sessions, uint64_t *points, uint64_t *requests) {
+    if (chains == NULL) return fail(AEGIS_E_ARGUMENT, "no chains");
+    chains_size(chains, sessions, points, requests);
+    return AEGIS_OK;
+}
+
+AEGIS_API int aegis_chains_take(aegis_chains *chains, aegis_chain *sessions, uint8_t *points, uint8_t *requests) {
+    if (chains == NULL) return fail(AEGIS_E_ARGUMENT, "no chains");
+    return chains_take(chains, sessions, points, requests);
+}
+
+AEGIS_API void aegis_chains_end(aegis_chains *chains) { chains_end(chains); }
 
 /* ---- the tree ------------------------------------------------------------------------------------------------------- */
 

@@ -6,6 +6,8 @@
 #include "footer.h"
 
 #define ENTRY_GUESS 512      /* header and entry of almost every record */
+#define DENSE_BYTES 4096     /* of a record on average: up to here one long read is cheaper than a short one for each */
+_Static_assert(SEGMENT_LOCATE_MAX >= TILE_WIDTH, "a whole tile can be located at once");
 
 const char *tier_name(uint32_t tier) {
     static const char *const names[AEGIS_TIERS + 1] = {"", "audit", "memory", "session", "telemetry"};
@@ -218,6 +220,112 @@ int log_read(log *l, uint64_t first, uint32_t limit, uint8_t *buffer, uint64_t c
     pthread_mutex_unlock(&l->state);
     *count = n;
     return code;
+}
+
+/* ---- entries alone -------------------------------------------------------------------------------------------------- */
+
+/* The frame of record `index`, of which `got` bytes stand at `bytes` and `extent` in the file. */
+static int parse_entry(const log *l, const segment *seg, uint64_t index, uint64_t offset, const uint8_t *bytes, uint64_t got,
+                       uint64_t extent, frame *f) {
+    if (got < FRAME_HEADER || frame_parse(bytes, extent, f) != AEGIS_OK || f->index != index)
+        return damaged(l, seg, index, offset, "frame header");
+    return AEGIS_OK;
+}
+
+static bool payload_wanted(uint64_t payloads, const frame *f) { return f->kind < 64 && (payloads >> f->kind & 1) == 1; }
+
+static void note_entry(const frame *f, uint64_t payloads, uint64_t at, const uint8_t *bytes, aegis_record *record) {
+    *record = (aegis_record){.index = f->index, .kind = f->kind, .flags = f->flags, .entry_length = f->entry_length,
+                             .payload_length = f->payload_length, .entry_at = at + FRAME_HEADER,
+                             .payload_at = payload_wanted(payloads, f) ? at + FRAME_HEADER + f->entry_length : AEGIS_NO_PAYLOAD};
+    leaf_hash(frame_entry(bytes), f->entry_length, record->leaf);
+}
+
+/* `n` records in one read. */
+static int read_dense(const log *l, const segment *seg, uint64_t first, unsigned n, const uint64_t *offsets, uint64_t payloads,
+                      uint8_t *buffer, aegis_record *records) {
+    size_t got = 0;
+    TRY(l->s.vfs->read(l->s.vfs, seg->file, offsets[0], buffer, (size_t)(offsets[n] - offsets[0]), &got));
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t at = offsets[i] - offsets[0], extent = offsets[i + 1] - offsets[i];
+        frame f;
+        TRY(parse_entry(l, seg, first + i, offsets[i], buffer + at, at < got ? got - at : 0, extent, &f));
+        if (f.size > got - at) return damaged(l, seg, first + i, offsets[i], "entry");
+        note_entry(&f, payloads, at, buffer + at, &records[i]);
+    }
+    return AEGIS_OK;
+}
+
+/* Up to *n records, each in a read of its own, one behind the other in the buffer; *n becomes how many fitted. */
+static int read_sparse(const log *l, const segment *seg, uint64_t first, unsigned *n, const uint64_t *offsets, uint64_t payloads,
+                       uint8_t *buffer, uint64_t capacity, aegis_record *records) {
+    uint64_t used = 0;
+    for (unsigned i = 0; i < *n; i++) {
+        uint8_t guess[ENTRY_GUESS];
+        uint64_t extent = offsets[i + 1] - offsets[i];
+        size_t got = 0, more = 0;
+        frame f;
+        TRY(l->s.vfs->read(l->s.vfs, seg->file, offsets[i], guess, (size_t)min_u64(extent, sizeof guess), &got));
+        TRY(parse_entry(l, seg, first + i, offsets[i], guess, got, extent, &f));
+        uint64_t wanted = (uint64_t)FRAME_HEADER + f.entry_length + (payload_wanted(payloads, &f) ? f.payload_length : 0);
+        if (wanted > capacity - used && i > 0) {
+            *n = i;
+            break;
+        }
+        if (wanted > capacity - used) {
+            records[0] = (aegis_record){.index = first, .entry_length = f.entry_length, .payload_length = f.payload_length};
+            return fail(AEGIS_E_SPACE, "record %llu needs a buffer of %llu bytes", (unsigned long long)first, (unsigned long long)wanted);
+        }
+        memcpy(buffer + used, guess, (size_t)min_u64(got, wanted));
+        if (wanted > got)
+            TRY(l->s.vfs->read(l->s.vfs, seg->file, offsets[i] + got, buffer + used + got, (size_t)(wanted - got), &more));
+        if (got + more < wanted) return damaged(l, seg, first + i, offsets[i], "entry");
+        note_entry(&f, payloads, used, buffer + used, &records[i]);
+        used += wanted;
+    }
+    return AEGIS_OK;
+}
+
+/* Root of the 256 leaves of a tile. */
+static void tile_root(const aegis_record *records, uint8_t root[HASH_SIZE]) {
+    uint8_t nodes[TILE_WIDTH / 2][HASH_SIZE];
+    unsigned width = TILE_WIDTH / 2;
+    for (unsigned i = 0; i < width; i++) node_hash(records[2 * i].leaf, records[2 * i + 1].leaf, nodes[i]);
+    for (; width > 1; width /= 2)
+        for (unsigned i = 0; i < width / 2; i++) node_hash(nodes[2 * i], nodes[2 * i + 1], nodes[i]);
+    memcpy(root, nodes[0], HASH_SIZE);
+}
+
+/* Proves what was read: one path where it is a whole tile, else, and where that fails, one for each leaf. */
+static int prove_entries(log *l, uint64_t first, unsigned n, const aegis_record *records) {
+    uint8_t root[HASH_SIZE];
+    int code = AEGIS_E_PROOF;
+    bool whole = n == TILE_WIDTH;
+    if (whole) tile_root(records, root);
+    pthread_mutex_lock(&l->state);
+    if (whole) code = tree_prove_tile(&l->tree, first / TILE_WIDTH, root);
+    if (code == AEGIS_E_PROOF) {
+        code = AEGIS_OK;
+        for (unsigned i = 0; i < n && code == AEGIS_OK; i++) code = tree_prove(&l->tree, first + i, records[i].leaf);
+    }
+    pthread_mutex_unlock(&l->state);
+    return code;
+}
+
+int log_read_entries(log *l, uint64_t first, uint32_t limit, uint64_t payloads, uint8_t *buffer, uint64_t capacity,
+                     aegis_record *records, uint32_t *count) {
+    uint64_t offsets[SEGMENT_LOCATE_MAX + 1];
+    segment *seg = NULL;
+    unsigned n = 0;
+    if (limit == 0) return fail(AEGIS_E_ARGUMENT, "a read of no records");
+    TRY(locate(l, first, (uint32_t)min_u64(limit, TILE_WIDTH - first % TILE_WIDTH), &seg, &n, offsets));
+    uint64_t stretch = offsets[n] - offsets[0];
+    bool dense = stretch <= capacity && stretch <= (uint64_t)n * DENSE_BYTES;
+    TRY(dense ? read_dense(l, seg, first, n, offsets, payloads, buffer, records)
+              : read_sparse(l, seg, first, &n, offsets, payloads, buffer, capacity, records));
+    TRY(prove_entries(l, first, n, records));
+    *count = n;
+    return AEGIS_OK;
 }
 
 /* Leaf hashes for the tree, from the entries alone. Called with the mutex held, by the tree's functions. */

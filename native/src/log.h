@@ -42,5 +42,11 @@ uint64_t log_size(log *l);
 /* Copies as many of [first, first + limit) as lie in one segment and fit; at least one, else SPACE with what the first one needs in
  * records[0]. Checksums, indexes and inclusion are checked. RANGE past the end. */
 int log_read(log *l, uint64_t first, uint32_t limit, uint8_t *buffer, uint64_t capacity, aegis_record *records, uint32_t *count);
+/* The entries alone, for who reads many: as many of [first, first + limit) as lie in one segment and one tile and fit, at least one
+ * (else SPACE, as above). Of a payload nothing is checked, and it is there only where its kind is below 64 and bit `kind` of
+ * `payloads` is set; elsewhere payload_at is AEGIS_NO_PAYLOAD. Where payloads are small whole stretches are read, else frame by frame.
+ * Each entry is proven to be in the tree, a whole tile by one path. CORRUPT names the record. */
+int log_read_entries(log *l, uint64_t first, uint32_t limit, uint64_t payloads, uint8_t *buffer, uint64_t capacity,
+                     aegis_record *records, uint32_t *count);
 
 #endif

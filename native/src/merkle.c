@@ -82,11 +82,19 @@ int merkle_root_at(uint64_t size, merkle_node_fn node, void *context, uint8_t ro
 
 int merkle_inclusion(uint64_t index, uint64_t size, merkle_node_fn node, void *context,
                      uint8_t proof[MERKLE_MAX_PROOF][HASH_SIZE], unsigned *count) {
-    if (index >= size) {
-        return fail(AEGIS_E_ARGUMENT, "no leaf %llu in a tree of %llu", (unsigned long long)index, (unsigned long long)size);
+    return merkle_subtree(0, index, size, node, context, proof, count);
+}
+
+static bool within(unsigned level, uint64_t index, uint64_t size) { return level < 64 && index < size >> level; }
+
+int merkle_subtree(unsigned level, uint64_t index, uint64_t size, merkle_node_fn node, void *context,
+                   uint8_t proof[MERKLE_MAX_PROOF][HASH_SIZE], unsigned *count) {
+    if (!within(level, index, size)) {
+        return fail(AEGIS_E_ARGUMENT, "no leaf %llu in a tree of %llu", (unsigned long long)index << level % 64,
+                    (unsigned long long)size);
     }
     trail to = {.node = node, .context = context, .hashes = proof};
-    TRY(climb(&to, 0, index, size));
+    TRY(climb(&to, level, index, size));
     *count = to.count;
     return AEGIS_OK;
 }
@@ -110,13 +118,19 @@ int merkle_consistency(uint64_t old_size, uint64_t size, merkle_node_fn node, vo
 
 int merkle_check_inclusion(const uint8_t leaf[HASH_SIZE], uint64_t index, uint64_t size,
                            const uint8_t (*proof)[HASH_SIZE], unsigned count, const uint8_t root[HASH_SIZE]) {
+    return merkle_check_subtree(leaf, 0, index, size, proof, count, root);
+}
+
+int merkle_check_subtree(const uint8_t node[HASH_SIZE], unsigned level, uint64_t index, uint64_t size,
+                         const uint8_t (*proof)[HASH_SIZE], unsigned count, const uint8_t root[HASH_SIZE]) {
     uint8_t whole[HASH_SIZE];
-    if (index >= size) {
-        return fail(AEGIS_E_PROOF, "no leaf %llu in a tree of %llu", (unsigned long long)index, (unsigned long long)size);
+    if (!within(level, index, size)) {
+        return fail(AEGIS_E_PROOF, "no leaf %llu in a tree of %llu", (unsigned long long)index << level % 64,
+                    (unsigned long long)size);
     }
-    memcpy(whole, leaf, HASH_SIZE);
-    if (!retrace(index, size - 1, NULL, whole, proof, count) || !same(whole, root)) {
-        return fail(AEGIS_E_PROOF, "the proof does not lead from leaf %llu to the root at %llu", (unsigned long long)index,
+    memcpy(whole, node, HASH_SIZE);
+    if (!retrace(index, (size - 1) >> level, NULL, whole, proof, count) || !same(whole, root)) {
+        return fail(AEGIS_E_PROOF, "the proof does not lead from leaf %llu to the root at %llu", (unsigned long long)index << level,
                     (unsigned long long)size);
     }
     return AEGIS_OK;

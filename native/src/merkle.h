@@ -31,6 +31,10 @@ int merkle_root_at(uint64_t size, merkle_node_fn node, void *context, uint8_t ro
 /* RFC 6962 2.1.1: hashes that lead from leaf `index` to the root at `size` (index < size, else AEGIS_E_ARGUMENT). */
 int merkle_inclusion(uint64_t index, uint64_t size, merkle_node_fn node, void *context,
                      uint8_t proof[MERKLE_MAX_PROOF][HASH_SIZE], unsigned *count);
+/* The same from the perfect subtree of 2^level leaves at leaf index << level, all of them within the tree, else AEGIS_E_ARGUMENT:
+ * what follows the first `level` hashes in the proof of any of its leaves. */
+int merkle_subtree(unsigned level, uint64_t index, uint64_t size, merkle_node_fn node, void *context,
+                   uint8_t proof[MERKLE_MAX_PROOF][HASH_SIZE], unsigned *count);
 /* RFC 6962 2.1.2: hashes that show that the tree of `old_size` is a prefix of that of `size` (0 < old_size <= size; count is
  * 0 where they are equal). */
 int merkle_consistency(uint64_t old_size, uint64_t size, merkle_node_fn node, void *context,
@@ -40,6 +44,8 @@ int merkle_consistency(uint64_t old_size, uint64_t size, merkle_node_fn node, vo
  * old root must be that of the empty tree and the proof empty. */
 int merkle_check_inclusion(const uint8_t leaf[HASH_SIZE], uint64_t index, uint64_t size,
                            const uint8_t (*proof)[HASH_SIZE], unsigned count, const uint8_t root[HASH_SIZE]);
+int merkle_check_subtree(const uint8_t node[HASH_SIZE], unsigned level, uint64_t index, uint64_t size,
+                         const uint8_t (*proof)[HASH_SIZE], unsigned count, const uint8_t root[HASH_SIZE]);
 int merkle_check_consistency(uint64_t old_size, const uint8_t old_root[HASH_SIZE], uint64_t size,
                              const uint8_t root[HASH_SIZE], const uint8_t (*proof)[HASH_SIZE], unsigned count);
 

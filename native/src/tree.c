@@ -446,18 +446,28 @@ int tree_consistency(tree *t, uint64_t old_size, uint64_t size, uint8_t proof[ME
                : damaged(t, size);
 }
 
-int tree_prove(tree *t, uint64_t index, const uint8_t leaf[HASH_SIZE]) {
+/* Whether `node` is the root of the perfect subtree (level, index): AEGIS_E_PROOF if it is not. */
+static int prove(tree *t, unsigned level, uint64_t index, const uint8_t node[HASH_SIZE]) {
     uint8_t proof[MERKLE_MAX_PROOF][HASH_SIZE], root[HASH_SIZE];
     unsigned count = 0;
-    CHECK(index < t->range.size);
+    uint64_t size = t->range.size;
     merkle_root(&t->range, root);
-    TRY(merkle_inclusion(index, t->range.size, trusting, t, proof, &count));
-    if (merkle_check_inclusion(leaf, index, t->range.size, (const uint8_t(*)[HASH_SIZE])proof, count, root) == AEGIS_OK)
-        return AEGIS_OK;
+    TRY(merkle_subtree(level, index, size, trusting, t, proof, &count));
+    if (merkle_check_subtree(node, level, index, size, (const uint8_t(*)[HASH_SIZE])proof, count, root) == AEGIS_OK) return AEGIS_OK;
     distrust(t);
-    TRY(merkle_inclusion(index, t->range.size, distrusting, t, proof, &count));
-    if (merkle_check_inclusion(leaf, index, t->range.size, (const uint8_t(*)[HASH_SIZE])proof, count, root) == AEGIS_OK)
-        return AEGIS_OK;
+    TRY(merkle_subtree(level, index, size, distrusting, t, proof, &count));
+    return merkle_check_subtree(node, level, index, size, (const uint8_t(*)[HASH_SIZE])proof, count, root);
+}
+
+int tree_prove(tree *t, uint64_t index, const uint8_t leaf[HASH_SIZE]) {
+    CHECK(index < t->range.size);
+    int code = prove(t, 0, index, leaf);
+    if (code != AEGIS_E_PROOF) return code;
     const place where = {.tier = t->s->tier, .first = index, .end = index + 1};
     return fail_at(AEGIS_E_CORRUPT, &where, "record %llu is not the one that the tree was made with", (unsigned long long)index);
+}
+
+int tree_prove_tile(tree *t, uint64_t number, const uint8_t node[HASH_SIZE]) {
+    CHECK(number < t->range.size / TILE_WIDTH);
+    return prove(t, HEIGHT, number, node);
 }

@@ -73,6 +73,9 @@ int tree_inclusion(tree *t, uint64_t index, uint64_t size, uint8_t proof[MERKLE_
 int tree_consistency(tree *t, uint64_t old_size, uint64_t size, uint8_t proof[MERKLE_MAX_PROOF][HASH_SIZE], unsigned *count);
 /* Proves that `leaf` is record `index` of the tree in memory; damaged tiles on the way are made again. CORRUPT: it is not. */
 int tree_prove(tree *t, uint64_t index, const uint8_t leaf[HASH_SIZE]);
+/* The same for a whole tile: that `node` is the root of the 256 records from number * TILE_WIDTH on, all in the tree. One path for
+ * all of them, and their own tile is not asked. AEGIS_E_PROOF: one of them is not; tree_prove can say which. */
+int tree_prove_tile(tree *t, uint64_t number, const uint8_t node[HASH_SIZE]);
 
 /* Takes the oldest finished tile that is not on disk; false: none. Writing it needs no lock: tree_write_tile. */
 bool tree_take_pending(tree *t, pending_tile *out);

@@ -22,3 +22,13 @@ def test_tables_do_not_mix() -> None:
     memory = MemoryTables()
     memory.write(no_updates() | {Table.IDS: {b"k": b"v"}})
     assert [memory.get(table, b"k") for table in Table] == [b"v", *[None] * (len(Table) - 1)]
+
+
+def test_what_is_loaded_stands_where_it_belongs() -> None:
+    memory = MemoryTables()
+    for numbers in ([5, 7], [1, 6, 7]):
+        memory.load(Table.SESSIONS, iter([(number_key(number), b"of %d" % len(numbers)) for number in numbers]))
+    expected = [(1, b"of 3"), (5, b"of 2"), (6, b"of 3"), (7, b"of 3")]
+    assert memory.sessions_after(b"", 10) == [(number_key(number), value) for number, value in expected]
+    memory.load(Table.TAGS, iter([(b"k", b"v")]))
+    assert [memory.get(table, b"k") for table in (Table.TAGS, Table.IDS)] == [b"v", None]

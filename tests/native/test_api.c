@@ -178,6 +178,7 @@ TEST(calls_without_a_store_or_with_no_such_tier_are_refused) {
             EXPECT_CODE(aegis_size(st, tier, &number), AEGIS_E_ARGUMENT);
             EXPECT_CODE(aegis_read(st, tier, 0, bytes, 1, &record), AEGIS_E_ARGUMENT);
             EXPECT_CODE(aegis_read_range(st, tier, 0, 1, bytes, 1, &record, &count), AEGIS_E_ARGUMENT);
+            EXPECT_CODE(aegis_read_entries(st, tier, 0, 1, 0, bytes, 1, &record, &count), AEGIS_E_ARGUMENT);
             EXPECT_CODE(aegis_head_at(st, tier, 0, &head), AEGIS_E_ARGUMENT);
             EXPECT_CODE(aegis_inclusion(st, tier, 0, 1, bytes, &count), AEGIS_E_ARGUMENT);
             EXPECT_CODE(aegis_consistency(st, tier, 0, 1, bytes, &count), AEGIS_E_ARGUMENT);
@@ -247,6 +248,10 @@ TEST(reading_without_a_place_for_it_is_refused) {
     EXPECT_CODE(aegis_read(store, SESSION, 0, buffer, sizeof buffer, NULL), AEGIS_E_ARGUMENT);
     EXPECT_CODE(aegis_read(store, SESSION, 0, NULL, 0, &record), AEGIS_E_SPACE);
     EXPECT_CODE(aegis_read_range(store, SESSION, 0, 0, buffer, sizeof buffer, &record, &count), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_read_entries(store, SESSION, 0, 1, 0, NULL, 100, &record, &count), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_read_entries(store, SESSION, 0, 1, 0, buffer, sizeof buffer, NULL, &count), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_read_entries(store, SESSION, 0, 1, 0, NULL, 0, &record, &count), AEGIS_E_SPACE);
+    EXPECT_CODE(aegis_read_entries(store, AEGIS_TIER_AUDIT, 0, 1, 0, buffer, sizeof buffer, &record, &count), AEGIS_E_RANGE);
     EXPECT_CODE(aegis_read(store, AEGIS_TIER_AUDIT, 0, buffer, sizeof buffer, &record), AEGIS_E_RANGE);
     EXPECT(last_message_has("tier audit has none"));
     end_store();

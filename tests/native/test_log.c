@@ -133,6 +133,108 @@ static void read_with_little(uint32_t align) {
 TEST(a_buffer_of_the_size_of_the_frame_is_enough) { read_with_little(8); }
 TEST(a_buffer_of_the_size_of_the_frame_is_enough_on_block_boundaries) { read_with_little(4096); }
 
+/* ---- entries alone ---------------------------------------------------------------------------------------------------- */
+
+/* Every entry, in steps of any size; of kinds 3 and 5 the payload too. Whole stretches or frame by frame, as payloads are. */
+static void read_entries_everywhere(bool sealed, uint32_t align, uint64_t capacity) {
+    static aegis_record records[TILE_WIDTH];
+    uint64_t seed = 5;
+    if (!begin_log(align, sealed)) return;
+    for (uint64_t first = 0; first < COUNT;) {
+        uint32_t limit = 1 + (uint32_t)(next_random(&seed) % 290), count = 0;
+        buffer[capacity] = 0x5a;
+        if (!EXPECT_OK(log_read_entries(l, first, limit, 1u << 3 | 1u << 5, buffer, capacity, records, &count))) break;
+        if (!EXPECT(count >= 1 && count <= limit && first % TILE_WIDTH + count <= TILE_WIDTH)) break;
+        EXPECT_EQ_U64(buffer[capacity], 0x5a);
+        for (uint32_t i = 0; i < count; i++) {
+            test_record r;
+            uint8_t leaf[HASH_SIZE];
+            make_record(SESSION, first + i, PAYLOAD, &r);
+            leaf_hash(r.entry, r.entry_length, leaf);
+            EXPECT_EQ_U64(records[i].index, first + i);
+            EXPECT_EQ_U64(records[i].kind, 1 + (first + i) % 9);
+            EXPECT_EQ_U64(records[i].entry_length, r.entry_length);
+            EXPECT_EQ_U64(records[i].payload_length, r.payload_length);
+            EXPECT_BYTES(records[i].leaf, leaf, HASH_SIZE);
+            EXPECT_BYTES(buffer + records[i].entry_at, r.entry, r.entry_length);
+            if (records[i].kind == 3 || records[i].kind == 5) EXPECT_BYTES(buffer + records[i].payload_at, r.payload, r.payload_length);
+            else EXPECT_EQ_U64(records[i].payload_at, AEGIS_NO_PAYLOAD);
+        }
+        first += count;
+    }
+    end_log();
+}
+
+TEST(entries_are_read_in_whole_stretches) { read_entries_everywhere(false, 8, BUFFER - 1); }
+TEST(entries_are_read_in_whole_stretches_of_sealed_segments) { read_entries_everywhere(true, 8, BUFFER - 1); }
+TEST(entries_are_read_one_by_one_where_a_stretch_does_not_fit) { read_entries_everywhere(true, 4096, 1300); }
+
+TEST(an_entry_that_does_not_fit_says_what_it_needs) {
+    aegis_record records[TILE_WIDTH];
+    uint32_t count = 0;
+    if (!begin_log(8, true)) return;
+    for (uint64_t i = 0; i < 20; i++) {
+        test_record r;
+        make_record(SESSION, i, PAYLOAD, &r);
+        uint64_t needed = FRAME_HEADER + r.entry_length + (i % 9 == 2 ? r.payload_length : 0);
+        EXPECT_CODE(log_read_entries(l, i, 1, 1u << 3, buffer, needed - 1, records, &count), AEGIS_E_SPACE);
+        EXPECT_EQ_U64(records[0].index, i);
+        EXPECT_EQ_U64(records[0].entry_length, r.entry_length);
+        EXPECT_EQ_U64(records[0].payload_length, r.payload_length);
+        EXPECT_OK(log_read_entries(l, i, 1, 1u << 3, buffer, needed, records, &count));
+    }
+    EXPECT_CODE(log_read_entries(l, 0, 0, 0, buffer, BUFFER, records, &count), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(log_read_entries(l, COUNT, 1, 0, buffer, BUFFER, records, &count), AEGIS_E_RANGE);
+    end_log();
+}
+
+/* 300 small records: the first 256 are a tile, all in one segment, and are proven by one path. */
+static bool begin_tile(void) {
+    sim = vfs_sim_new(1);
+    v = vfs_sim_vfs(sim);
+    s = scope_of(v, SESSION, 8);
+    store = open_test(v, AEGIS_MODE_APPEND, NULL);
+    if (store == NULL) return false;
+    for (uint64_t i = 0; i < 300; i++)
+        if (!EXPECT_OK(append_record(store, SESSION, i, 4))) return false;
+    EXPECT_OK(aegis_commit(store, SESSION, 299));
+    upkeep_until_idle(store);
+    l = store_log(store, SESSION);
+    return EXPECT(l->segments[0]->count >= TILE_WIDTH);
+}
+
+TEST(damage_to_an_entry_is_named_and_damage_to_a_payload_is_not_looked_for) {
+    aegis_record records[TILE_WIDTH];
+    aegis_error error;
+    uint32_t count = 0;
+    char path[32];
+    if (!begin_tile()) return;
+    EXPECT_OK(aegis_read_entries(store, SESSION, 0, 300, 0, buffer, BUFFER, records, &count));
+    EXPECT_EQ_U64(count, TILE_WIDTH);
+    for (uint64_t i = 1; i < TILE_WIDTH; i += 50) {
+        test_record r;
+        make_record(SESSION, i, 4, &r);
+        uint64_t at = place_of(i, path);
+        /* Magic, length, index; the entry's first and last byte; then the payload. */
+        const uint64_t bytes[] = {0, 6, 16, FRAME_HEADER, FRAME_HEADER + r.entry_length - 1};
+        for (size_t n = 0; n < sizeof bytes / sizeof bytes[0]; n++) {
+            flip(path, 8 * (at + bytes[n]));
+            EXPECT_CODE(aegis_read_entries(store, SESSION, 0, 300, 0, buffer, BUFFER, records, &count), AEGIS_E_CORRUPT);
+            aegis_last_error(&error);
+            EXPECT_EQ_U64(error.first, i);
+            EXPECT_EQ_U64(error.end, i + 1);
+            EXPECT_OK(aegis_read_entries(store, SESSION, i + 1, 300, 0, buffer, BUFFER, records, &count));
+            flip(path, 8 * (at + bytes[n]));
+        }
+        if (r.payload_length == 0) continue;
+        flip(path, 8 * (at + FRAME_HEADER + r.entry_length));
+        EXPECT_OK(aegis_read_entries(store, SESSION, 0, 300, 0, buffer, BUFFER, records, &count));
+        EXPECT_CODE(read_one(i), AEGIS_E_CORRUPT);
+        flip(path, 8 * (at + FRAME_HEADER + r.entry_length));
+    }
+    end_log();
+}
+
 /* ---- damage ----------------------------------------------------------------------------------------------------------- */
 
 /* Each byte of some records flipped: that record is named and nothing else is hit. */

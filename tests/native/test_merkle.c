@@ -305,6 +305,38 @@ TEST(consistency_of_every_pair_of_sizes) {
 
 enum { REFUSED_UP_TO = 70 };
 
+/* The proof of a perfect subtree is what is above it in the proof of any of its leaves. */
+TEST(inclusion_of_every_perfect_subtree_at_every_size) {
+    make_leaves();
+    for (uint64_t size = 1; size <= LEAVES; size += size < 70 ? 1 : 23) {
+        uint8_t root[HASH_SIZE], node[HASH_SIZE];
+        naive_root(0, (size_t)size, root);
+        for (unsigned level = 0; level < 9; level++) {
+            for (uint64_t index = 0; (index + 1) << level <= size; index++) {
+                tree t = {.size = size};
+                proof p = {.count = 0};
+                naive_proof naive = {.count = 0};
+                naive_path(&naive, (size_t)(index << level), 0, (size_t)size);
+                naive_root((size_t)(index << level), (size_t)((index + 1) << level), node);
+                if (!EXPECT_OK(merkle_subtree(level, index, size, tree_node, &t, p.hashes, &p.count))) return;
+                if (!EXPECT_EQ_U64(p.count + level, naive.count) ||
+                    !EXPECT_BYTES(p.hashes, naive.hashes[level], (size_t)p.count * HASH_SIZE)) return;
+                const uint8_t(*hashes)[HASH_SIZE] = (const uint8_t(*)[HASH_SIZE])p.hashes;
+                if (!EXPECT_OK(merkle_check_subtree(node, level, index, size, hashes, p.count, root))) return;
+                node[7] ^= 1;
+                EXPECT_CODE(merkle_check_subtree(node, level, index, size, hashes, p.count, root), AEGIS_E_PROOF);
+                node[7] ^= 1;
+                EXPECT_CODE(merkle_check_subtree(node, level, (index ^ 1) + 2, size, hashes, p.count, root), AEGIS_E_PROOF);
+                EXPECT_CODE(merkle_check_subtree(node, level + 1, index, size, hashes, p.count, root), AEGIS_E_PROOF);
+            }
+        }
+    }
+    tree t = {.size = 10};
+    proof p;
+    EXPECT_CODE(merkle_subtree(2, 2, 10, tree_node, &t, p.hashes, &p.count), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(merkle_subtree(64, 0, 10, tree_node, &t, p.hashes, &p.count), AEGIS_E_ARGUMENT);
+}
+
 TEST(an_inclusion_proof_with_any_change_is_refused) {
     make_leaves();
     for (size_t size = 1; size <= REFUSED_UP_TO; size++) {

@@ -495,6 +495,27 @@ TEST(a_tiny_cache_answers_the_same) {
     end_tree(&t);
 }
 
+TEST(a_whole_tile_is_proven_by_its_root_alone) {
+    tree t, again;
+    if (!begin_tree(&t, 0)) return;
+    grow(&t, 1500);
+    EXPECT_OK(vfs_sim_remove(sim, "tiles/0"));
+    for (uint64_t number = 0; number < 5; number++) {
+        uint8_t node[HASH_SIZE];
+        naive_root(256 * number, 256 * number + 256, node);
+        if (number == 0 && !reopen(&again, true, 1500)) return;
+        uint64_t asked = leaves_asked;
+        EXPECT_OK(tree_prove_tile(&again, number, node));
+        EXPECT_EQ_U64(leaves_asked, asked);    /* its own tile is not needed, and no other of its level */
+        node[0] ^= 1;
+        EXPECT_CODE(tree_prove_tile(&again, number, node), AEGIS_E_PROOF);
+    }
+    uint8_t node[HASH_SIZE] = {0};
+    EXPECT_CODE(tree_prove_tile(&again, 5, node), AEGIS_E_BUG);
+    tree_free(&again);
+    end_tree(&t);
+}
+
 TEST(a_wrong_leaf_is_not_proven) {
     tree t, again;
     if (!begin_tree(&t, 0)) return;

@@ -1,0 +1,86 @@
+"""A whole stretch of a log at once, as the engine folds it: what becomes of it in the tables.
+
+The same as `tables.fold` makes of its rows one by one (tests/test_indexing.py holds them together), but checkpoints never
+become objects: their points and heads are put as the engine laid them out. Everything comes sorted by key, table by table,
+because LMDB takes sorted keys many times faster than others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from aegis_store._engine import REQUEST_SIZE, Folded
+from aegis_store.catalog.rows import KeyAdded, KeyRevoked, SessionBegan
+from aegis_store.catalog.tables import (
+    GROUP,
+    NO_POINT,
+    POINT_SIZE,
+    Item,
+    Table,
+    Tables,
+    fold,
+    group_key,
+    id_key,
+    number_key,
+    session_value,
+)
+from aegis_store.types import Tier
+
+
+class Stretch(msgspec.Struct, frozen=True, kw_only=True):
+    """Records of one tier, in which nothing is amiss: `folded` is what all of them come to, `begun` and `keys` the rows of
+    those that say more than their entry, in order. Stretches of a log come in order, the first from record 0 on."""
+
+    tier: Tier
+    folded: Folded
+    begun: list[SessionBegan]
+    keys: list[KeyAdded | KeyRevoked]
+
+
+def load(stretch: Stretch, tables: Tables) -> None:
+    """Put a stretch into tables that hold the stretches before it and nothing else, or this one already."""
+    ids = {id_key(row.id): number_key(row.index) for row in stretch.begun}
+    tables.load(Table.IDS, iter(sorted(ids.items())))
+    tables.load(Table.TAGS, iter(sorted((row.tag, number_key(row.index)) for row in stretch.begun)))
+    tables.load(Table.SESSIONS, ((number_key(row.index), session_value(row)) for row in stretch.begun))
+    tables.load(Table.HEADS, _heads(stretch.folded))
+    tables.load(Table.POINTS, _points(stretch.folded, tables))
+    tables.load(Table.REQUESTS, _requests(stretch.folded, tables))
+    tables.write(fold(stretch.keys, tables.get))
+
+
+def _heads(folded: Folded) -> Iterator[Item]:
+    for _, number, _, _, _, head in folded.chains():
+        yield number_key(number), head
+
+
+def _points(folded: Folded, tables: Tables) -> Iterator[Item]:
+    points = bytes(folded.points)
+    for _, number, begin, count, first, _ in folded.chains():
+        done = 0
+        while done < count:
+            group, slot = divmod(first + done, GROUP)
+            here = min(GROUP - slot, count - done)
+            value = points[(begin + done) * POINT_SIZE : (begin + done + here) * POINT_SIZE]
+            key = group_key(number, group)
+            yield key, _spliced(tables.get(Table.POINTS, key) or b"", slot, value) if slot else value
+            done += here
+
+
+def _spliced(value: bytes, slot: int, points: bytes) -> bytes:
+    """A group with points put behind those below `slot`: they were there, or are another session's and stay out."""
+    at = slot * POINT_SIZE
+    before = value[:at]
+    return before + NO_POINT * (slot - len(before) // POINT_SIZE) + points
+
+
+def _requests(folded: Folded, tables: Tables) -> Iterator[Item]:
+    requests = bytes(folded.requests)
+    found: dict[bytes, bytes] = {}
+    for at in range(0, len(requests), REQUEST_SIZE):
+        found.setdefault(requests[at : at + REQUEST_SIZE - 4], requests[at + REQUEST_SIZE - 4 : at + REQUEST_SIZE])
+    for key in sorted(found):
+        if folded.first == 0 or tables.get(Table.REQUESTS, key) is None:
+            yield key, found[key]

@@ -1,0 +1,300 @@
+/* chains: see chains.h.
+ *
+ * Entries are taken if and only if
+ *   (1) their indices follow one another from 0 on,
+ *   (2) they have 176 bytes, or 184 with the flag for a request tag, and version, flags, kind and tier are known ones; the frame
+ *       gives the same kind,
+ *   (3) a parent's leaf hash is zero exactly where there is no parent; who has to have a parent has one, and nobody else,
+ *   (4) the session tag is zero exactly for keys; ordinals are 0 where they have to be; only a checkpoint has a request tag,
+ *   (5) a session begins once, before its other records, and nothing of it follows its end,
+ *   (6) a checkpoint and a session-end name the session's last record as parent, by index and leaf hash,
+ *   (7) the first checkpoint has the ordinal that the session-begin gives, each other one the next.
+ * (1)-(7) each have a test of that number in tests/native/test_chains.c. Where an entry lies in the log, and that it is in the tree,
+ * has been shown before (log_read_entries).
+ */
+#include "chains.h"
+
+#include <stdlib.h>
+
+enum {
+    AT_VERSION = 0,
+    AT_KIND = 1,
+    AT_TIER = 2,
+    AT_FLAGS = 3,
+    AT_TAG = 8,
+    AT_ORDINAL = 24,
+    AT_TIME = 28,
+    AT_PARENT = 34,
+    AT_PARENT_LEAF = 40,
+    AT_REQUEST = 112,
+    REQUEST_SIZE = 8,
+    ENTRY_SIZE = 176,
+};
+enum { SESSION_BEGIN = 1, CHECKPOINT = 2, SESSION_END = 3, KEY_ADD = 4, KEY_REVOKE = 5, CHUNK = 7 };
+
+#define FLAG_REQUEST 1
+#define NO_PARENT 0xffffffffffffu
+#define NO_ORDINAL UINT32_MAX
+#define NO_INDEX UINT64_MAX
+#define HEAD_SIZE 60
+_Static_assert(HEAD_SIZE == 4 + 8 + 8 + 8 + HASH_SIZE, "aegis.h shows what a head holds");
+_Static_assert(sizeof(aegis_chain) == 104, "the Python side unpacks it by these sizes");
+
+/* A session, as far as its records came by. */
+typedef struct chain {
+    uint8_t tag[CHAINS_TAG];
+    uint64_t number;
+    uint64_t index;          /* of its newest checkpoint, or its session-begin: what the next record names as parent */
+    uint8_t leaf[HASH_SIZE];
+    uint64_t time_ms;
+    uint64_t ended;
+    uint32_t next;           /* ordinal of the checkpoint that comes */
+    uint32_t points;         /* since the last take */
+    bool begun_only;
+    bool touched;
+} chain;
+
+typedef struct point {
+    uint32_t slot;           /* whose it is */
+    uint8_t bytes[AEGIS_POINT_SIZE];
+} point;
+
+struct aegis_chains {
+    uint32_t tier;
+    uint64_t next_index;
+    chain *list;             /* in the order of their session-begins, so by number */
+    uint32_t count;
+    uint32_t capacity;
+    uint32_t *places;        /* by tag: slot + 1, or 0; open addressing, at most half full */
+    uint64_t place_count;    /* a power of two */
+    uint64_t touched;
+    point *points;
+    uint64_t point_count;
+    uint64_t point_capacity;
+    uint8_t *requests;
+    uint64_t request_count;
+    uint64_t request_capacity;
+};
+
+static uint64_t load_u48(const uint8_t *p) { return (uint64_t)load_u32(p) | (uint64_t)load_u16(p + 4) << 32; }
+
+static void store_u48(uint8_t *p, uint64_t v) {
+    store_u32(p, (uint32_t)v);
+    store_u16(p + 4, (uint16_t)(v >> 32));
+}
+
+/* ---- memory --------------------------------------------------------------------------------------------------------- */
+
+int chains_start(uint32_t tier, aegis_chains **out) {
+    aegis_chains *c = calloc(1, sizeof *c);
+    if (c == NULL) return fail(AEGIS_E_NOMEM, "no memory for chains");
+    c->tier = tier;
+    *out = c;
+    return AEGIS_OK;
+}
+
+void chains_end(aegis_chains *c) {
+    if (c == NULL) return;
+    free(c->list);
+    free(c->places);
+    free(c->points);
+    free(c->requests);
+    free(c);
+}
+
+/* Room for `count` things of `size` bytes at *list; at least double of what there is. */
+static int grow(void *list, uint64_t *capacity, uint64_t count, size_t size) {
+    if (count <= *capacity) return AEGIS_OK;
+    uint64_t wanted = max_u64(count, max_u64(1024, *capacity * 2)), bytes = 0;
+    void *old = NULL;
+    memcpy(&old, list, sizeof old);
+    void *grown = mul_u64(wanted, size, &bytes) && bytes <= SIZE_MAX ? realloc(old, (size_t)bytes) : NULL;
+    if (grown == NULL) return fail(AEGIS_E_NOMEM, "no memory for %llu items of a log's sessions", (unsigned long long)wanted);
+    memcpy(list, &grown, sizeof grown);
+    *capacity = wanted;
+    return AEGIS_OK;
+}
+
+/* ---- sessions by tag ------------------------------------------------------------------------------------------------ */
+
+/* Tags are random, so their own bits serve; a log full of chosen ones makes this slow, and no more. */
+static uint64_t place_of(const aegis_chains *c, const uint8_t *tag) {
+    uint64_t at = load_u64(tag) & (c->place_count - 1);
+    while (c->places[at] != 0 && memcmp(c->list[c->places[at] - 1].tag, tag, CHAINS_TAG) != 0) at = (at + 1) & (c->place_count - 1);
+    return at;
+}
+
+static chain *chain_of(const aegis_chains *c, const uint8_t *tag) {
+    if (c->place_count == 0) return NULL;
+    uint32_t slot = c->places[place_of(c, tag)];
+    return slot == 0 ? NULL : &c->list[slot - 1];
+}
+
+static int more_places(aegis_chains *c) {
+    uint64_t count = max_u64(1024, c->place_count * 2);
+    uint32_t *fresh = calloc((size_t)count, sizeof *fresh);
+    if (fresh == NULL) return fail(AEGIS_E_NOMEM, "no memory for %llu sessions", (unsigned long long)count);
+    free(c->places);
+    c->places = fresh;
+    c->place_count = count;
+    for (uint32_t slot = 0; slot < c->count; slot++) c->places[place_of(c, c->list[slot].tag)] = slot + 1;
+    return AEGIS_OK;
+}
+
+/* ---- one entry ------------------------------------------------------------------------------------------------------ */
+
+static int wrong(const aegis_chains *c, uint64_t index, int code, const char *what) {
+    const place where = {.tier = c->tier, .first = index, .end = index + 1};
+    return fail_at(code, &where, "record %llu %s", (unsigned long long)index, what);
+}
+
+/* Rules (2) to (4). */
+static int check_form(const aegis_chains *c, const uint8_t *entry, const aegis_record *record) {
+    uint64_t index = record->index;
+    if (entry[AT_VERSION] != 0 || (entry[AT_FLAGS] & ~FLAG_REQUEST) != 0) return wrong(c, index, AEGIS_E_VERSION, "has a later version's entry");
+    unsigned kind = entry[AT_KIND];
+    bool requested = entry[AT_FLAGS] == FLAG_REQUEST;
+    if (record->entry_length != ENTRY_SIZE + (requested ? REQUEST_SIZE : 0u)) return wrong(c, index, AEGIS_E_CORRUPT, "has an entry of a wrong length");
+    if (kind != record->kind || entry[AT_TIER] != c->tier) return wrong(c, index, AEGIS_E_FOREIGN, "has an entry of another place");
+    bool key = kind == KEY_ADD || kind == KEY_REVOKE, chained = kind == CHECKPOINT || kind == SESSION_END;
+    if (!key && !chained && kind != SESSION_BEGIN && kind != CHUNK) return wrong(c, index, AEGIS_E_VERSION, "is of a kind that is not known");
+    bool parent = load_u48(entry + AT_PARENT) != NO_PARENT;
+    uint32_t ordinal = load_u32(entry + AT_ORDINAL);
+    if (parent == all_zero(entry + AT_PARENT_LEAF, HASH_SIZE) || (chained && !parent) || ((key || kind == CHUNK) && parent))
+        return wrong(c, index, AEGIS_E_CORRUPT, "has a parent where none can be, or none where one has to be");
+    if (all_zero(entry + AT_TAG, CHAINS_TAG) != key) return wrong(c, index, AEGIS_E_CORRUPT, "has a session where none can be, or none where one has to be");
+    if ((key && ordinal != 0) || (kind == SESSION_BEGIN && (ordinal == 0) == parent)) return wrong(c, index, AEGIS_E_CORRUPT, "has an ordinal that it cannot have");
+    if (requested && kind != CHECKPOINT) return wrong(c, index, AEGIS_E_CORRUPT, "has a request tag and is no checkpoint");
+    return AEGIS_OK;
+}
+
+static void touch(aegis_chains *c, chain *own) {
+    if (!own->touched) c->touched++;
+    own->touched = true;
+}
+
+static int begin(aegis_chains *c, const uint8_t *entry, const aegis_record *record) {
+    if (chain_of(c, entry + AT_TAG) != NULL) return wrong(c, record->index, AEGIS_E_FOREIGN, "begins a session that has begun");
+    uint64_t capacity = c->capacity;
+    CHECK(c->count < UINT32_MAX / 2);
+    TRY(grow(&c->list, &capacity, (uint64_t)c->count + 1, sizeof *c->list));
+    c->capacity = (uint32_t)capacity;
+    if (2 * ((uint64_t)c->count + 1) > c->place_count) TRY(more_places(c));
+    chain *own = &c->list[c->count];
+    *own = (chain){.number = record->index, .index = record->index, .time_ms = load_u48(entry + AT_TIME), .ended = NO_INDEX,
+                   .next = load_u32(entry + AT_ORDINAL), .begun_only = true};
+    memcpy(own->tag, entry + AT_TAG, CHAINS_TAG);
+    memcpy(own->leaf, record->leaf, HASH_SIZE);
+    c->places[place_of(c, own->tag)] = ++c->count;
+    touch(c, own);
+    return AEGIS_OK;
+}
+
+/* Rules (5) and (6). */
+static int follow(aegis_chains *c, const uint8_t *entry, const aegis_record *record, chain **out) {
+    chain *own = chain_of(c, entry + AT_TAG);
+    if (own == NULL) return wrong(c, record->index, AEGIS_E_FOREIGN, "belongs to a session that never began");
+    if (own->ended != NO_INDEX) return wrong(c, record->index, AEGIS_E_FOREIGN, "belongs to a session that was ended");
+    if (load_u48(entry + AT_PARENT) != own->index || memcmp(entry + AT_PARENT_LEAF, own->leaf, HASH_SIZE) != 0)
+        return wrong(c, record->index, AEGIS_E_FOREIGN, "does not follow the one before it in its session");
+    *out = own;
+    return AEGIS_OK;
+}
+
+static int add_checkpoint(aegis_chains *c, const uint8_t *entry, const aegis_record *record) {
+    chain *own = NULL;
+    TRY(follow(c, entry, record, &own));
+    if (load_u32(entry + AT_ORDINAL) != own->next || own->next == NO_ORDINAL)
+        return wrong(c, record->index, AEGIS_E_FOREIGN, "is not the checkpoint of its session that comes");
+    TRY(grow(&c->points, &c->point_capacity, c->point_count + 1, sizeof *c->points));
+    if (entry[AT_FLAGS] == FLAG_REQUEST) {
+        TRY(grow(&c->requests, &c->request_capacity, c->request_count + 1, AEGIS_REQUEST_SIZE));
+        uint8_t *request = c->requests + c->request_count++ * AEGIS_REQUEST_SIZE;
+        for (unsigned i = 0; i < 6; i++) request[i] = (uint8_t)(own->number >> (8 * (5 - i)));
+        memcpy(request + 6, entry + AT_REQUEST, REQUEST_SIZE);
+        store_u32(request + 6 + REQUEST_SIZE, own->next);
+    }
+    point *p = &c->points[c->point_count++];
+    p->slot = (uint32_t)(own - c->list);
+    store_u48(p->bytes, record->index);
+    memcpy(p->bytes + 6, entry + AT_TIME, 6);
+    own->index = record->index;
+    own->time_ms = load_u48(entry + AT_TIME);
+    memcpy(own->leaf, record->leaf, HASH_SIZE);
+    own->next++;
+    own->points++;
+    own->begun_only = false;
+    touch(c, own);
+    return AEGIS_OK;
+}
+
+static int end_session(aegis_chains *c, const uint8_t *entry, const aegis_record *record) {
+    chain *own = NULL;
+    TRY(follow(c, entry, record, &own));
+    own->ended = record->index;
+    touch(c, own);
+    return AEGIS_OK;
+}
+
+int chains_add(aegis_chains *c, const uint8_t *buffer, const aegis_record *records, uint32_t count, uint32_t *told,
+               uint32_t *told_count) {
+    *told_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const aegis_record *record = &records[i];
+        if (record->index != c->next_index) return wrong(c, record->index, AEGIS_E_ARGUMENT, "was not the one to come");
+        if (record->entry_length < ENTRY_SIZE) return wrong(c, record->index, AEGIS_E_CORRUPT, "has an entry of a wrong length");
+        const uint8_t *entry = buffer + record->entry_at;
+        TRY(check_form(c, entry, record));
+        switch (entry[AT_KIND]) {
+        case SESSION_BEGIN: TRY(begin(c, entry, record)); break;
+        case CHECKPOINT: TRY(add_checkpoint(c, entry, record)); break;
+        case SESSION_END: TRY(end_session(c, entry, record)); break;
+        default: break;
+        }
+        if (entry[AT_KIND] == SESSION_BEGIN || entry[AT_KIND] == KEY_ADD || entry[AT_KIND] == KEY_REVOKE) told[(*told_count)++] = i;
+        c->next_index++;
+    }
+    return AEGIS_OK;
+}
+
+/* ---- what came of it ------------------------------------------------------------------------------------------------ */
+
+void chains_size(const aegis_chains *c, uint64_t *sessions, uint64_t *points, uint64_t *requests) {
+    *sessions = c->touched;
+    *points = c->point_count;
+    *requests = c->request_count;
+}
+
+static void write_head(const chain *own, uint8_t *head) {
+    store_u32(head, own->begun_only ? NO_ORDINAL : own->next - 1);
+    store_u64(head + 4, own->index);
+    store_u64(head + 12, own->time_ms);
+    store_u64(head + 20, own->ended);
+    memcpy(head + 28, own->leaf, HASH_SIZE);
+}
+
+int chains_take(aegis_chains *c, aegis_chain *sessions, uint8_t *points, uint8_t *requests) {
+    uint64_t at = 0, taken = 0;
+    uint64_t *ends = malloc(max_u64(c->count, 1) * sizeof *ends);    /* where each session's next point goes */
+    if (ends == NULL) return fail(AEGIS_E_NOMEM, "no memory for %u sessions", (unsigned)c->count);
+    for (uint32_t slot = 0; slot < c->count; slot++) {
+        chain *own = &c->list[slot];
+        if (!own->touched) continue;
+        aegis_chain *out = &sessions[taken++];
+        *out = (aegis_chain){.number = own->number, .points_at = at, .points = own->points, .ordinal = own->next - own->points};
+        memcpy(out->tag, own->tag, CHAINS_TAG);
+        write_head(own, out->head);
+        ends[slot] = at;
+        at += own->points;
+        own->points = 0;
+        own->touched = false;
+    }
+    for (uint64_t i = 0; i < c->point_count; i++)
+        memcpy(points + AEGIS_POINT_SIZE * ends[c->points[i].slot]++, c->points[i].bytes, AEGIS_POINT_SIZE);
+    free(ends);
+    if (c->request_count > 0) memcpy(requests, c->requests, (size_t)c->request_count * AEGIS_REQUEST_SIZE);
+    c->touched = 0;
+    c->point_count = 0;
+    c->request_count = 0;
+    return AEGIS_OK;
+}
