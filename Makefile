@@ -2,9 +2,11 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# Recorded sessions, where there are some; the benchmark makes sessions up otherwise.
+SESSIONS ?= $(wildcard $(AEGIS_SHARED)/data/sessions-public.jsonl.zst)
 NATIVE := $(MAKE) --no-print-directory -C tests/native check
 
-.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants crash kill bench ci clean
+.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants crash kill bench bench-hot ci clean
 
 # Shows this list.
 help:
@@ -57,10 +59,14 @@ crash:
 kill:
 	$(VENV)/bin/pytest tests/crash/test_kill.py -m "long or not long"
 
-# Measures against other stores.
-bench:
+# Measures this machine against other stores: raw results to bench/results, the picture to bench/results/bench.svg.
+bench: build
 	$(VENV)/bin/pip install --quiet ".[bench]"
-	$(VENV)/bin/python -m bench
+	$(VENV)/bin/aegis bench --results bench/results --svg bench/results/bench.svg $(if $(SESSIONS),--sessions $(SESSIONS)) $(BENCH)
+
+# Times the functions that a checkpoint and a read are made of.
+bench-hot: build
+	$(VENV)/bin/pytest tests/bench/test_hot.py --benchmark-enable --benchmark-sort=name --benchmark-columns=median,min,max,rounds
 
 # Does what CI does with the last commit.
 ci:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import os
+import signal
+import threading
+
 import pytest
 
-from bench.measure import (
+from aegis_store.bench.measure import (
     Sample,
     Side,
     Spread,
@@ -13,13 +17,11 @@ from bench.measure import (
     percentile,
     rate_figure,
     ratios,
+    run_each,
     run_for,
     run_threads_for,
 )
-
-
-def sample(rate: float) -> Sample:
-    return Sample(operations=int(rate), seconds=1.0, median_us=1e6 / rate, p99_us=1e6 / rate, cpu_us=1.0)
+from tests.bench.facts import sample
 
 
 def test_every_side_has_its_turn_in_every_round_and_the_one_before_does_not_count():
@@ -57,6 +59,19 @@ def test_a_difference_is_paired_too():
     assert found.met is False
 
 
+def test_a_figure_without_a_peer_is_what_is_wanted_itself():
+    found = figure(
+        "open",
+        ours="o",
+        ours_values=[40.0, 60.0, 45.0],
+        unit="ms",
+        comparison="alone",
+        durability="reads",
+        wanted=Wanted(most=50),
+    )  # fmt: skip
+    assert (found.compared, found.peer_value, found.met) == (Spread(median=45, min=40, max=60), None, True)
+
+
 def test_rounds_that_do_not_pair_are_refused():
     for compare in (ratios, differences):
         with pytest.raises(ValueError, match="shorter"):
@@ -90,7 +105,14 @@ def test_work_is_counted_in_one_thread_and_in_many():
     assert alone.thread_cpu_us is not None
     together = run_threads_for([lambda: None] * 3, 0.01)
     assert together.operations >= 3
-    assert together.rate == together.operations / 0.01
+    assert together.rate <= together.operations / 0.01
+
+
+def test_a_thread_that_does_nothing_in_time_counts_once_and_so_does_its_time():
+    gate = threading.Event()
+    found = run_threads_for([lambda: gate.wait(0.05)], 0.01)
+    assert found.operations == 1
+    assert found.seconds >= 0.05
 
 
 def test_a_failure_in_a_thread_is_the_rounds():
@@ -99,3 +121,32 @@ def test_a_failure_in_a_thread_is_the_rounds():
 
     with pytest.raises(RuntimeError, match="no"):
         run_threads_for([lambda: None, fail], 0.01)
+
+
+def test_each_work_is_done_once_and_what_lies_between_does_not_count():
+    done: list[int] = []
+
+    def works():
+        for number in range(3):
+            sum(range(2_000_000))  # preparing the next one: many times what the work itself takes
+            yield lambda number=number: done.append(number)
+
+    found = run_each(works())
+    assert done == [0, 1, 2]
+    assert found.operations == 3
+    assert found.thread_cpu_us is not None and found.thread_cpu_us < 5_000
+    assert found.cpu_us < 5_000
+
+
+def test_an_interrupt_ends_the_round_and_leaves_no_thread_at_work():
+    sent: list[int] = []
+
+    def interrupt() -> None:
+        if not sent:
+            sent.append(1)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        run_threads_for([interrupt, lambda: None], 60)
+    assert threading.active_count() == before

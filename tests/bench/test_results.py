@@ -1,53 +1,69 @@
 from __future__ import annotations
 
-import io
+import subprocess
 from pathlib import Path
 
-from rich.console import Console
+import pytest
 
-from bench import results
-from bench.measure import Sample, Wanted, figure
-from bench.workload import open_engine
+from aegis_store.bench import results
+from aegis_store.bench.rivals.absent import Missing
+from aegis_store.bench.workload import open_engine
+from tests.bench.facts import made_figure, made_result
 
 
-def result(place: Path) -> results.Result:
-    with open_engine(place / "store") as engine:
-        described = engine.describe()
-    outcome = results.Outcome(
-        figures=[
-            figure(
-                "appends", ours="engine", peer="C loop", ours_values=[9.0, 11.0], peer_values=[10.0, 10.0], unit="1/s",
-                comparison="ratio", durability="commit", wanted=Wanted(least=0.95),
-            )
-        ],
-        samples={"1 thread": {"engine": [Sample(operations=9, seconds=1.0, median_us=1.0, p99_us=2.0, cpu_us=3.0)]}},
-        plain={"bytes": 1},
-    )  # fmt: skip
-    return results.Result(name="made_up", promise="p", quick=False, facts=results.facts(place, described, 0.5), outcome=outcome)
+class Noon:
+    def now_ms(self) -> int:
+        return 1_000_000_000_000
+
+
+@pytest.fixture
+def found(tmp_path) -> results.Facts:
+    with open_engine(tmp_path / "store") as engine:
+        return results.facts(tmp_path, engine.describe(), 0.5, clock=Noon())
 
 
 def test_a_result_comes_back_from_its_file_with_its_samples(tmp_path):
-    written = result(tmp_path)
+    written = made_result(made_figure([9.0, 11.0], [10.0, 10.0]), missing=(Missing("RocksDB", "pip install it"),))
     path = results.write(written, tmp_path / "results")
-    assert path.name == "made_up.json"
+    assert path.name == "made-up.json"
     assert results.read(path) == written
 
 
-def test_a_file_says_where_it_comes_from_but_names_no_path(tmp_path):
-    found = result(tmp_path)
-    text = results.write(found, tmp_path / "results").read_text(encoding="utf-8")
-    assert found.facts.crc_path and found.facts.sha_path and found.facts.file_system and found.facts.compiler
-    assert str(tmp_path) not in text
-    assert str(results.TOP) not in text
+def test_facts_say_where_a_figure_comes_from_but_name_no_path(found, tmp_path):
+    assert found.at == "2001-09-09T01:46:40+00:00"
+    assert found.crc_path and found.sha_path and found.file_system and found.compiler and found.cores >= 1
+    assert "lmdb" in found.peers
+    assert not [each for each in (found.commit, found.file_system, found.compiler) if str(tmp_path) in each]
 
 
-def test_a_table_has_ours_the_peer_the_ratio_and_the_durability(tmp_path):
-    out = io.StringIO()
-    results.show(result(tmp_path), Console(file=out, width=128))
-    text = out.getvalue()
-    for part in ("engine", "C loop", "1.00x (0.90 … 1.10)", ">= 0.95", "met", "commit", "bytes: 1"):
-        assert part in text
+@pytest.fixture
+def checkout(tmp_path) -> Path:
+    """A checkout with one commit, and its package as it would be installed."""
+    top = tmp_path / "top"
+    for folder in (top / "aegis_store", tmp_path / "installed" / "aegis_store"):
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("x = 1\n")
+    (top / "native").mkdir()
+    git = ["git", "-C", str(top), "-c", "user.name=t", "-c", "user.email=t@example.com"]
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "t"]):
+        subprocess.run([*git, *command], check=True)
+    return top
 
 
-def test_numbers_are_short():
-    assert [results.number(value) for value in (12345.6, 99.44, 1.234, -0.5)] == ["12,346", "99.4", "1.23", "-0.50"]
+def test_a_commit_is_told_only_where_it_is_what_is_installed(checkout, tmp_path):
+    package = tmp_path / "installed" / "aegis_store"
+    assert len(results.commit_of(package, checkout)) == 40
+    (checkout / "aegis_store" / "__init__.py").write_text("x = 2\n")
+    assert results.commit_of(package, checkout).startswith("unknown: what is installed is not")
+    (package / "__init__.py").write_text("x = 2\n")
+    assert results.commit_of(package, checkout).endswith(" and changes")
+
+
+def test_somebody_elses_checkout_says_nothing(checkout, tmp_path):
+    (checkout / "aegis_store" / "__init__.py").unlink()
+    assert results.commit_of(tmp_path / "installed" / "aegis_store", checkout) == "unknown"
+
+
+def test_memory_is_no_disk():
+    assert results.keeps_nothing("tmpfs (rw,rw)")
+    assert not results.keeps_nothing("ext4 (rw,rw)")

@@ -5,7 +5,7 @@ from itertools import pairwise
 import ormsgpack
 import zstandard
 
-from bench.states import STATE_BYTES, conversations, incompressible
+from aegis_store.bench.states import STATE_BYTES, conversations, incompressible
 
 
 def test_a_conversation_is_about_4_kib_and_one_message_changes_at_a_time():
