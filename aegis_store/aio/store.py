@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -125,7 +125,14 @@ class Store:
         """Hashes [32] that show that an older head is a prefix of the log at `size` (RFC 6962, 2.1.2)."""
         return self.sync.consistency(old, size)
 
-    async def verify(self, *, deep: bool = False, watch: verification.Watcher | None = None) -> verification.Result:
+    async def verify(
+        self,
+        *,
+        deep: bool = False,
+        watch: verification.Watcher | None = None,
+        tiers: Collection[str | Tier] | None = None,
+        jobs: int | None = None,
+    ) -> verification.Result:
         """Read every byte again and recompute the trees; in a thread, which ends early where the task is cancelled.
 
         `watch(tier, what, done, total)` is called in the loop.
@@ -140,7 +147,7 @@ class Store:
                 loop.call_soon_threadsafe(watch, tier, what, done, total)
 
         try:
-            return await self._in_thread(partial(self.sync.verify, deep=deep, watch=relay))
+            return await self._in_thread(partial(self.sync.verify, deep=deep, watch=relay, tiers=tiers, jobs=jobs))
         finally:
             is_over.set()
 

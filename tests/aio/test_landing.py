@@ -386,6 +386,46 @@ def test_a_store_that_is_given_up_under_checkpoints_tells_them(place, run):
     run(work())
 
 
+@pytest.mark.parametrize("queues", [True, False])
+def test_a_thread_that_submits_while_the_store_is_closed_is_answered(place, run, monkeypatch, queues):
+    """The loop has heard of the close before it hears of the record."""
+    heard = threading.Event()
+    look = Watcher.look
+
+    def noticed(watcher):
+        landed = look(watcher)
+        if landed.closed:
+            heard.set()
+        return landed
+
+    monkeypatch.setattr(Watcher, "look", noticed)
+
+    async def work():
+        store = await aio.open(place)
+        await store.session("s").checkpoint(0)
+        session, landing = store.sync.session("s"), store._landings.here()
+
+        def submit():
+            pending = session.submit(1)
+            store.sync.close()
+            assert heard.wait(LONG)
+            if queues:
+                return pending
+            raise Closed("on purpose")
+
+        landed = landing.submit_in_thread(submit, session.settle)
+        if queues:
+            assert (await landed).ref.ordinal == 1
+        else:
+            with pytest.raises(Closed, match="on purpose"):
+                await landed
+        assert landing.ended
+        with aegis_store.open(place) as again:
+            assert states(again, "s") == [0, 1]
+
+    run(work())
+
+
 def test_a_watch_that_ends_gives_its_descriptor_back_and_leaves_the_loop(place, run):
     async def work():
         before = descriptors()

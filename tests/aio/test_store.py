@@ -143,12 +143,12 @@ def test_a_verification_ends_with_the_task_that_wanted_it(place, run):
             calls = []
             verify = store.sync.verify
 
-            def watched(*, deep, watch):
+            def watched(*, deep, watch, **more):
                 def counting(*what):
                     calls.append(what)
                     watch(*what)
 
-                return verify(deep=deep, watch=counting)
+                return verify(deep=deep, watch=counting, **more)
 
             store.sync.verify = watched
             task = asyncio.create_task(store.verify(deep=True, watch=lambda *_: task.cancel()))
