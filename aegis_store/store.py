@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -300,14 +300,28 @@ class Store:
         """Hashes [32] that show that an older head is a prefix of the log at `size` (RFC 6962, 2.1.2)."""
         return self._engine.consistency(old.tier, old.size, size)
 
-    def verify(self, *, deep: bool = False, watch: verification.Watcher | None = None) -> verification.Result:
+    def verify(
+        self,
+        *,
+        deep: bool = False,
+        watch: verification.Watcher | None = None,
+        tiers: Collection[str | Tier] | None = None,
+        jobs: int | None = None,
+    ) -> verification.Result:
         """Read every byte again and recompute the trees; `deep` also checks every signature, envelope and chain.
 
-        Findings are listed, not raised. `watch(tier, what, done, total)` is called as the work goes on.
+        `tiers` are all of them, if not said otherwise. Findings are listed, not raised. `watch(tier, what, done, total)` is
+        called as the work goes on. `jobs` threads check signatures, as many as there are processors.
         """
         self.catch_up()
         return verification.verify(
-            self._engine, {self.records.tier: self.records}, self.keys.log.public_key, deep=deep, watch=watch
+            self._engine,
+            {self.records.tier: self.records},
+            self.keys.log.public_key,
+            deep=deep,
+            watch=watch,
+            only=None if tiers is None else {tier_named(each) for each in tiers},
+            jobs=jobs,
         )
 
     def stats(self) -> StoreStats:

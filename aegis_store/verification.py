@@ -7,14 +7,20 @@ finding does not end the work: what is damaged is listed, and the rest is checke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from math import inf
 
 import msgspec
 
 from aegis_store._engine import Engine, Footer, Progress, Record
-from aegis_store.errors import AegisError, Corrupt, NewerFormat, StateTooLarge
-from aegis_store.records import Position, Records, TrustedRecord
-from aegis_store.trust.signer import verify_signature
+from aegis_store.codec.payload import open_payload
+from aegis_store.errors import AegisError, Corrupt, InvalidArgument, NewerFormat, StateTooLarge
+from aegis_store.records import ENVELOPE_MARGIN_BYTES, Records
+from aegis_store.schema.entry import SIGNATURE_SIZE, Entry, signing_prefix
+from aegis_store.trust.signer import verify_signature, verify_signatures
 from aegis_store.types import Kind, Tier
 
 #: Where a field of the name `bytes` hides the type.
@@ -22,6 +28,15 @@ _Bytes = bytes
 _FOOTER_DOMAIN = b"aegis-store/v0/footer\n"
 #: Records between two calls of a progress function.
 PROGRESS_RECORDS = 512
+#: What one thread checks at a time: as many records, or one more than has so many bytes of payloads.
+BATCH_RECORDS = 256
+BATCH_BYTES = 1 << 20
+#: Payloads that wait for threads, or for those before them.
+UNDER_WAY_BYTES = 64 << 20
+
+_OF_KEYS = frozenset((Kind.KEY_ADD, Kind.KEY_REVOKE))
+#: What a chunk is a piece of says so itself.
+_OF_NO_CHAIN = _OF_KEYS | {Kind.CHUNK}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,18 +78,32 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 Watcher = Callable[[Tier, str, int, int], object]
 
 
-def verify(engine: Engine, records: dict[Tier, Records], log_key: bytes, *, deep: bool, watch: Watcher | None) -> Result:
-    """Check the tiers of an open store. `log_key` [32] is whose signature sealed segments should have."""
+def verify(
+    engine: Engine,
+    records: dict[Tier, Records],
+    log_key: bytes,
+    *,
+    deep: bool,
+    watch: Watcher | None,
+    only: Collection[Tier] | None = None,
+    jobs: int | None = None,
+) -> Result:
+    """Check the tiers of an open store, or `only` some. `log_key` [32] is whose signature sealed segments should have.
+
+    `jobs` threads (as many as there are processors) check signatures. Findings come in the order of the log however many.
+    """
+    if jobs is not None and jobs < 1:
+        raise InvalidArgument(f"{jobs} threads check nothing: give one or more", op="verify")
     findings: list[Finding] = []
     tiers = []
-    for tier in Tier:
+    for tier in Tier if only is None else sorted(only):
         if engine.size(tier) == 0:
             continue
         progress = _verify_bytes(engine, tier, findings, watch)
         sealed, is_signed, segments = _verify_segments(engine, tier, log_key, findings)
         signatures = None
         if deep and tier in records:
-            signatures = _Chains(records[tier], findings, watch).verify()
+            signatures = _Chains(records[tier], findings, watch).verify(jobs or os.cpu_count() or 1)
         tiers.append(
             TierResult(
                 tier=tier,
@@ -129,95 +158,186 @@ def footer_message(footer: Footer) -> bytes:
     return _FOOTER_DOMAIN + footer.message
 
 
-class _Chain(msgspec.Struct):
-    last: Position
-    next_ordinal: int
-    is_ended: bool = False
+class _Signatures:
+    """Whether records are what their signers signed and committed to; for any number of threads.
+
+    `Records.check` decides. Whose key it found for a record is remembered, so that most others need no lookup, and are checked
+    together; whatever does not hold here in every point is asked there, and gets its error there.
+    """
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._prefix = signing_prefix(records.engine.describe().store_id, records.tier)
+        self._limit = records.state_limit_bytes + ENVELOPE_MARGIN_BYTES
+        # Key id -> public key, and between which indexes it was allowed. What is revoked later is no concern of older records.
+        self._known: dict[bytes, tuple[bytes, int, float]] = {}
+
+    def check_all(self, batch: list[Record]) -> list[Entry | AegisError]:
+        """For each record its entry, or why it is not to be believed."""
+        parsed = [self._parsed(record) for record in batch]
+        places, signed, keys = [], [], []
+        for place, (record, entry) in enumerate(zip(batch, parsed, strict=True)):
+            key = None if entry is None else self._key_of(entry, record.index)
+            if entry is not None and key is not None:
+                places.append(place)
+                signed.append(entry.signature + self._prefix + record.entry[:-SIGNATURE_SIZE])
+                keys.append(key)
+        held = {place for place, holds in zip(places, verify_signatures(signed, keys), strict=True) if holds}
+        return [
+            entry if entry is not None and place in held and self._opens(record, entry) else self._decided(record)
+            for place, (record, entry) in enumerate(zip(batch, parsed, strict=True))
+        ]
+
+    def _parsed(self, record: Record) -> Entry | None:
+        try:
+            return self._records.entry_of(record)
+        except AegisError:
+            return None
+
+    def _key_of(self, entry: Entry, index: int) -> bytes | None:
+        known = self._known.get(entry.key_id)
+        if known is None or entry.kind in _OF_KEYS:
+            return None
+        public_key, added, revoked = known
+        return public_key if added < index < revoked else None
+
+    def _opens(self, record: Record, entry: Entry) -> bool:
+        try:
+            open_payload(record.payload, length=entry.length, commitment=entry.commitment, limit=self._limit)
+        except AegisError:
+            return False
+        return True
+
+    def _decided(self, record: Record) -> Entry | AegisError:
+        try:
+            entry = self._records.check(record).entry
+        except (Corrupt, NewerFormat, StateTooLarge) as error:
+            return error
+        self._remember(entry, record.index)
+        return entry
+
+    def _remember(self, entry: Entry, index: int) -> None:
+        """The key of a record that was just believed, unless more than one ever had its id."""
+        if entry.kind in _OF_KEYS:
+            return
+        keys = self._records.catalog.key(self._records.tier, entry.key_id)
+        if len(keys) == 1 and keys[0].added < index:
+            revoked = inf if keys[0].revoked is None else keys[0].revoked
+            self._known[entry.key_id] = keys[0].public_key, keys[0].added, revoked
+
+
+#: Of the last record of a session: index, leaf hash, time, and the ordinal that comes next; None: the session was ended.
+_Chain = tuple[int, bytes, int, int | None]
 
 
 class _Chains:
-    """Every record of a tier in order, and where each session stands."""
+    """Every record of a tier in order, and where each session stands.
+
+    Threads check signatures, for which the interpreter's lock is not held, batch by batch; this one reads ahead of them, takes
+    what they say in order, and follows the chains.
+    """
 
     def __init__(self, records: Records, findings: list[Finding], watch: Watcher | None) -> None:
         self._records = records
         self._findings = findings
         self._watch = watch
+        self._size = records.size()
         self._sessions: dict[bytes, _Chain] = {}
         # What could not be read or believed: the record that follows one of them is not to blame for it.
         self._lost: set[int] = set()
         self._signatures = 0
 
-    def verify(self) -> int:
+    def verify(self, jobs: int) -> int:
         """How many signatures held."""
-        size = self._records.size()
-        done = 0
-        while done < size:
-            try:
-                for record in self._records.scan(done, size):
-                    self._check(record)
-                    done = record.index + 1
-                    if self._watch is not None and done % PROGRESS_RECORDS == 0:
-                        self._watch(self._records.tier, "records", done, size)
-            except Corrupt:
-                # The engine could not read a stretch: it was named already, byte by byte. Go on record by record.
-                done = self._one_by_one(done, min(size, done + PROGRESS_RECORDS))
+        pool = ThreadPoolExecutor(jobs, thread_name_prefix="aegis-verify")
+        try:
+            self._run(pool, jobs)
+        finally:
+            # An interrupt waits for the batches at work and no others.
+            pool.shutdown(cancel_futures=True)
         return self._signatures
 
-    def _one_by_one(self, first: int, end: int) -> int:
-        for index in range(first, end):
+    def _run(self, pool: ThreadPoolExecutor, jobs: int) -> None:
+        check_all = _Signatures(self._records).check_all
+        under_way: deque[tuple[list[Record], Future[list[Entry | AegisError]]]] = deque()
+        held = 0  # bytes of the payloads that are under way
+
+        def take(most: int, most_bytes: int = 0) -> None:
+            nonlocal held
+            while under_way and (len(under_way) > most or held > most_bytes):
+                batch, outcomes = under_way.popleft()
+                held -= _payload_bytes(batch)
+                self._follow(batch, outcomes.result())
+
+        done = 0
+        while done < self._size:
             try:
-                found = list(self._records.scan(index, index + 1))
-            except Corrupt as error:
-                self._report(index, error)
-                continue
-            for record in found:
-                self._check(record)
-        return end
+                for batch in _batches(self._records.scan(done, self._size)):
+                    under_way.append((batch, pool.submit(check_all, batch)))
+                    done = batch[-1].index + 1
+                    held += _payload_bytes(batch)
+                    take(2 * jobs, UNDER_WAY_BYTES)
+            except Corrupt:
+                # The engine could not read a stretch: it was named already, byte by byte. Go on record by record.
+                take(0)
+                end = min(self._size, done + PROGRESS_RECORDS)
+                for index in range(done, end):
+                    self._alone(index, check_all)
+                done = end
+        take(0)
 
-    def _check(self, record: Record) -> None:
+    def _alone(self, index: int, check_all: Callable[[list[Record]], list[Entry | AegisError]]) -> None:
         try:
-            trusted = self._records.check(record)
-        except (Corrupt, NewerFormat, StateTooLarge) as error:
-            self._report(record.index, error)
+            found = list(self._records.scan(index, index + 1))
+        except Corrupt as error:
+            self._report(index, error)
             return
-        self._signatures += 1
-        problem = self._chain_problem(trusted)
-        if problem is not None:
-            self._findings.append(Finding(tier=self._records.tier, problem=problem, index=record.index))
+        self._follow(found, check_all(found))
 
-    def _chain_problem(self, record: TrustedRecord) -> str | None:
-        entry = record.entry
-        if entry.kind in (Kind.KEY_ADD, Kind.KEY_REVOKE, Kind.CHUNK):
+    def _follow(self, batch: list[Record], outcomes: list[Entry | AegisError]) -> None:
+        for record, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, AegisError):
+                self._report(record.index, outcome)
+            else:
+                self._signatures += 1
+                problem = self._chain_problem(record.index, record.leaf, outcome)
+                if problem is not None:
+                    self._findings.append(Finding(tier=self._records.tier, problem=problem, index=record.index))
+            done = record.index + 1
+            if self._watch is not None and done % PROGRESS_RECORDS == 0:
+                self._watch(self._records.tier, "records", done, self._size)
+
+    def _chain_problem(self, index: int, leaf: bytes, entry: Entry) -> str | None:
+        kind, tag = entry.kind, entry.session_tag
+        if kind in _OF_NO_CHAIN:
             return None
-        chain = self._sessions.get(entry.session_tag)
-        here = Position(index=record.index, leaf=record.leaf, time_ms=entry.time_ms)
+        chain = self._sessions.get(tag)
         problem = None
-        if entry.kind is Kind.SESSION_BEGIN:
+        if kind is Kind.SESSION_BEGIN:
             if chain is not None:
-                return f"record {record.index} begins a session that has begun"
-            problem = self._fork_problem(record)
+                return f"record {index} begins a session that has begun"
+            problem = self._fork_problem(index, entry)
         elif entry.parent in self._lost:
             pass  # what it follows was reported
         elif chain is None:
-            return f"record {record.index} belongs to a session that never began"
-        elif chain.is_ended:
-            return f"record {record.index} comes after the end of its session"
-        elif (entry.parent, entry.parent_leaf) != (chain.last.index, chain.last.leaf):
-            return f"record {record.index} does not follow record {chain.last.index}, the one before it in its session"
-        elif entry.kind is Kind.CHECKPOINT and entry.ordinal != chain.next_ordinal:
-            problem = f"record {record.index} is checkpoint {entry.ordinal} where {chain.next_ordinal} comes"
-        elif entry.time_ms < chain.last.time_ms:
-            problem = f"record {record.index} is older than the one that it follows"
-        next_ordinal = entry.ordinal + 1 if entry.kind is Kind.CHECKPOINT else entry.ordinal
-        self._sessions[entry.session_tag] = _Chain(here, next_ordinal, entry.kind is Kind.SESSION_END)
+            return f"record {index} belongs to a session that never began"
+        elif chain[3] is None:
+            return f"record {index} comes after the end of its session"
+        elif (entry.parent, entry.parent_leaf) != chain[:2]:
+            return f"record {index} does not follow record {chain[0]}, the one before it in its session"
+        elif kind is Kind.CHECKPOINT and entry.ordinal != chain[3]:
+            problem = f"record {index} is checkpoint {entry.ordinal} where {chain[3]} comes"
+        elif entry.time_ms < chain[2]:
+            problem = f"record {index} is older than the one that it follows"
+        following = None if kind is Kind.SESSION_END else entry.ordinal + (kind is Kind.CHECKPOINT)
+        self._sessions[tag] = index, leaf, entry.time_ms, following
         return problem
 
-    def _fork_problem(self, begun: TrustedRecord) -> str | None:
-        entry = begun.entry
+    def _fork_problem(self, index: int, entry: Entry) -> str | None:
         if entry.parent is None or entry.parent in self._lost:
             return None
         try:
-            parent = self._records.read(entry.parent) if entry.parent < begun.index else None
+            parent = self._records.read(entry.parent) if entry.parent < index else None
         except Corrupt:
             return None  # it is reported in its own place
         if parent is not None and (parent.entry.kind, parent.entry.ordinal + 1, parent.leaf) == (
@@ -226,7 +346,7 @@ class _Chains:
             entry.parent_leaf,
         ):
             return None
-        return f"record {begun.index} begins a fork of record {entry.parent}, which is not the checkpoint that it names"
+        return f"record {index} begins a fork of record {entry.parent}, which is not the checkpoint that it names"
 
     def _report(self, index: int, error: AegisError) -> None:
         self._lost.add(index)
@@ -236,6 +356,29 @@ class _Chains:
         known = {(each.tier, each.index) for each in self._findings}
         if (finding.tier, finding.index) not in known:
             self._findings.append(finding)
+
+
+def _payload_bytes(batch: list[Record]) -> int:
+    return sum(len(record.payload) for record in batch)
+
+
+def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Records in lists of bounded length and size. What was read before damage comes before the error."""
+    batch: list[Record] = []
+    room = BATCH_BYTES
+    try:
+        for record in records:
+            batch.append(record)
+            room -= len(record.payload)
+            if room <= 0 or len(batch) == BATCH_RECORDS:
+                yield batch
+                batch, room = [], BATCH_BYTES
+    except Corrupt:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
 
 
 def _finding(tier: Tier, error: AegisError) -> Finding:

@@ -359,8 +359,8 @@ def test_a_submitted_checkpoint_is_known_once_it_is_settled(store):
     assert [each.ref.ordinal for each in pending] == [1, 2, 3]
     assert session.latest().state == "before"
     store.records.commit(pending[-1].ref.index)
-    session.settle(pending[-1])
+    session.settle(pending[-1].ref.index)
     assert states(store, "s") == ["before", 0, 1, 2]
     for each in pending:
-        session.settle(each)
+        session.settle(each.ref.index)
     assert len(states(store, "s")) == 4

@@ -26,12 +26,12 @@ FACE = "__init__"
 PYTHON_FLOORS = {
     0: ["errors", "types", "config"],
     1: ["_engine", "housekeeping"],
-    2: ["codec", "schema", "trust", "catalog"],
+    2: ["codec", "schema", "trust", "catalog", "changes"],
     3: ["records"],
     # docs/decisions/0002 says why these lie below the store.
     4: ["opening", "checkpoint", "lineage", "chain", "session", "indexing", "verification"],
     5: ["store"],
-    6: ["memory", "audit", "workflow", "recovery", "aio", "retention"],
+    6: ["memory", "audit", "workflow", "recovery", "aio", "retention", "health"],
     7: ["replica"],
     8: ["failover", FACE],
     9: ["adapters", "importers", "bench"],
@@ -42,7 +42,7 @@ C_FLOORS = {
     0: ["aegis", "base", "error"],
     1: ["cpu", "crc32c", "crc32c_*", "sha256", "sha256_*", "vfs", "vfs_posix", "vfs_posix_*", "vfs_sim", "vfs_sim_*"],
     2: ["scope", "frame", "merkle", "delta", "chains"],
-    3: ["lockfile", "segment", "footer", "scan", "manifest", "tree"],
+    3: ["lockfile", "segment", "footer", "scan", "manifest", "tree", "outline"],
     4: ["log"],
     5: ["commit", "upkeep", "recover", "rebuild", "compact", "verify", "store", "watch"],
     6: ["api"],
@@ -98,8 +98,8 @@ STDIO = """
 """.split()
 #: Units that open, grow or prepare something; never the path of an append.
 ALLOCATING = """
-    api chains commit footer log manifest rebuild recover scan segment store tree upkeep verify vfs_posix vfs_sim watch
-    vfs_sim_*
+    api chains commit footer log manifest outline rebuild recover scan segment store tree upkeep verify vfs_posix vfs_sim
+    vfs_sim_* watch
 """.split()
 #: For C: (names, what to use instead, which units may).
 BANNED_C = [

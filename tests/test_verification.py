@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 
 import pytest
 
 import aegis_store
 from aegis_store import Finding, Tier
-from aegis_store.errors import Closed, StorageError
+from aegis_store.errors import BadSignature, Closed, InvalidArgument, StorageError
 from aegis_store.schema import session as session_schema
 from aegis_store.schema.checkpoint import Checkpoint, encode
 from aegis_store.trust.proofs import EMPTY_ROOT, leaf_hash, node_hash
@@ -124,6 +125,54 @@ def test_a_store_that_is_closed_meanwhile_says_so_and_lists_no_findings(place, f
         store.records.check = close_first
         with pytest.raises(Closed):
             store.verify(deep=True)
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+def test_findings_come_in_order_however_many_threads_look(place, jobs, monkeypatch):
+    monkeypatch.setattr("aegis_store.verification.BATCH_RECORDS", 7)
+    with aegis_store.open(place, config=SMALL) as store:
+        fill(store, "s", "t", each=100)
+    denied = [30, 31, 77, 78, 150]
+    with aegis_store.open(place) as store:
+        real = store.records.entry_of
+
+        def deny(record):
+            if record.index in denied:
+                raise BadSignature("denied", op="read")
+            return real(record)
+
+        store.records.entry_of = deny
+        found = store.verify(deep=True, jobs=jobs)
+        assert [each.index for each in found.findings] == denied
+        assert all("is not to be believed: denied" in each.problem for each in found.findings)
+        assert found.tiers[0].signatures == store.records.size() - len(denied)
+        with pytest.raises(InvalidArgument, match="0 threads"):
+            store.verify(deep=True, jobs=0)
+
+
+@pytest.mark.parametrize("bound", ["BATCH_BYTES", "UNDER_WAY_BYTES"])
+def test_large_states_wait_in_bounded_memory_and_are_all_checked(place, bound, monkeypatch):
+    monkeypatch.setattr(f"aegis_store.verification.{bound}", 100)
+    with aegis_store.open(place) as store:
+        fill(store, "s", each=30)
+        result = store.verify(deep=True)
+    assert (result.findings, result.tiers[0].signatures) == ((), 32)
+
+
+def test_an_interrupt_ends_the_threads_and_the_store_goes_on(place, monkeypatch):
+    monkeypatch.setattr("aegis_store.verification.PROGRESS_RECORDS", 10)
+    monkeypatch.setattr("aegis_store.verification.BATCH_RECORDS", 4)
+
+    def interrupt(_tier, what, done, _total):
+        if what == "records" and done == 20:
+            raise KeyboardInterrupt
+
+    with aegis_store.open(place) as store:
+        fill(store, "s", each=60)
+        with pytest.raises(KeyboardInterrupt):
+            store.verify(deep=True, watch=interrupt)
+        assert not [each for each in threading.enumerate() if each.name.startswith("aegis-verify")]
+        assert store.verify(deep=True).ok
 
 
 # ---- signatures of segments -------------------------------------------------------------------------------------------------

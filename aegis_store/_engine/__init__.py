@@ -14,6 +14,7 @@ from aegis_store._engine.chains import REQUEST_SIZE, Chains, Folded
 from aegis_store._engine.engine import ENTRY_MAX, META_MAX, NAME_MAX, PAYLOAD_MAX, Engine, Mode
 from aegis_store._engine.facts import Description, Footer, Progress, Record, Report, TierReport, TierStats, Verdict
 from aegis_store._engine.proofs import check_consistency, check_inclusion, leaf_hash
+from aegis_store._engine.signatures import open_all
 from aegis_store._engine.watch import Landed, Watcher
 
 __all__ = [
@@ -39,4 +40,5 @@ __all__ = [
     "check_consistency",
     "check_inclusion",
     "leaf_hash",
+    "open_all",
 ]

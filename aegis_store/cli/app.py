@@ -9,7 +9,15 @@ import typer
 
 from aegis_store.cli.bench import bench
 from aegis_store.cli.demo.command import demo
+from aegis_store.cli.export import export
 from aegis_store.cli.head import head
+from aegis_store.cli.health import health
+from aegis_store.cli.import_ import import_
+from aegis_store.cli.init import init
+from aegis_store.cli.log import log
+from aegis_store.cli.sessions import sessions
+from aegis_store.cli.show import show
+from aegis_store.cli.stats import stats
 from aegis_store.cli.verify import verify
 
 app = typer.Typer(
@@ -17,15 +25,22 @@ app = typer.Typer(
     help="An embedded checkpoint store for AI agents: crash-safe, signed, tamper-evident.",
     epilog="Exit codes: 0 fine, 1 something was found, 2 usage, 3 store or system refused, 4 locked by another process.",
     no_args_is_help=True,
-    add_completion=False,
     # Plain help and plain tracebacks: quick, and no local variable, which may be a key, is ever shown.
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+app.command("init")(init)
+app.command("demo")(demo)
+app.command("sessions")(sessions)
+app.command("log")(log)
+app.command("show")(show)
 app.command("verify")(verify)
 app.command("head")(head)
-app.command("demo")(demo)
+app.command("stats")(stats)
+app.command("health")(health)
+app.command("export")(export)
+app.command("import")(import_)
 app.command("bench")(bench)
 
 

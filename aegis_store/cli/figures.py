@@ -1,12 +1,15 @@
-"""Numbers as people read them: spaces between thousands, the unit last."""
+"""Numbers and times as people read them: spaces between thousands, the unit last."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Final
 
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
+#: Unit of an age, its seconds, and from how many of it on it is used.
+_AGES: Final = (("days", 86_400, 2), ("h", 3_600, 1), ("min", 60, 1), ("s", 1, 1))
 
 
 def count(number: int) -> str:
@@ -71,3 +74,21 @@ def ranges(numbers: Sequence[int]) -> str:
         else:
             spans.append([number, number])
     return ", ".join(count(a) if a == b else f"{count(a)}-{count(b)}" for a, b in spans)
+
+
+def ago(seconds_past: float) -> str:
+    """An age in one unit: 250 -> "4 min ago". What lies in the future by another clock is "just now" too."""
+    for unit, length, least in _AGES:
+        if seconds_past >= least * length:
+            return f"{count(int(seconds_past // length))} {unit} ago"
+    return "just now"
+
+
+def iso(moment: datetime) -> str:
+    """A time of the store as ISO 8601 in UTC, with milliseconds: what `--time` takes, and what sorts as text."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def clock(moment: datetime) -> str:
+    """A time of the store for people, in UTC: "2026-01-31 12:00:00"."""
+    return moment.strftime("%Y-%m-%d %H:%M:%S")

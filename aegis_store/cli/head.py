@@ -7,12 +7,13 @@ which verifier key others check it.
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aegis_store.cli import figures
+from aegis_store.cli.completion import complete_tier
+from aegis_store.cli.opening import Keys, StorePath, reading
 from aegis_store.cli.outcome import guarded
 from aegis_store.cli.output import emit, line, problems, shown
 
@@ -22,23 +23,22 @@ if TYPE_CHECKING:
 
 @guarded
 def head(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The store's directory.")],
-    tier: Annotated[str, typer.Argument(metavar="TIER", help="audit, memory, session or telemetry.")] = "session",
-    keys: Annotated[
-        Path | None, typer.Option("--keys", metavar="DIR", help="The key directory, where it is not PATH.keys.")
-    ] = None,
+    path: StorePath,
+    tier: Annotated[
+        str, typer.Argument(metavar="TIER", help="audit, memory, session or telemetry.", autocompletion=complete_tier)
+    ] = "session",
+    keys: Keys = None,
     as_json: Annotated[bool, typer.Option("--json", help="The head and its verifier key as JSON.")] = False,
 ) -> None:
     """Print a signed tree head, to be kept elsewhere.
 
     It is a C2SP note that proves later what the store held now:  aegis head state > state.head
     """
-    import aegis_store
     from aegis_store.store import tier_named
     from aegis_store.trust.heads import verifier_key
 
     which = tier_named(tier)
-    with aegis_store.open(path, mode="r", keys=keys) as store:
+    with reading(path, keys=keys) as store:
         signed = store.head(which)
         key = verifier_key(store.keys.store_id, which, store.keys.log.public_key).format()
     if as_json:

@@ -4,6 +4,7 @@
       what it means, what to do next
 
 What, where, and what to type next. A user's mistake, a damaged store and a full disk never show a traceback; a bug does.
+With `--json` the same stands on stderr as one object, and nothing on stdout that could be taken for an answer.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from typing import TYPE_CHECKING, Final, ParamSpec
 import typer
 
 from aegis_store.cli.output import emit, line, problems, shown
-from aegis_store.errors import AegisError, Locked, NetworkFileSystem, NotAStore, ReadOnly, StorageError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from aegis_store.errors import AegisError
 
 FINDING: Final = 1
 #: 128 + SIGINT and 128 + SIGPIPE, as shells count. Who sees the first one says that it was interrupted.
@@ -29,11 +31,13 @@ INTERRUPTED: Final = 130
 PIPE_CLOSED: Final = 141
 
 #: The next step where the library's own hint speaks to somebody who writes Python. {path} comes quoted for a shell.
-_HINTS: Final[dict[type[AegisError], str]] = {
-    NotAStore: "give the directory of a store: the one that holds MANIFEST",
-    Locked: "wait for it or stop it; what it holds meanwhile: aegis head {path}",
-    ReadOnly: "see who may write there: ls -ld {path}",
-    NetworkFileSystem: "use a directory on a local disk",
+_HINTS: Final = {
+    "NotAStore": "give the directory of a store: the one that holds MANIFEST; to make a new one: aegis init PATH",
+    "StoreExists": "what it holds: aegis stats {path}",
+    "Locked": "wait for it or stop it; what it holds meanwhile: aegis head {path}",
+    "ReadOnly": "see who may write there: ls -ld {path}",
+    "NetworkFileSystem": "use a directory on a local disk",
+    "UnknownType": "say which class that is: --types module:Class",
 }
 
 Arguments = ParamSpec("Arguments")
@@ -47,8 +51,6 @@ def guarded(verb: Callable[Arguments, None]) -> Callable[Arguments, None]:
         try:
             verb(*args, **kwargs)
             sys.stdout.flush()
-        except AegisError as error:
-            _end(error, as_json=bool(kwargs.get("as_json")))
         except BrokenPipeError:
             # Who read our output has gone; the interpreter's last flush needs a place that takes it.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -57,19 +59,28 @@ def guarded(verb: Callable[Arguments, None]) -> Callable[Arguments, None]:
             _end(from_system(error), as_json=bool(kwargs.get("as_json")))
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            from aegis_store.errors import AegisError
+
+            if not isinstance(error, AegisError):
+                raise
+            _end(error, as_json=bool(kwargs.get("as_json")))
 
     return run
 
 
 def _end(error: AegisError, *, as_json: bool) -> None:
-    say(error)
     if as_json:
-        emit({"ok": False, "exit_code": error.exit_code, "error": as_fields(error)})
+        emit(as_fields(error), to=sys.stderr)
+    else:
+        say(error)
     raise typer.Exit(error.exit_code) from None
 
 
 def from_system(error: OSError) -> AegisError:
     """What the operating system refused, outside of the store's own files."""
+    from aegis_store.errors import StorageError
+
     path = error.filename if isinstance(error.filename, str) else None
     return StorageError(error.strerror or str(error), op="cli", path=path)
 
@@ -93,7 +104,7 @@ def lines_of(error: AegisError) -> list[str]:
 def hint_of(error: AegisError) -> str | None:
     """The next step for somebody at a command line."""
     path = error.path or "PATH"
-    spoken = _HINTS.get(type(error))
+    spoken = _HINTS.get(type(error).__name__)
     if spoken is not None:
         return spoken.format(path=shlex.quote(shown(path)))
     if error.hint is None:
@@ -104,7 +115,7 @@ def hint_of(error: AegisError) -> str | None:
 def as_fields(error: AegisError) -> dict[str, object]:
     """The error for machines."""
     return {
-        "kind": type(error).__name__,
+        "error": type(error).__name__,
         "message": error.message,
         "op": error.op,
         "path": error.path,
@@ -112,4 +123,5 @@ def as_fields(error: AegisError) -> dict[str, object]:
         "index": error.index,
         "hint": hint_of(error),
         "can_retry": error.can_retry,
+        "exit_code": error.exit_code,
     }

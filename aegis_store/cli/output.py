@@ -1,13 +1,23 @@
-"""Where words go: answers to stdout, problems and progress to stderr, with `--json` one object on stdout whatever happens."""
+"""Where words go: answers to stdout, problems and progress to stderr; with `--json` an answer is JSON, and so is a problem.
+
+Names come from agents, and agents may be told what to call things: whatever is shown goes through `printable`, so that no
+session id moves the cursor, recolours a terminal or fakes a line.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
+
+_COLUMN_GAP: Final = "  "
 
 
 def answers() -> Console:
@@ -34,16 +44,91 @@ def _console(*, to_stderr: bool) -> Console:
 
 def line(console: Console, text: str = "", style: str | None = None) -> None:
     """One line, never wrapped: who pipes it gets it whole, and a terminal wraps by itself."""
-    console.print(text, style=style, soft_wrap=True)
+    console.print(printable(text), style=style, soft_wrap=True)
 
 
-def emit(value: object) -> None:
-    """One JSON object on stdout, indented."""
+def table(
+    console: Console, headings: Sequence[str], rows: Sequence[Sequence[str | Text]], *, right: Sequence[str] = ()
+) -> None:
+    """Columns side by side, those named in `right` flush right. A terminal gets as much as fits, a pipe all of it."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    cells = [[each if isinstance(each, Text) else Text(printable(each, newline=False)) for each in row] for row in rows]
+    widths = [max(cell_len(each.plain) for each in column) for column in zip(map(Text, headings), *cells, strict=True)]
+    for row in (map(lambda heading: Text(heading, "bold"), headings), *cells):
+        shown = Text()
+        for name, width, cell in zip(headings, widths, row, strict=True):
+            room = " " * (width - cell_len(cell.plain))
+            shown.append_text(Text(room) + cell if name in right else cell + room)
+            shown.append(_COLUMN_GAP)
+        shown.rstrip()
+        if console.is_terminal:
+            console.print(shown, no_wrap=True, overflow="ellipsis")
+        else:
+            console.print(shown, soft_wrap=True)
+
+
+@contextmanager
+def bar(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal's stderr, told how much of `total` is done. `unit` is "bytes", or names what is counted."""
+    console = problems()
+    if not console.is_terminal:
+        yield lambda done: None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from aegis_store.cli import figures
+
+    def text(done: int) -> str:
+        if unit == "bytes":
+            return f"{figures.size(done)} of {figures.size(total)}"
+        return f"{figures.count(done)} of {figures.count(total)} {unit}"
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(printable(what), total=total, done=text(0))
+        yield lambda done: progress.update(task, completed=done, done=text(done))
+
+
+def printable(text: str, *, newline: bool = True) -> str:
+    """The text with everything escaped that a terminal would not just show: control characters, changes of direction."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or (newline and each == "\n") else _escaped(each) for each in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def emit(value: object, *, to: TextIO | None = None, indent: int = 2) -> None:
+    """One JSON object on stdout, indented; on one line with an indent of 0."""
     import msgspec
 
-    encoded = msgspec.json.format(msgspec.json.encode(value), indent=2)
-    sys.stdout.write(encoded.decode() + "\n")
-    sys.stdout.flush()
+    stream = sys.stdout if to is None else to
+    try:
+        encoded = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        encoded = msgspec.json.encode(_encodable(msgspec.to_builtins(value)))
+    stream.write((msgspec.json.format(encoded, indent=indent) if indent else encoded).decode() + "\n")
+    stream.flush()
+
+
+def command(verb: str, path: str | os.PathLike[str], *rest: str) -> str:
+    """What to type next about a store, quoted for a shell."""
+    return " ".join(["aegis", verb, shlex.quote(shown(path)), *map(shlex.quote, rest)])
+
+
+def _encodable(value: Any) -> Any:
+    """Names may hold lone surrogates, which UTF-8 cannot: they get the form that `codec.tagged` has for them."""
+    from aegis_store.codec.tagged import to_json
+
+    if isinstance(value, dict):
+        return {key: _encodable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_encodable(each) for each in value]
+    return to_json(value) if isinstance(value, str) else value
 
 
 def shown(path: str | os.PathLike[str]) -> str:

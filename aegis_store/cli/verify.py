@@ -17,41 +17,43 @@ import msgspec
 import typer
 
 from aegis_store.cli import figures
+from aegis_store.cli.completion import complete_tier
+from aegis_store.cli.opening import AsJson, Keys, StorePath, opening
 from aegis_store.cli.outcome import FINDING, guarded
-from aegis_store.cli.output import answers, emit, line, problems, shown
+from aegis_store.cli.output import answers, command, emit, line, problems, shown
+from aegis_store.cli.whereabouts import Place, losses, whereabouts
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from aegis_store import Finding, Head, Result, Store, Tier
     from aegis_store._engine import Report, Verdict
-    from aegis_store.catalog import Catalog, CheckpointRecord
     from aegis_store.verification import TierResult, Watcher
 
 #: Findings that are shown; the rest is counted.
 FINDINGS_SHOWN: Final = 20
-#: Checkpoints that are looked through at a time, for the one that a finding is about.
-PAGE: Final = 1024
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """A finding with what it means: `where` names the checkpoints that are hit, if that can be told."""
+    """A finding with what it means: which checkpoints are hit, if that can be told, in words and for machines."""
 
     problem: str
     tier: str | None = None
     index: int | None = None
     path: str | None = None
     where: str | None = None
+    place: Place | None = None
 
 
 @guarded
 def verify(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="The store's directory.")],
+    path: StorePath,
     deep: Annotated[bool, typer.Option("--deep", help="Check every signature, envelope and chain too.")] = False,
-    keys: Annotated[
-        Path | None, typer.Option("--keys", metavar="DIR", help="The key directory, where it is not PATH.keys.")
+    tier: Annotated[
+        str | None, typer.Option("--tier", metavar="TIER", help="Only this tier.", autocompletion=complete_tier)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The answer as JSON.")] = False,
+    keys: Keys = None,
+    as_json: AsJson = False,
 ) -> None:
     """Read everything again and name what is damaged.
 
@@ -59,7 +61,9 @@ def verify(
     something was found.
     """
     import aegis_store
+    from aegis_store.store import tier_named
 
+    tiers = None if tier is None else [tier_named(tier)]
     name, key_name = shown(path), shown(f"{path.absolute()}.keys" if keys is None else keys)
     begin = time.perf_counter()
     try:
@@ -74,7 +78,7 @@ def verify(
         raise typer.Exit(FINDING) from None
     with store:
         with watched() as watch:
-            result = store.verify(deep=deep, watch=watch)
+            result = store.verify(deep=deep, watch=watch, tiers=tiers)
         took_seconds = time.perf_counter() - begin
         found = [located(store, finding) for finding in result.findings] + list(damage_at_open(store.report))
         notes = list(notes_at_open(store.report))
@@ -89,17 +93,6 @@ def verify(
 
 
 # ---- while it works -------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def opening(name: str) -> Iterator[None]:
-    """A word on the terminal: opening reads through a large store once."""
-    console = problems()
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(f"opening {name}"):
-        yield
 
 
 @contextmanager
@@ -211,59 +204,16 @@ def _any_tier(report: Report, flag: Verdict) -> bool:
 
 def located(store: Store, finding: Finding) -> Found:
     """A finding with the checkpoint that it is about, where there is one."""
+    is_ours = finding.tier is store.records.tier
+    place = whereabouts(store.catalog, finding.index) if is_ours else None
     return Found(
         problem=finding.problem,
         tier=finding.tier.label,
         index=finding.index,
         path=finding.path,
-        where=None if finding.tier is not store.records.tier else whereabouts(store.catalog, finding.index),
+        where=None if place is None else str(place),
+        place=place,
     )
-
-
-def whereabouts(catalog: Catalog, index: int | None) -> str | None:
-    """Which checkpoint a record is, in words; None where it is none, or the catalogue has not seen it."""
-    if index is None:
-        return None
-    after: int | None = None
-    while page := catalog.sessions(after=after):
-        for session in page:
-            if index == session.number:
-                return f'this begins session "{session.id}": none of its checkpoints can be read'
-            is_within = session.number < index <= session.last_index
-            if is_within and (which := _ordinals(catalog, session.number, index)):
-                return f'this is checkpoint {which} of session "{session.id}"'
-        after = page[-1].number
-    return None
-
-
-def _ordinals(catalog: Catalog, session: int, index: int) -> str | None:
-    """Which checkpoint of a session the record is, or which ones it may be.
-
-    A record that can't be read may be missing in the catalogue: then a gap between two ordinals shows where it was.
-    """
-    above: CheckpointRecord | None = None
-    for point in _points(catalog, session):
-        if point.index == index:
-            return figures.count(point.ordinal)
-        if point.index < index:
-            return _gap(point.ordinal, above)
-        above = point
-    return _gap(-1, above)
-
-
-def _gap(below: int, above: CheckpointRecord | None) -> str | None:
-    missing = range(below + 1, below + 1 if above is None else above.ordinal)
-    return " or ".join(figures.count(ordinal) for ordinal in missing) or None
-
-
-def _points(catalog: Catalog, session: int) -> Iterator[CheckpointRecord]:
-    """A session's checkpoints, newest first."""
-    before: int | None = None
-    while page := catalog.checkpoints(session, before=before, limit=PAGE):
-        yield from page
-        before = page[-1].ordinal
-        if before == 0:
-            return
 
 
 def show_findings(
@@ -283,8 +233,15 @@ def show_findings(
         )
     if not opened:
         line(console, "  so the store can't be opened, and nothing is served from it")
+    lost = losses(each.place for each in found if each.place is not None)
+    if len(found) > 1:
+        for each_loss in lost[:FINDINGS_SHOWN]:
+            line(console, f"  {each_loss}")
     if found and key_name is not None:
         line(console, "  nothing was changed; leave the store as it is for now")
+        whole = next((each for each in lost if each.before is not None), None)
+        if whole is not None:
+            line(console, f"  the newest before the damage: {command('show', name, whole.session)} --at {whole.before}")
         line(console, f"  see whether a copy or a backup is whole: aegis verify COPY --keys {shlex.quote(key_name)}")
 
 

@@ -351,6 +351,17 @@ int aegis_verify_start(aegis_store *store, uint32_t tier, aegis_verifier **out);
 int aegis_verify_step(aegis_verifier *verifier, uint64_t budget_bytes, aegis_progress *progress);
 void aegis_verify_end(aegis_verifier *verifier);
 
+/* ---- signatures ------------------------------------------------------------------------------------------------------ */
+
+/* The engine has no signature code. What it has is a loop, so that a caller whose interpreter lets one thread run at a time can check
+ * a thousand signatures in one call. The function is libsodium's crypto_sign_open or one that can be called like it, with NULL for
+ * what it would give back; 0 says that the signature at the head of a signed message holds. */
+typedef int aegis_open_fn(unsigned char *message, unsigned long long *message_length, const unsigned char *signed_message,
+                          unsigned long long signed_length, const unsigned char *public_key);
+/* For `count` signed messages of these lengths, one behind the other, with their public keys [32] likewise: 1 or 0 in held[i]. */
+int aegis_open_all(aegis_open_fn *check, const uint8_t *signed_messages, const uint32_t *lengths, const uint8_t *public_keys,
+                   uint32_t count, uint8_t *held);
+
 /* ---- about ---------------------------------------------------------------------------------------------------------- */
 
 int aegis_stats(aegis_store *store, uint32_t tier, aegis_tier_stats *out);

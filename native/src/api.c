@@ -8,6 +8,8 @@
 #include "upkeep.h"
 #include "verify.h"
 
+#define PUBLIC_KEY_SIZE 32
+
 struct aegis_verifier {
     aegis_store *store;
     bool empty;              /* a tier without records */
@@ -349,6 +351,18 @@ AEGIS_API int aegis_verify_step(aegis_verifier *verifier, uint64_t budget_bytes,
 AEGIS_API void aegis_verify_end(aegis_verifier *verifier) {
     if (verifier != NULL && !verifier->empty) verify_end(&verifier->work);
     free(verifier);
+}
+
+/* ---- signatures ----------------------------------------------------------------------------------------------------- */
+
+AEGIS_API int aegis_open_all(aegis_open_fn *check, const uint8_t *signed_messages, const uint32_t *lengths, const uint8_t *public_keys,
+                             uint32_t count, uint8_t *held) {
+    if (check == NULL) return fail(AEGIS_E_ARGUMENT, "no function to check signatures with");
+    for (uint32_t i = 0; i < count; i++) {
+        held[i] = check(NULL, NULL, signed_messages, lengths[i], public_keys + (size_t)i * PUBLIC_KEY_SIZE) == 0;
+        signed_messages += lengths[i];
+    }
+    return AEGIS_OK;
 }
 
 /* ---- about ---------------------------------------------------------------------------------------------------------- */

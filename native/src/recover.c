@@ -5,6 +5,7 @@
 
 #include "commit.h"
 #include "footer.h"
+#include "outline.h"
 #include "scan.h"
 
 /* What a scan of one segment's frames found. */
@@ -71,6 +72,9 @@ static int damaged(const log *l, const segment *seg, uint64_t first, uint64_t en
     char name[SEGMENT_NAME_SIZE];
     segment_name(seg->number, name);
     const place where = {.tier = l->s.tier, .segment = seg->number, .offset = offset, .first = first, .end = end, .path = name};
+    if (end == first + 1)
+        return fail_at(AEGIS_E_CORRUPT, &where, "record %llu was durable and is damaged or missing (segment %s from byte %llu)",
+                       (unsigned long long)first, name, (unsigned long long)offset);
     return fail_at(AEGIS_E_CORRUPT, &where, "records %llu to %llu were durable and are damaged or missing (segment %s from byte %llu)",
                    (unsigned long long)first, (unsigned long long)end - 1, name, (unsigned long long)offset);
 }
@@ -176,17 +180,22 @@ static int rewrite(log *l, const segment *seg, uint64_t from, uint64_t to) {
     return code;
 }
 
+/* Whether only zeros, as pre-zeroed space has, follow the segment's frames. */
+static int zeros_follow(log *l, const segment *seg, uint64_t size, bool *zeros) {
+    scan sc;
+    scan_start(&sc, &l->s, seg->file, seg->nonce, seg->tail, size, 0);
+    int code = scan_zeros(&sc, seg->tail, size, zeros);
+    scan_stop(&sc);
+    return code;
+}
+
 /* A writer's part: what is served from now on is durable, and nothing but zeros follows it. `durable` records were so before. */
 static int settle(log *l, segment *seg, bool clean, uint64_t durable, aegis_verdict *verdict, uint64_t *zeroed) {
     vfs *v = l->s.vfs;
-    scan sc;
     uint64_t size = 0;
     bool zeros = true;
     TRY(v->size(v, seg->file, &size));
-    scan_start(&sc, &l->s, seg->file, seg->nonce, seg->tail, size, 0);
-    int code = scan_zeros(&sc, seg->tail, size, &zeros);
-    scan_stop(&sc);
-    TRY(code);
+    TRY(zeros_follow(l, seg, size, &zeros));
     if (!zeros) {
         TRY(save_cut(l, seg, seg->tail, size, verdict));
         verdict->flags |= AEGIS_VERDICT_TAIL_CUT | AEGIS_VERDICT_TAIL_AMBIGUOUS;
@@ -216,8 +225,28 @@ static uint64_t known_durable(const log *l, const segment *seg, const recovery *
     return !l->writable && how->live ? max_u64(known, how->limit) : known;
 }
 
+/* Takes what an undisturbed clean close left: the records of the end mark, by the outline beside it, and no frame is looked at. A
+ * damaged one is found when it is read, as in a full segment. *taken is false where the frames have to be scanned.
+ *
+ * What follows the last frame is looked at, because the slot that took the end mark back may be the damaged one: then there are
+ * records behind it, and they were acknowledged. */
+static int take_outline(log *l, segment *seg, const recovery *how, merkle_range *range, bool *taken) {
+    uint64_t size = 0;
+    bool zeros = false;
+    *taken = false;
+    if (how->poisoned || how->live || seg->last_slot.size < l->manifest->tiers[l->s.tier].size) return AEGIS_OK;
+    merkle_range found;
+    if (!outline_read(&l->s, l->dir, seg, &found)) return AEGIS_OK;
+    TRY(l->s.vfs->size(l->s.vfs, seg->file, &size));
+    if (size >= seg->tail) TRY(zeros_follow(l, seg, size, &zeros));
+    *taken = zeros;
+    if (zeros) *range = found;
+    else segment_forget(seg);
+    return AEGIS_OK;
+}
+
 /* Takes what is served of the active segment. *durable and *clean are for settle. */
-static int recover_active(log *l, segment *seg, const recovery *how, merkle_range *range, aegis_verdict *verdict, uint64_t *durable,
+static int scan_active(log *l, segment *seg, const recovery *how, merkle_range *range, aegis_verdict *verdict, uint64_t *durable,
                           bool *clean) {
     tail t = {0};
     const slot *mark = &seg->last_slot;
@@ -275,6 +304,26 @@ static int open_listed(log *l, uint32_t position, segment **out) {
     return code;
 }
 
+/* The active segment, and the tree at its end; *range is the tree at its start on entry. */
+static int recover_active(log *l, segment *seg, const recovery *how, merkle_range *range, aegis_verdict *verdict, uint64_t *durable,
+                          bool *clean) {
+    merkle_range before = *range;
+    bool outlined = false;
+    TRY(take_outline(l, seg, how, range, &outlined));
+    if (outlined) {
+        int code = tree_start(&l->tree, range);
+        *durable = range->size;
+        *clean = true;
+        if (code == AEGIS_OK) verdict->flags |= AEGIS_VERDICT_CLEAN;
+        /* The newest entries are read for the tree's edge, and one of them is damaged: a scan says which. */
+        if (code != AEGIS_E_CORRUPT) return code;
+        segment_forget(seg);
+        *range = before;
+    }
+    TRY(scan_active(l, seg, how, range, verdict, durable, clean));
+    return tree_start(&l->tree, range);
+}
+
 int recover_log(log *l, const recovery *how, aegis_verdict *verdict, uint64_t *zeroed) {
     const manifest_tier *listed = &l->manifest->tiers[l->s.tier];
     merkle_range range;
@@ -290,7 +339,6 @@ int recover_log(log *l, const recovery *how, aegis_verdict *verdict, uint64_t *z
     bool clean = false;
     TRY(open_listed(l, listed->count - 1, &seg));
     TRY(recover_active(l, seg, how, &range, verdict, &durable, &clean));
-    TRY(tree_start(&l->tree, &range));
     /* Nothing on disk has been changed so far, and nothing is unless every kept head agrees. */
     TRY(check_heads(l, how, &seg->last_slot));
     verdict->size = range.size;

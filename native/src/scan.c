@@ -14,6 +14,19 @@ void scan_stop(scan *sc) {
     sc->window = NULL;
 }
 
+void scan_digest(scan *sc, sha256 *digest) {
+    sc->digest = digest;
+    sc->digested = sc->offset;
+}
+
+/* Hashed by the window, while it is in the processor's cache: a frame is no whole number of blocks. */
+static void digest_window(scan *sc) {
+    uint64_t end = sc->window_at + sc->window_length;
+    if (sc->digest == NULL || sc->window_at > sc->digested || end <= sc->digested) return;
+    sha256_add(sc->digest, sc->window + (sc->digested - sc->window_at), (size_t)(end - sc->digested));
+    sc->digested = end;
+}
+
 /* Makes `length` bytes at `at` readable through *bytes; *got is less where the scan's end comes first. */
 static int view(scan *sc, uint64_t at, uint64_t length, const uint8_t **bytes, uint64_t *got) {
     *got = at >= sc->end ? 0 : min_u64(length, sc->end - at);
@@ -32,6 +45,7 @@ static int view(scan *sc, uint64_t at, uint64_t length, const uint8_t **bytes, u
     sc->window_length = 0;
     size_t length_read = (size_t)min_u64(sc->capacity, at >= sc->end ? 0 : sc->end - at);
     TRY(sc->s->vfs->read(sc->s->vfs, sc->file, at, sc->window, length_read, &sc->window_length));
+    digest_window(sc);
     *got = min_u64(*got, sc->window_length);
     *bytes = sc->window;
     return AEGIS_OK;
@@ -54,6 +68,16 @@ static int frame_at(scan *sc, uint64_t offset, const uint64_t *expected, scanned
     TRY(view(sc, offset, out->head.size, &out->bytes, &got));
     if (got < out->head.size) return AEGIS_E_TORN;
     return frame_check_body(sc->s, &out->head, out->bytes, out->head.index);
+}
+
+int scan_digest_rest(scan *sc, bool *whole) {
+    uint64_t got = 1;
+    while (sc->digested < sc->end && got > 0 && sc->window_at <= sc->digested) {
+        const uint8_t *bytes = NULL;
+        TRY(view(sc, sc->digested, min_u64(WINDOW, sc->end - sc->digested), &bytes, &got));
+    }
+    *whole = sc->digested == sc->end;
+    return AEGIS_OK;
 }
 
 int scan_next(scan *sc, scanned *out) {

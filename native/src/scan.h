@@ -15,6 +15,8 @@ typedef struct scan {
     size_t capacity;
     uint64_t window_at;
     size_t window_length;
+    sha256 *digest;          /* takes in what is read, each byte once and in order; NULL: nobody asks */
+    uint64_t digested;       /* offset up to which it did */
 } scan;
 
 /* A frame as scanned; `bytes` lives until the next call. */
@@ -34,6 +36,10 @@ int scan_next(scan *sc, scanned *out);
 int scan_find(scan *sc, scanned *out);
 /* Whether all bytes from `offset` to `end` are zero, as pre-zeroed space is. */
 int scan_zeros(scan *sc, uint64_t offset, uint64_t end, bool *zeros);
+/* From here on *digest takes in every byte up to the scan's end, frames and what lies between. Whoever jumps ahead loses it. */
+void scan_digest(scan *sc, sha256 *digest);
+/* Takes in what is left. *whole: there was no jump, and the digest is that of all bytes. */
+int scan_digest_rest(scan *sc, bool *whole);
 void scan_stop(scan *sc);
 
 #endif

@@ -22,7 +22,7 @@ typedef struct scope {
 } scope;
 
 /* The first byte of every authenticated message, so that no code of one kind serves as another. */
-enum mac_domain { MAC_LINK = 'L', MAC_SLOT = 'W', MAC_FOOTER = 'F', MAC_MANIFEST = 'M' };
+enum mac_domain { MAC_LINK = 'L', MAC_SLOT = 'W', MAC_FOOTER = 'F', MAC_MANIFEST = 'M', MAC_OUTLINE = 'O' };
 
 static inline void scope_mac(const scope *s, const uint8_t *message, size_t length, uint8_t out[MAC_SIZE]) {
     uint8_t whole[HASH_SIZE];

@@ -192,6 +192,11 @@ void segment_close(const scope *s, segment *seg) {
     memset(seg, 0, sizeof *seg);
 }
 
+void segment_forget(segment *seg) {
+    seg->count = 0;
+    seg->tail = SEGMENT_FRAMES;
+}
+
 int segment_reserve_offsets(segment *seg, uint64_t count) {
     if (count <= seg->offsets_capacity) return AEGIS_OK;
     uint64_t capacity = max_u64(count, max_u64(1024, seg->offsets_capacity * 2));

@@ -56,6 +56,8 @@ int segment_probe(const scope *s, vfs_dir *dir, uint64_t number, uint64_t *gener
 int segment_open(const scope *s, vfs_dir *dir, uint64_t number, uint64_t generation, bool writable, segment *out);
 void segment_close(const scope *s, segment *seg);
 
+/* Back to what segment_open leaves: no record is known. */
+void segment_forget(segment *seg);
 /* Room for `count` offsets in memory; NOMEM changes nothing. */
 int segment_reserve_offsets(segment *seg, uint64_t count);
 /* Writes zeros over [from, to), past what holds frames, and syncs: through a descriptor of its own, for Linux reports a failed write

@@ -19,11 +19,12 @@ int tree_init(tree *t, const scope *s, vfs_dir *dir, bool writable, uint64_t cac
     t->cache_keys = calloc(t->cache_count, sizeof *t->cache_keys);
     t->cache_uses = calloc(t->cache_count, sizeof *t->cache_uses);
     t->cache_made = calloc(t->cache_count, sizeof *t->cache_made);
+    t->cache_proven = calloc(t->cache_count, sizeof *t->cache_proven);
     t->pending = calloc(TREE_PENDING, sizeof *t->pending);
     tile *edges = calloc(TREE_LEVELS, sizeof *edges);
     for (unsigned level = 0; level < TREE_LEVELS; level++) t->edges[level] = edges == NULL ? NULL : edges + level;
     if (t->cache != NULL && t->cache_keys != NULL && t->cache_uses != NULL && t->cache_made != NULL &&
-        t->pending != NULL && edges != NULL) return AEGIS_OK;
+        t->cache_proven != NULL && t->pending != NULL && edges != NULL) return AEGIS_OK;
     tree_free(t);
     return fail(AEGIS_E_NOMEM, "no memory for the tree's cache of %u tiles", (unsigned)t->cache_count);
 }
@@ -34,12 +35,14 @@ void tree_free(tree *t) {
     free(t->cache_keys);
     free(t->cache_uses);
     free(t->cache_made);
+    free(t->cache_proven);
     free(t->pending);
     t->edges[0] = NULL;
     t->cache = NULL;
     t->cache_keys = NULL;
     t->cache_uses = NULL;
     t->cache_made = NULL;
+    t->cache_proven = NULL;
     t->pending = NULL;
 }
 
@@ -282,6 +285,7 @@ static int finished_tile(tree *t, bool trust, uint32_t level, uint64_t number, c
         fill_inner(fresh, TILE_WIDTH);
         memcpy(room, fresh, sizeof *fresh);
         t->cache_made[room - t->cache] = t->uses;
+        t->cache_proven[room - t->cache] = false;
         *out = room;
     }
     free(fresh);
@@ -446,6 +450,22 @@ int tree_consistency(tree *t, uint64_t old_size, uint64_t size, uint8_t proof[ME
                : damaged(t, size);
 }
 
+/* The finished tile of a leaf if it stands in memory with that leaf, else NULL. */
+static tile *tile_with(tree *t, uint64_t index, const uint8_t leaf[HASH_SIZE]) {
+    tile *own = index / TILE_WIDTH < t->edges[0]->number ? cached(t, 0, index / TILE_WIDTH) : NULL;
+    return own != NULL && memcmp(own->nodes[index % TILE_WIDTH], leaf, HASH_SIZE) == 0 ? own : NULL;
+}
+
+/* A leaf was proven. Where the proof was made with this very tile, all other leaves are proven as well: each is part of a node in it. */
+static void note_proven(tree *t, uint64_t index, const uint8_t leaf[HASH_SIZE], uint8_t proof[MERKLE_MAX_PROOF][HASH_SIZE]) {
+    const tile *own = tile_with(t, index, leaf);
+    if (own == NULL) return;
+    unsigned at = (unsigned)(index % TILE_WIDTH);
+    for (unsigned h = 0; h < HEIGHT; h++)
+        if (memcmp(proof[h], own->nodes[TILE_NODE(h, (at >> h) ^ 1)], HASH_SIZE) != 0) return;
+    t->cache_proven[own - t->cache] = true;
+}
+
 /* Whether `node` is the root of the perfect subtree (level, index): AEGIS_E_PROOF if it is not. */
 static int prove(tree *t, unsigned level, uint64_t index, const uint8_t node[HASH_SIZE]) {
     uint8_t proof[MERKLE_MAX_PROOF][HASH_SIZE], root[HASH_SIZE];
@@ -453,7 +473,10 @@ static int prove(tree *t, unsigned level, uint64_t index, const uint8_t node[HAS
     uint64_t size = t->range.size;
     merkle_root(&t->range, root);
     TRY(merkle_subtree(level, index, size, trusting, t, proof, &count));
-    if (merkle_check_subtree(node, level, index, size, (const uint8_t(*)[HASH_SIZE])proof, count, root) == AEGIS_OK) return AEGIS_OK;
+    if (merkle_check_subtree(node, level, index, size, (const uint8_t(*)[HASH_SIZE])proof, count, root) == AEGIS_OK) {
+        if (level == 0) note_proven(t, index, node, proof);
+        return AEGIS_OK;
+    }
     distrust(t);
     TRY(merkle_subtree(level, index, size, distrusting, t, proof, &count));
     return merkle_check_subtree(node, level, index, size, (const uint8_t(*)[HASH_SIZE])proof, count, root);
@@ -461,6 +484,9 @@ static int prove(tree *t, unsigned level, uint64_t index, const uint8_t node[HAS
 
 int tree_prove(tree *t, uint64_t index, const uint8_t leaf[HASH_SIZE]) {
     CHECK(index < t->range.size);
+    /* A finished tile that was a part of the tree stays one, however the tree grows. */
+    const tile *own = tile_with(t, index, leaf);
+    if (own != NULL && t->cache_proven[own - t->cache]) return AEGIS_OK;
     int code = prove(t, 0, index, leaf);
     if (code != AEGIS_E_PROOF) return code;
     const place where = {.tier = t->s->tier, .first = index, .end = index + 1};

@@ -47,6 +47,7 @@ typedef struct tree {
     uint64_t *cache_keys;    /* which tile stands where; 0: none */
     uint64_t *cache_uses;    /* when it was used last */
     uint64_t *cache_made;    /* when it was read or made */
+    bool *cache_proven;      /* a leaf of it was proven since, and all the others with it */
     uint64_t distrusted;
     bool standing;           /* the edges lead to the root in memory */
     uint32_t cache_count;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "footer.h"
+#include "outline.h"
 
 /* The oldest full segment without a footer, or NULL. */
 static segment *to_seal(log *l) {
@@ -102,11 +103,20 @@ void upkeep_turn(writer *w, uint64_t *wait_ms) {
     pthread_mutex_unlock(&w->mutex);
 }
 
+/* An outline where a scan would take long; one of an earlier close serves nobody. */
+static void keep_outline(log *l) {
+    const segment *active = l->segments[l->segment_count - 1];
+    if ((active->tail - SEGMENT_FRAMES) * OUTLINE_PART >= l->manifest->segment_bytes)
+        (void)outline_write(&l->s, l->dir, active, &l->tree.range);
+    else (void)l->s.vfs->unlink(l->s.vfs, l->dir, OUTLINE_NAME);
+}
+
 int upkeep_finish(writer *w) {
     for (segment *full = to_seal(w->l); full != NULL; full = to_seal(w->l)) TRY(seal(w->l, full));
     while (write_one_tile(w->l)) {}
     pthread_mutex_lock(&w->l->state);
     (void)tree_write_edges(&w->l->tree);
+    keep_outline(w->l);
     pthread_mutex_unlock(&w->l->state);
     return AEGIS_OK;
 }

@@ -48,46 +48,28 @@ static int segment_start(verify *v) {
     /* Links guard what is not sealed; a sealed segment's frames may come from elsewhere, and its footer guards them. */
     scan_start(&v->sc, &l->s, seg->file, v->sealed ? NULL : seg->nonce, SEGMENT_FRAMES, tail, seg->first);
     v->scanning = true;
-    v->hashed_to = SEGMENT_FRAMES;
     v->footer_bad = false;
-    sha256_start(&v->frames);
     if (!v->sealed) return AEGIS_OK;
+    sha256_start(&v->frames);
+    scan_digest(&v->sc, &v->frames);
     int code = footer_read(&l->s, seg, &v->f);
     if (code == AEGIS_OK) code = footer_check_table(&l->s, seg, &v->f);
     v->footer_bad = code != AEGIS_OK;
     return code == AEGIS_E_TORN ? finding(v, seg->first, v->end, tail, "the footer is damaged") : code;
 }
 
-/* What lies between `hashed_to` and `offset`: what a group on block boundaries leaves behind it, zeros if nothing is damaged. */
-static int hash_gap(verify *v, uint64_t offset) {
-    uint8_t gap[4096];
-    size_t got = 0;
-    if (offset == v->hashed_to) return AEGIS_OK;
-    int code = v->l->s.vfs->read(v->l->s.vfs, v->seg->file, v->hashed_to, gap, (size_t)min_u64(offset - v->hashed_to, sizeof gap), &got);
-    sha256_add(&v->frames, gap, got);
-    v->hashed_to = offset;
-    if (code != AEGIS_OK) v->footer_bad = true;    /* the digest says nothing then */
-    return code;
-}
-
-static int hash_frame(verify *v, const scanned *frame) {
-    int code = hash_gap(v, frame->offset);
-    sha256_add(&v->frames, frame->bytes, (size_t)frame->head.size);
-    v->hashed_to = frame->offset + frame->head.size;
-    return code;
-}
-
 static int segment_end(verify *v) {
     uint8_t digest[HASH_SIZE], root[HASH_SIZE];
+    bool asked = v->sealed && !v->footer_bad && !v->holes && v->end == v->seg->first + v->seg->count, whole = true;
+    int code = asked ? scan_digest_rest(&v->sc, &whole) : AEGIS_OK;
     scan_stop(&v->sc);
     v->scanning = false;
     v->position++;
     /* A segment that was filled and sealed since the start goes on behind what is verified: its footer is for the next time. */
-    if (!v->sealed || v->footer_bad || v->holes || v->end != v->seg->first + v->seg->count) return AEGIS_OK;
-    TRY(hash_gap(v, v->sc.end));
+    if (!asked || code != AEGIS_OK) return code;
     sha256_end(&v->frames, digest);
     merkle_root(&v->range, root);
-    bool same_frames = memcmp(digest, v->f.frames_sha256, HASH_SIZE) == 0, same_root = memcmp(root, v->f.root, HASH_SIZE) == 0;
+    bool same_frames = whole && memcmp(digest, v->f.frames_sha256, HASH_SIZE) == 0, same_root = memcmp(root, v->f.root, HASH_SIZE) == 0;
     /* From here on the footer's word is taken, so that a segment that is not what it was is found once and not in all behind it. */
     if (!same_root) TRY(footer_frontier(&v->l->s, v->seg, &v->f, &v->range));
     if (!same_frames)
@@ -145,7 +127,6 @@ int verify_step(verify *v, uint64_t budget, aegis_progress *progress) {
             if (code == AEGIS_E_TORN || code == AEGIS_E_CORRUPT) {
                 code = skip_record(v);
             } else if (code == AEGIS_OK) {
-                if (v->sealed) code = hash_frame(v, &frame);
                 merkle_append(&v->range, frame.leaf);
                 v->progress.records++;
                 v->progress.bytes += v->sc.offset - at;

@@ -19,7 +19,6 @@ typedef struct verify {
     bool footer_bad;
     footer f;
     sha256 frames;
-    uint64_t hashed_to;
     bool holes;              /* a record was damaged: roots behind it cannot be recomputed */
     bool done;
     merkle_range range;

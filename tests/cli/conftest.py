@@ -16,6 +16,8 @@ import aegis_store
 from aegis_store.cli import main
 from aegis_store.config import Config
 
+from ..stores import Told
+
 
 class Ended(NamedTuple):
     code: int
@@ -71,4 +73,42 @@ def store(made, tmp_path) -> Path:
     path = tmp_path / "work" / "state" if (tmp_path / "work").is_dir() else tmp_path / "state"
     shutil.copytree(made, path)
     shutil.copytree(made.with_name("state.keys"), path.with_name("state.keys"))
+    return path
+
+
+#: What the session "ticket-4711" of `story` saves, oldest first.
+STATES = [{"messages": [f"message {each}" for each in range(count + 1)], "status": "open"} for count in range(4)]
+STATES.append({"messages": STATES[-1]["messages"], "status": "done"})
+
+
+@pytest.fixture(scope="session")
+def told(tmp_path_factory) -> Path:
+    """A store with a session that was ended, a fork of it and one of another agent, not to be changed."""
+    path = tmp_path_factory.mktemp("told") / "state"
+    config = Config(roles={"planner": "plans", "other": "watches"})
+    with aegis_store.open(path, agent="planner", config=config, clock=Told()) as store:
+        ticket = store.session("ticket-4711")
+        for number, state in enumerate(STATES):
+            ref = ticket.checkpoint(state, position=f"plan/{number}", request_id=f"r{number}")
+            if number == 2:
+                middle = ref
+        ticket.fork("ticket-4711-b", at=middle).checkpoint({"forked": True}, claims={"sub": "u"})
+        ticket.end(reason="done")
+        odd = {"bytes": b"\x00\xff", 7: None, "$tag": float("inf")}
+        store.session("odd \x1b[31m\nname", agent="other").checkpoint(
+            odd,
+            memory_pointer=aegis_store.MemoryPointer(index=3, root=bytes(32)),
+            approvals=[{"by": "me"}],
+            last_tool_call={"tool": "search"},
+            metadata={"note": "ü"},
+        )
+    return path
+
+
+@pytest.fixture
+def story(told, tmp_path) -> Path:
+    """A copy of that store, with its keys, to be changed, as `state` in the working directory."""
+    path = tmp_path / "work" / "state"
+    shutil.copytree(told, path)
+    shutil.copytree(told.with_name("state.keys"), path.with_name("state.keys"))
     return path

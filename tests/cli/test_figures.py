@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from aegis_store.cli import figures
@@ -59,3 +61,27 @@ def test_a_root_in_short():
 def test_neighbours_become_ranges():
     assert figures.ranges([9, 3, 5, 4, 4, 1200]) == "3-5, 9, 1 200"
     assert figures.ranges([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-5, "just now"),
+        (0.4, "just now"),
+        (1, "1 s ago"),
+        (59.9, "59 s ago"),
+        (250, "4 min ago"),
+        (7200, "2 h ago"),
+        (47 * 3600, "47 h ago"),
+        (48 * 3600, "2 days ago"),
+        (1000 * 86_400, "1 000 days ago"),
+    ],
+)
+def test_an_age_is_in_one_unit(seconds, text):
+    assert figures.ago(seconds) == text
+
+
+def test_times_for_machines_and_for_people():
+    moment = datetime(2026, 1, 31, 12, 0, 0, 5000, tzinfo=UTC)
+    assert figures.iso(moment) == "2026-01-31T12:00:00.005Z"
+    assert figures.clock(moment) == "2026-01-31 12:00:00"

@@ -57,7 +57,9 @@ def test_an_unknown_tier_is_a_usage_error_that_names_the_tiers(aegis, store):
 def test_no_store_is_one_line_and_a_hint(aegis):
     ended = aegis("head", "nothing")
     assert ended.code == 3
-    assert ended.err == "aegis: nothing: there is no store here\n  give the directory of a store: the one that holds MANIFEST\n"
+    first, hint = ended.err.splitlines()
+    assert first == "aegis: nothing: there is no store here"
+    assert hint == "  give the directory of a store: the one that holds MANIFEST; to make a new one: aegis init PATH"
 
 
 def test_keys_may_lie_elsewhere(aegis, store):

@@ -58,3 +58,69 @@ def test_who_has_stopped_reading_is_an_error(monkeypatch):
     monkeypatch.setattr("sys.stdout", Closed())
     with pytest.raises(BrokenPipeError):
         output.line(output.answers(), "words")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain ü – words", "plain ü – words"),
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("a\rb\x07", r"a\rb\x07"),
+        ("a\u202eb\u200f", r"a\u202eb\u200f"),
+        ("\x9b31m", r"\x9b31m"),
+        ("\ud800", r"\ud800"),
+    ],
+)
+def test_nothing_that_is_shown_can_drive_a_terminal(capsys, text, shown):
+    assert output.printable(text) == shown
+    output.line(output.answers(), text)
+    assert capsys.readouterr().out == shown + "\n"
+
+
+def test_a_new_line_may_part_lines_but_not_cells():
+    assert output.printable("a\nb") == "a\nb"
+    assert output.printable("a\nb", newline=False) == r"a\nb"
+
+
+def test_columns_stand_below_each_other_and_a_pipe_gets_them_whole(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    output.table(output.answers(), ["name", "n", "what"], [["a", "1", "x" * 40], ["ワイド", "10", "[b]y[/b]\n"]], right=["n"])
+    assert capsys.readouterr().out.splitlines() == [
+        "name     n  what",
+        "a        1  " + "x" * 40,
+        "ワイド  10  [b]y[/b]" + r"\n",
+    ]
+
+
+def test_a_terminal_gets_as_much_of_a_row_as_fits(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    output.table(output.answers(), ["name", "what"], [["a", "x" * 40]])
+    row = capsys.readouterr().out.splitlines()[1]
+    assert row == "a     " + "x" * 13 + "…"
+
+
+def test_a_bar_is_for_terminals_alone(capsys, monkeypatch):
+    with output.bar("work", 10, "records") as advance:
+        advance(5)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with output.bar("work", 2000, "bytes") as advance:
+        advance(1000)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "1.00 kB of 2.00 kB" in err
+
+
+def test_json_may_be_one_line_and_names_may_hold_anything(capsys):
+    output.emit({"a": ["\ud800", 1]}, indent=0)
+    assert capsys.readouterr().out == '{"a":[{"$str":"7aCA"},1]}\n'
+
+
+def test_a_command_to_type_is_quoted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert output.command("log", tmp_path / "my state", "a b", "c") == "aegis log 'my state' 'a b' c"

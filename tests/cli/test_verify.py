@@ -108,6 +108,13 @@ def test_a_crash_is_no_damage(aegis, store):
     assert aegis("verify", "state", "--deep").code == 0
 
 
+def test_one_tier_may_be_asked_for(aegis, store):
+    answer = json.loads(aegis("verify", "state", "--tier", "session", "--json").out)
+    assert [tier["tier"] for tier in answer["tiers"]] == ["session"]
+    assert json.loads(aegis("verify", "state", "--tier", "audit", "--json").out)["tiers"] == []
+    assert aegis("verify", "state", "--tier", "attic").code == 2
+
+
 # ---- damage ----------------------------------------------------------------------------------------------------------------
 
 
@@ -138,9 +145,27 @@ def test_every_record_that_is_hit_is_listed(aegis, store):
     places = {finding["index"]: finding["where"] for finding in answer["findings"]}
     assert places[30] == 'this is checkpoint 28 of session "first"'
     assert '"first"' in places[12]
+    assert answer["findings"][0]["place"]["session"] == "first"
 
 
-def test_damage_in_the_active_segment_keeps_the_store_from_opening_and_is_a_finding(aegis, store):
+def test_findings_add_up_to_what_is_lost_and_the_next_command(aegis, store):
+    for record in (12, 13, 14, 30):
+        hit(store, record)
+    ended = aegis("verify", "state", "--deep")
+    assert 'checkpoints 10-12, 28 of session "first" can\'t be read; its others can' in ended.err
+    assert "the newest before the damage: aegis show state first --at 9\n" in ended.err
+
+
+def test_a_single_record_is_not_a_range(aegis, store):
+    hit(store, RECORDS - 1)
+    ended = aegis("verify", "state")
+    assert ended.code == 1
+    assert f"record {RECORDS - 1} was durable and is damaged or missing (segment " in ended.err
+    assert f"{RECORDS - 1} to {RECORDS - 1}" not in ended.err
+
+
+def test_damage_in_an_active_segment_that_is_scanned_keeps_the_store_from_opening_and_is_a_finding(aegis, store):
+    (store / "session" / "outline").unlink()
     record = sealed_until(store) + 1
     path, offset = hit(store, record)
     ended = aegis("verify", "state")
@@ -153,7 +178,19 @@ def test_damage_in_the_active_segment_keeps_the_store_from_opening_and_is_a_find
     assert "aegis verify state" not in ended.err
 
 
+def test_damage_in_an_active_segment_that_was_closed_cleanly_is_a_finding_like_any_other(aegis, store):
+    record = sealed_until(store) + 1
+    path, offset = hit(store, record)
+    ended = aegis("verify", "state")
+    assert ended.code == 1
+    assert ended.err.startswith(f"aegis: state/session: record {record} ")
+    assert path.name in ended.err and f"byte {offset}" in ended.err
+    with aegis_store.open(store) as opened:
+        assert opened.session("first").latest() is not None
+
+
 def test_a_store_that_does_not_open_is_json_too(aegis, store):
+    (store / "session" / "outline").unlink()
     record = sealed_until(store) + 1
     hit(store, record)
     ended = aegis("verify", "state", "--json")
@@ -190,57 +227,16 @@ def test_many_findings_are_cut_short(capsys):
     assert lines[-1] == "aegis: state: 10 more findings, all of them with --json"
 
 
-# ---- where a record belongs ------------------------------------------------------------------------------------------------
-
-
-def test_a_record_is_told_by_its_session_and_ordinal(store):
-    with aegis_store.open(store, mode="r") as opened:
-        catalog = opened.catalog
-        assert verify.whereabouts(catalog, 0) is None
-        assert verify.whereabouts(catalog, 1) == 'this begins session "first": none of its checkpoints can be read'
-        assert verify.whereabouts(catalog, 2) == 'this is checkpoint 0 of session "first"'
-        assert verify.whereabouts(catalog, 61) == 'this is checkpoint 59 of session "first"'
-        assert verify.whereabouts(catalog, 63) == 'this is checkpoint 0 of session "second"'
-        assert verify.whereabouts(catalog, RECORDS) is None
-        assert verify.whereabouts(catalog, None) is None
-
-
-class Gappy:
-    """A catalogue that has not seen some records of its one session: checkpoints 0, 3 and 4."""
-
-    ordinals = (0, 3, 4)
-
-    def sessions(self, *, after=None, limit=100):
-        from aegis_store.catalog import SessionRecord
-
-        session = SessionRecord(
-            number=10, id="s", tag=b"", agent="", role=None, forked_from=None, parent=None, first_ordinal=0, created_ms=0,
-            last_ordinal=4, last_index=15, last_leaf=b"", last_ms=0, ended=None,
-        )  # fmt: skip
-        return [] if after is not None else [session]
-
-    def checkpoints(self, number, *, before=None, limit=100):
-        from aegis_store.catalog import CheckpointRecord
-
-        newest = [ordinal for ordinal in reversed(self.ordinals) if before is None or ordinal < before]
-        return [CheckpointRecord(number=10, ordinal=each, index=11 + each, time_ms=0) for each in newest[:1]]
-
-
-def test_a_record_that_the_catalogue_could_not_read_is_told_by_the_gap_that_it_leaves():
-    assert verify.whereabouts(Gappy(), 12) == 'this is checkpoint 1 or 2 of session "s"'
-    assert verify.whereabouts(Gappy(), 14) == 'this is checkpoint 3 of session "s"'
-    Gappy.ordinals = (1, 2, 3, 4)
-    assert verify.whereabouts(Gappy(), 11) == 'this is checkpoint 0 of session "s"'
-
-
 # ---- no store, no keys -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [[], ["--deep"], ["--json"]])
+@pytest.mark.parametrize("options", [[], ["--deep"], ["--tier", "session"]])
 def test_no_store_is_exit_code_3(aegis, options):
     ended = aegis("verify", "nothing", *options)
     assert ended.code == 3
-    assert ended.err == "aegis: nothing: there is no store here\n  give the directory of a store: the one that holds MANIFEST\n"
+    first, hint = ended.err.splitlines()
+    assert first == "aegis: nothing: there is no store here"
+    assert hint.startswith("  give the directory of a store: the one that holds MANIFEST")
 
 
 def test_a_file_is_no_store(aegis, tmp_path):
@@ -263,7 +259,7 @@ def test_keys_of_another_store_are_refused(aegis, store):
     aegis_store.open(store.with_name("other")).close()
     ended = aegis("verify", "state", "--keys", "other.keys", "--json")
     assert ended.code == 3
-    assert json.loads(ended.out)["error"]["kind"] == "KeysWrong"
+    assert json.loads(ended.err)["error"] == "KeysWrong"
 
 
 def test_this_directory_is_a_path_like_any_other(aegis, store, monkeypatch):

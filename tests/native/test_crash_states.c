@@ -106,6 +106,18 @@ static void close_and_reopen(vfs_sim *sim) {
     }
 }
 
+/* Enough in each round that a close leaves an outline; the last round is killed, with an outline there of the one before. */
+static void closed_with_an_outline(vfs_sim *sim) {
+    for (uint64_t round = 0; round < 3; round++) {
+        uint64_t outline = 0;
+        aegis_store *store = open_test(vfs_sim_vfs(sim), AEGIS_MODE_APPEND, NULL);
+        appends(sim, store, 0, round * 8, round * 8 + 8, 4);
+        if (round == 2) EXPECT_OK(aegis_abandon(store));
+        else EXPECT_OK(aegis_close(store));
+        EXPECT_OK(vfs_sim_file_size(sim, "session/outline", &outline));
+    }
+}
+
 static void killed_and_reopened(vfs_sim *sim) {
     for (uint64_t round = 0; round < 3; round++) {
         aegis_store *store = open_test(vfs_sim_vfs(sim), AEGIS_MODE_APPEND, NULL);
@@ -129,6 +141,7 @@ static const workload WORKLOADS[] = {
     {"groups", groups, 400},
     {"rotation", rotation, 2000},
     {"close and reopen", close_and_reopen, 500},
+    {"closed with an outline", closed_with_an_outline, 600},
     {"killed and reopened", killed_and_reopened, 500},
     {"two tiers", two_tiers, 300},
 };

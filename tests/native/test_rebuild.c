@@ -288,7 +288,7 @@ TEST(the_first_record_of_all_is_not_forgotten) {
         lose_manifest();
         flip("session/00000000.seg", 8 * (SEGMENT_FRAMES + 50));
         aegis_error error;
-        refused(AEGIS_E_CORRUPT, "records 0 to");
+        refused(AEGIS_E_CORRUPT, "durable and");
         aegis_last_error(&error);
         EXPECT_EQ_U64(error.first, 0);
         EXPECT_EQ_U64(error.end, count - 1);

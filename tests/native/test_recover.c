@@ -357,8 +357,10 @@ TEST(damage_below_the_size_in_the_manifest_is_refused_and_named) {
     vfs_sim_free(base);
 }
 
+/* Without an outline: with one the frames are not read at open, and test_outline.c says what becomes of damage then. */
 TEST(after_a_clean_close_any_flipped_byte_of_a_frame_is_damage) {
     if (!begin_base(8, true)) return;
+    EXPECT_OK(vfs_sim_remove(base, "session/outline"));
     use_copy();
     aegis_store *store = recovers_to(COUNT);
     EXPECT(report.tiers[0].flags & AEGIS_VERDICT_CLEAN);

@@ -403,3 +403,49 @@ TEST(what_cannot_be_read_is_no_end) {
     scan_stop(&sc);
     end_with_segment();
 }
+
+/* ---- the digest of what is read ---------------------------------------------------------------------------------------- */
+
+TEST(the_digest_is_that_of_every_byte_once_whatever_the_window_does) {
+    static uint8_t bytes[1 << 20];
+    for (unsigned groups = 1; groups <= 900; groups += 899) {    /* less than a window, and more than one */
+        uint8_t expected[HASH_SIZE], digest[HASH_SIZE];
+        scan sc;
+        scanned found;
+        sha256 hash;
+        size_t got = 0;
+        bool whole = false;
+        if (!begin_with(groups)) return;
+        EXPECT_OK(vfs_sim_get(sim, PATH, SEGMENT_FRAMES, bytes, (size_t)(file_size() - SEGMENT_FRAMES), &got));
+        sha256_whole(bytes, got, expected);
+        start(&sc);
+        sha256_start(&hash);
+        scan_digest(&sc, &hash);
+        while (scan_next(&sc, &found) == AEGIS_OK) {}
+        EXPECT_OK(scan_digest_rest(&sc, &whole));
+        EXPECT(whole);
+        sha256_end(&hash, digest);
+        EXPECT_BYTES(digest, expected, HASH_SIZE);
+        scan_stop(&sc);
+        end_with_segment();
+    }
+}
+
+TEST(a_jump_past_what_was_read_is_told) {
+    scan sc;
+    scanned found;
+    sha256 hash;
+    bool whole = true;
+    if (!begin_with(900)) return;
+    start(&sc);
+    sha256_start(&hash);
+    scan_digest(&sc, &hash);
+    EXPECT_OK(scan_next(&sc, &found));
+    sc.offset = 8ull * seg.offsets[seg.count - 1];
+    sc.index = seg.first + seg.count - 1;
+    EXPECT_OK(scan_next(&sc, &found));
+    EXPECT_OK(scan_digest_rest(&sc, &whole));
+    EXPECT(!whole);
+    scan_stop(&sc);
+    end_with_segment();
+}

@@ -271,6 +271,51 @@ TEST(every_hash_of_a_tile_may_be_flipped) {
     end_tree(&t);
 }
 
+/* How many tiles in memory are taken at their word. */
+static unsigned proven(const tree *t) {
+    unsigned count = 0;
+    for (uint32_t i = 0; i < t->cache_count; i++) count += t->cache_proven[i];
+    return count;
+}
+
+TEST(a_proof_of_one_leaf_proves_its_tile_and_no_wrong_leaf_of_it) {
+    tree t, again;
+    if (!begin_tree(&t, 0)) return;
+    grow(&t, 700);
+    if (!reopen(&again, true, 700)) return;
+    EXPECT_EQ_U64(proven(&again), 0);
+    EXPECT_OK(tree_prove(&again, 300, leaves[300]));
+    EXPECT_EQ_U64(proven(&again), 1);
+    grow(&again, 800);
+    for (uint64_t i = 256; i < 512; i++) {
+        EXPECT_OK(tree_prove(&again, i, leaves[i]));
+        EXPECT_CODE(tree_prove(&again, i, leaves[i ^ 1]), AEGIS_E_CORRUPT);
+    }
+    EXPECT_OK(tree_prove(&again, 300, leaves[300]));
+    EXPECT_OK(tree_prove(&again, 5, leaves[5]));
+    EXPECT_EQ_U64(proven(&again), 2);
+    tree_free(&again);
+    end_tree(&t);
+}
+
+TEST(a_tile_in_memory_is_not_proven_by_being_there) {
+    tree t, again;
+    if (!begin_tree(&t, 0)) return;
+    grow(&t, 700);
+    for (uint64_t i = 256; i < 512; i += 51) {
+        uint8_t wrong[HASH_SIZE];
+        memcpy(wrong, leaves[i], HASH_SIZE);
+        wrong[0] ^= 1;
+        flip("tiles/0/001", (i - 256) * HASH_SIZE * 8);
+        if (!reopen(&again, false, 700)) return;
+        for (int turn = 0; turn < 2; turn++) EXPECT_CODE(tree_prove(&again, i, wrong), AEGIS_E_CORRUPT);
+        EXPECT_OK(tree_prove(&again, i, leaves[i]));
+        tree_free(&again);
+        flip("tiles/0/001", (i - 256) * HASH_SIZE * 8);
+    }
+    end_tree(&t);
+}
+
 /* Whatever is asked first of a damaged tile. */
 TEST(a_damaged_tile_misleads_no_question) {
     tree t, again;

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis_store.errors import InvalidArgument
-from aegis_store.trust.signer import COSIGNATURE, FileSigner, Signer, key_id, verify_signature
+from aegis_store.trust.signer import COSIGNATURE, FileSigner, Signer, key_id, verify_signature, verify_signatures
 
 # RFC 8032, 7.1, tests 1 to 3: seed, public key, message, signature
 RFC_8032 = [
@@ -139,3 +139,27 @@ def test_the_secret_is_not_shown_and_not_copied():
 @given(st.binary(max_size=70), st.binary(max_size=70), st.binary(max_size=70))
 def test_any_bytes_are_a_no(key, message, signature):
     assert verify_signature(key, message, signature) is False
+
+
+# ---- many at once -----------------------------------------------------------------------------------------------------------
+
+
+def test_many_at_once_are_what_each_one_is():
+    other = FileSigner("other", bytes(range(1, 33)))
+    messages = [MESSAGE[:-1] + bytes((number,)) for number in range(60)]
+    signers = [SIGNER if number % 3 else other for number in range(60)]
+    signed = [signer.sign(message) + message for signer, message in zip(signers, messages, strict=True)]
+    keys = [signer.public_key for signer in signers]
+    assert verify_signatures(signed, keys) == [True] * 60
+    signed[7] = signed[8]  # a right one in a wrong place is a right one
+    signed[20] = signed[20][:-1] + b"\xff"
+    keys[41] = (SIGNER if keys[41] == other.public_key else other).public_key
+    held = verify_signatures(signed, keys)
+    assert [number for number in range(60) if not held[number]] == [20, 41]
+    assert held == [verify_signature(key, each[64:], each[:64]) for each, key in zip(signed, keys, strict=True)]
+    assert verify_signatures([], []) == []
+
+
+@pytest.mark.parametrize("length", [0, 1, 63])
+def test_many_that_are_too_short_for_a_signature_do_not_hold(length):
+    assert verify_signatures([bytes(length)] * 2, [SIGNER.public_key] * 2) == [False, False]

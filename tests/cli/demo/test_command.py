@@ -120,8 +120,8 @@ def test_a_broken_promise_is_loud_and_its_evidence_is_kept(aegis, here, sessions
 def test_a_broken_promise_is_json_too(aegis, here, sessions, monkeypatch):
     break_promise(monkeypatch)
     ended = aegis("demo", "--sessions", sessions, "--json")
-    answer = json.loads(ended.out)
-    assert (ended.code, answer["ok"], answer["error"]["kind"]) == (1, False, "BrokenPromise")
+    answer = json.loads(ended.err)
+    assert (ended.code, ended.out, answer["error"]) == (1, "", "BrokenPromise")
 
 
 def test_damage_that_nobody_has_done_is_evidence_too(here):

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from aegis_store import health
+from aegis_store.cli.health import spoken
+
+from ..stores import flip, frame_of, snapshot
+
+
+@pytest.fixture(autouse=True)
+def roomy(monkeypatch):
+    """The disk that the tests run on is nobody's finding."""
+    real = health.gather
+
+    def gather(store, **options):
+        import msgspec
+
+        facts = real(store, **options)
+        return msgspec.structs.replace(facts, free_bytes=10**12, total_bytes=2 * 10**12)
+
+    monkeypatch.setattr(health, "gather", gather)
+
+
+def test_a_store_that_is_well(aegis, story):
+    before = snapshot(story)
+    ended = aegis("health", "state")
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.out.splitlines()
+    assert lines[0] == "health state   fine"
+    assert [line.split()[0] for line in lines[1:]] == ["integrity", "age", "ok", "space", "poison"]
+    assert {name: facts[3] for name, facts in snapshot(story).items()} == {name: facts[3] for name, facts in before.items()}
+
+
+def test_what_needs_attention_is_exit_code_1_and_says_what_to_type(aegis, store):
+    path, span = frame_of(store, 1)  # the first session's begin
+    flip(path, span.payload + 5)
+    ended = aegis("health", "state")
+    assert ended.code == 1
+    lines = ended.out.splitlines()
+    assert lines[0] == "health state   needs attention"
+    assert lines[1].split()[:2] == ["integrity", "!"]
+    assert lines[2].strip() == "see which: aegis verify state --deep"
+
+
+def test_a_store_that_does_not_open_is_a_finding(aegis, story):
+    path, span = frame_of(story, 5)
+    flip(path, span.payload + 5)
+    ended = aegis("health", "state")
+    assert ended.code == 1
+    assert "the store can't be opened: record" in ended.out
+    answer = json.loads(aegis("health", "state", "--json").out)
+    assert (answer["ok"], answer["facts"]) == (False, None)
+    assert answer["findings"][0]["aspect"] == "integrity"
+
+
+def test_json_has_the_findings_and_the_figures(aegis, story):
+    answer = json.loads(aegis("health", "state", "--json").out)
+    assert answer["ok"] is True
+    assert {each["level"] for each in answer["findings"]} == {"fine"}
+    assert answer["facts"]["tiers"] == [
+        {"tier": "session", "records": 13, "verdict": ["clean"], "segments_unsigned": 0, "released_size": 13}
+    ]
+    assert answer["facts"]["total_bytes"] == 2 * 10**12
+
+
+def test_a_hint_has_paths_as_one_would_type_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert spoken(f"see which: aegis verify {tmp_path}/state --deep") == "see which: aegis verify state --deep"
