@@ -244,7 +244,7 @@ def _lookups(how: Run, place: Path, peers: dict[str, Path], shape: _Shape) -> di
     any_session = cycle([shape.name(source.randrange(shape.sessions)) for _ in range(4096)])
     any_step = cycle([source.randrange(shape.steps - 1) for _ in range(4099)])
     with ExitStack() as stack:
-        store = stack.enter_context(aegis_store.open(place, mode="r"))
+        store = stack.enter_context(aegis_store.open(place))  # as who resumes opens it: to go on
         held = [store.session(shape.name(number)) for number in range(min(shape.sessions, 256))]
         any_held = cycle(held)
         latest = [
