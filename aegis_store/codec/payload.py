@@ -35,7 +35,7 @@ _IN_CHUNKS: Final = 2
 _INDEX: Final = Struct("<Q")
 
 #: Up to here the envelope is copied behind its prefix and hashed in one call, which is faster; above, it is not copied.
-_COPIED_MAX: Final = 65536
+_COPIED_MAX: Final = 128 << 10
 
 
 def commit(envelope: bytes, salt: bytes) -> bytes:
