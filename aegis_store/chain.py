@@ -224,7 +224,7 @@ class Chain:
         return _Standing(number=begun.index, tag=tag, last=begun, next_ordinal=first, newest=parent)
 
     def end(self, agent: str, reason: str | None) -> LogIndex | None:
-        """Queue the end of the session; None if it was ended before. NotFound: it never began."""
+        """Queue the end of the session; None if it was ended, durably, before. NotFound: it never began."""
         envelope = session_schema.encode_end(session_schema.SessionEnd(reason=reason))
         records = self._owner.records
         try:
@@ -239,7 +239,8 @@ class Chain:
                         hint="it has no checkpoint yet",
                     )
                 if standing.is_ended:
-                    return None
+                    # Somebody else's, on its way perhaps: then it is waited for here as well.
+                    return next((each.row.index for each in self._owed if isinstance(each.row, SessionEnded)), None)
                 self._standing = None
                 here = records.append(
                     Kind.SESSION_END,

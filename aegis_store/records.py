@@ -105,6 +105,8 @@ class Records:
         self.suspects: Final[dict[int, Suspect]] = {}
         self._allowed: dict[tuple[bytes, int], str] = {}
         self._enrolled: set[bytes] = set()
+        # Key id -> the catalogue's version that it was asked in, and what it answered.
+        self._asked: dict[bytes, tuple[int, list[KeyRecord]]] = {}
         self._lock = threading.Lock()
 
     # ---- writing ----------------------------------------------------------------------------------------------------------
@@ -261,13 +263,21 @@ class Records:
             if not verify_signature(self._enrolment_key, message, entry.signature):
                 raise BadSignature("the enrolment key did not sign it", op="read")
             return ""
-        for key in self.catalog.key(self.tier, entry.key_id):
+        for key in self._keys(entry.key_id):
             if key.added < index and (key.revoked is None or index < key.revoked):
                 public_key, agent = self._key_of(key)
                 if verify_signature(public_key, message, entry.signature):
                     return agent
                 raise BadSignature(f"the key of agent {agent!r} did not sign it", op="read")
         raise BadSignature(f"no key with id {entry.key_id.hex()} was allowed to sign it", op="read")
+
+    def _keys(self, key_id: bytes) -> list[KeyRecord]:
+        """The times that a key of that id was allowed. Each read asks, and they hardly ever change."""
+        version = self.catalog.keys_version  # first: what changes meanwhile is asked for again
+        asked = self._asked.get(key_id)
+        if asked is None or asked[0] != version:
+            asked = self._asked[key_id] = version, self.catalog.key(self.tier, key_id)
+        return asked[1]
 
     def _key_of(self, key: KeyRecord) -> tuple[bytes, str]:
         """(public key, agent) by the key-add record itself: the catalogue only says where it is."""

@@ -29,7 +29,7 @@ _FOOTER_DOMAIN = b"aegis-store/v0/footer\n"
 #: Records between two calls of a progress function.
 PROGRESS_RECORDS = 512
 #: What one thread checks at a time: as many records, or one more than has so many bytes of payloads.
-BATCH_RECORDS = 256
+BATCH_RECORDS = 1024
 BATCH_BYTES = 1 << 20
 #: Payloads that wait for threads, or for those before them.
 UNDER_WAY_BYTES = 64 << 20

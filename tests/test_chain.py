@@ -331,6 +331,16 @@ def test_an_ended_session_takes_no_checkpoint_and_can_be_read_and_forked(place, 
         assert session_schema.decode_end(record.envelope).reason == "done"
 
 
+def test_who_ends_a_session_that_is_being_ended_waits_for_the_same_record(store):
+    session = store.session("s")
+    session.checkpoint(1)
+    ending = session.submit_end()
+    assert session.submit_end() == ending
+    store.records.commit(ending)
+    session.settle(ending)
+    assert session.submit_end() is None
+
+
 def test_what_never_began_is_not_ended(store):
     with pytest.raises(NotFound, match="no session 's'"):
         store.session("s").end()

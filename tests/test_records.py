@@ -9,6 +9,7 @@ import pytest
 
 import aegis_store
 from aegis_store import Config, Tier
+from aegis_store.catalog import KeyRevoked
 from aegis_store.codec.payload import open_payload, seal
 from aegis_store.errors import BadSignature, Corrupt, Foreign, KeysWrong, NewerFormat, NotFound, StateTooLarge
 from aegis_store.records import ENVELOPE_MARGIN_BYTES, Position, leaf_of
@@ -476,3 +477,18 @@ def test_keys_of_another_directory_do_not_pass_for_the_stores(closed, tmp_path):
         store.records._allowed.clear()
         with pytest.raises(BadSignature, match="enrolment key"):
             store.records.check(record)
+
+
+def test_what_the_catalogue_learns_of_a_key_is_heard_by_the_next_read(store):
+    ref = store.session("s").checkpoint(1)
+    key_id = store.keys.find_agent("planner").key_id
+    asked = []
+    look_up = store.catalog.key
+    store.catalog.key = lambda tier, key: asked.append(key) or look_up(tier, key)
+    for _ in range(3):
+        store.records.read(ref.index)
+    assert len(asked) <= 1
+    public_key = store.keys.find_agent("planner").public_key
+    store.catalog.note(KeyRevoked(tier=Tier.SESSION, index=ref.index, key_id=key_id, public_key=public_key))
+    with pytest.raises(BadSignature):
+        store.records.read(ref.index)

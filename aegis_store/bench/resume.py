@@ -169,7 +169,7 @@ def _open_figures(how: Run, place: Path, peers: dict[str, Path]) -> list[Figure]
         how.say(f"opening after kill -9: {number + 1}")
         kill_a_writer(place)
         killed.append(_open_ms(place))
-    figures.append(_alone("open after kill -9", killed, KILLED_WANTED, "page cache warm"))
+    figures.append(_alone("open after kill -9", killed, KILLED_WANTED, "page cache warm; the catalogue is built again"))
     return figures
 
 
@@ -210,7 +210,7 @@ def _forget_pages(place: Path) -> None:
 
 
 def kill_a_writer(place: Path) -> None:
-    """SIGKILL to a process that has the store open and has just saved a checkpoint."""
+    """SIGKILL to a process that has saved a checkpoint and written its row: the catalogue is not vouched for any more."""
     context = multiprocessing.get_context("spawn")
     mine, childs = context.Pipe(duplex=False)
     child = context.Process(target=_write_and_wait, args=(place, childs), daemon=True)
@@ -232,6 +232,7 @@ def _write_and_wait(place: Path, out: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which kills this
     store = aegis_store.open(place)
     store.session("killed").checkpoint({"messages": [], "position": 0})
+    store.catalog.flush()
     out.send(True)
     threading.Event().wait()  # for the end
 

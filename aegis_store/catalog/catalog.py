@@ -29,7 +29,7 @@ from aegis_store.catalog.bulk import Stretch, load
 from aegis_store.catalog.coverage import Coverage
 from aegis_store.catalog.disk import DiskTables
 from aegis_store.catalog.memory import MemoryTables
-from aegis_store.catalog.rows import CheckpointRecord, KeyRecord, Row, SessionRecord
+from aegis_store.catalog.rows import CheckpointRecord, KeyAdded, KeyRecord, KeyRevoked, Row, SessionRecord
 from aegis_store.catalog.sidecar import Seal
 from aegis_store.catalog.tables import (
     GROUP,
@@ -85,6 +85,8 @@ class Catalog:
         self._stale = False
         self._closed = False
         self._pid = os.getpid()
+        #: Changes with every row about a key, and where all may have changed: what `key` answered before may be asked again.
+        self.keys_version = 0
         self._lock = threading.Lock()
         self._overlay = no_updates()
         self._unwritten = 0
@@ -153,6 +155,8 @@ class Catalog:
                 return  # it is in the log, and the log will be read
             self._rows.append(row)
             self._coverage.note(row.tier, row.index)
+            if isinstance(row, KeyAdded | KeyRevoked):
+                self.keys_version += 1
             pending = self._unwritten + len(self._rows)
         if PENDING_ROWS <= pending < PENDING_ROWS_MAX and self._due is not None:
             self._due()
@@ -175,6 +179,7 @@ class Catalog:
         for batch in _batches(rows):
             with self._lock:
                 with self._pend:
+                    self.keys_version += 1
                     if self._closed:
                         raise _closed()
                     if self._stale:
@@ -255,6 +260,7 @@ class Catalog:
 
     def _forget(self) -> None:
         self._stale = True
+        self.keys_version += 1
         self._rows.clear()
         self._overlay = no_updates()
         self._unwritten = 0

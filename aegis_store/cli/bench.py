@@ -28,7 +28,7 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="WORKLOAD",
-            help="commit-1, commit-n, checkpoint, resume, verify, overhead, footprint; all if none is given.",
+            help="checkpoint, commit-1, commit-n, resume, verify, overhead, footprint; all if none is given.",
             show_default=False,
         ),
     ] = None,
