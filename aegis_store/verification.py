@@ -158,35 +158,57 @@ def footer_message(footer: Footer) -> bytes:
     return _FOOTER_DOMAIN + footer.message
 
 
-class _Signatures:
-    """Whether records are what their signers signed and committed to; for any number of threads.
+class _Batch(msgspec.Struct):
+    """Records on their way. What is known of each: its entry, or why it is refused; None while that is open."""
 
-    `Records.check` decides. Whose key it found for a record is remembered, so that most others need no lookup, and are checked
-    together; whatever does not hold here in every point is asked there, and gets its error there.
+    records: list[Record]
+    outcomes: list[Entry | AegisError | None]
+    #: Those whose signatures are looked at together: place in the batch, and entry.
+    asked: list[tuple[int, Entry]]
+    held: Future[list[bool]]
+
+
+class _Signatures:
+    """Whether records are what their signers signed and committed to.
+
+    `Records.check` decides. Whose key it found for a record is remembered, so that most others need no lookup, and their
+    signatures are checked together, in a thread that holds no lock of the interpreter's; the rest is done meanwhile, here.
+    Whatever does not hold in every point is asked there, and gets its error there.
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, pool: ThreadPoolExecutor) -> None:
         self._records = records
+        self._pool = pool
         self._prefix = signing_prefix(records.engine.describe().store_id, records.tier)
         self._limit = records.state_limit_bytes + ENVELOPE_MARGIN_BYTES
         # Key id -> public key, and between which indexes it was allowed. What is revoked later is no concern of older records.
         self._known: dict[bytes, tuple[bytes, int, float]] = {}
 
-    def check_all(self, batch: list[Record]) -> list[Entry | AegisError]:
-        """For each record its entry, or why it is not to be believed."""
-        parsed = [self._parsed(record) for record in batch]
-        places, signed, keys = [], [], []
-        for place, (record, entry) in enumerate(zip(batch, parsed, strict=True)):
+    def begin(self, records: list[Record]) -> _Batch:
+        """Check everything but signatures, which are under way when this returns."""
+        outcomes: list[Entry | AegisError | None] = [None] * len(records)
+        asked, signed, keys = [], [], []
+        for place, record in enumerate(records):
+            entry = self._parsed(record)
             key = None if entry is None else self._key_of(entry, record.index)
-            if entry is not None and key is not None:
-                places.append(place)
-                signed.append(entry.signature + self._prefix + record.entry[:-SIGNATURE_SIZE])
-                keys.append(key)
-        held = {place for place, holds in zip(places, verify_signatures(signed, keys), strict=True) if holds}
-        return [
-            entry if entry is not None and place in held and self._opens(record, entry) else self._decided(record)
-            for place, (record, entry) in enumerate(zip(batch, parsed, strict=True))
-        ]
+            if entry is None or key is None:
+                outcomes[place] = self._decided(record)
+                continue
+            asked.append((place, entry))
+            signed.append(entry.signature + self._prefix + record.entry[:-SIGNATURE_SIZE])
+            keys.append(key)
+        held = self._pool.submit(verify_signatures, signed, keys)
+        for place, entry in asked:
+            if not self._opens(records[place], entry):
+                outcomes[place] = self._decided(records[place])
+        return _Batch(records, outcomes, asked, held)
+
+    def end(self, batch: _Batch) -> list[Entry | AegisError]:
+        """For each record its entry, or why it is not to be believed."""
+        for (place, entry), holds in zip(batch.asked, batch.held.result(), strict=True):
+            if batch.outcomes[place] is None:
+                batch.outcomes[place] = entry if holds else self._decided(batch.records[place])
+        return [outcome for outcome in batch.outcomes if outcome is not None]
 
     def _parsed(self, record: Record) -> Entry | None:
         try:
@@ -258,41 +280,41 @@ class _Chains:
         return self._signatures
 
     def _run(self, pool: ThreadPoolExecutor, jobs: int) -> None:
-        check_all = _Signatures(self._records).check_all
-        under_way: deque[tuple[list[Record], Future[list[Entry | AegisError]]]] = deque()
+        signatures = _Signatures(self._records, pool)
+        under_way: deque[_Batch] = deque()
         held = 0  # bytes of the payloads that are under way
 
         def take(most: int, most_bytes: int = 0) -> None:
             nonlocal held
             while under_way and (len(under_way) > most or held > most_bytes):
-                batch, outcomes = under_way.popleft()
-                held -= _payload_bytes(batch)
-                self._follow(batch, outcomes.result())
+                batch = under_way.popleft()
+                held -= _payload_bytes(batch.records)
+                self._follow(batch.records, signatures.end(batch))
 
         done = 0
         while done < self._size:
             try:
-                for batch in _batches(self._records.scan(done, self._size)):
-                    under_way.append((batch, pool.submit(check_all, batch)))
-                    done = batch[-1].index + 1
-                    held += _payload_bytes(batch)
+                for records in _batches(self._records.scan(done, self._size)):
+                    under_way.append(signatures.begin(records))
+                    done = records[-1].index + 1
+                    held += _payload_bytes(records)
                     take(2 * jobs, UNDER_WAY_BYTES)
             except Corrupt:
                 # The engine could not read a stretch: it was named already, byte by byte. Go on record by record.
                 take(0)
                 end = min(self._size, done + PROGRESS_RECORDS)
                 for index in range(done, end):
-                    self._alone(index, check_all)
+                    self._alone(index, signatures)
                 done = end
         take(0)
 
-    def _alone(self, index: int, check_all: Callable[[list[Record]], list[Entry | AegisError]]) -> None:
+    def _alone(self, index: int, signatures: _Signatures) -> None:
         try:
             found = list(self._records.scan(index, index + 1))
         except Corrupt as error:
             self._report(index, error)
             return
-        self._follow(found, check_all(found))
+        self._follow(found, signatures.end(signatures.begin(found)))
 
     def _follow(self, batch: list[Record], outcomes: list[Entry | AegisError]) -> None:
         for record, outcome in zip(batch, outcomes, strict=True):
