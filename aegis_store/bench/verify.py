@@ -8,7 +8,7 @@ there are cores. Every side reads from the page cache.
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from hashlib import file_digest
 from itertools import cycle, islice
@@ -51,7 +51,7 @@ SIGNATURES: Final = 16
 
 HASHES_WANTED: Final = Wanted(least=0.8)
 SIGNATURES_WANTED: Final = Wanted(least=0.8)
-OURS, DEEP = "aegis verify", "aegis verify --deep"
+OURS, DEEP, DEEP_SMALL = "aegis verify", "aegis verify --deep", "aegis verify --deep, small"
 HASH_LOOP, SHA256 = programs.HASH_LOOP, "SHA-256 of the files"
 READS: Final = "reads only"
 
@@ -69,10 +69,12 @@ class HashLoopSaid(msgspec.Struct, frozen=True, kw_only=True):
 def run(how: Run) -> Outcome:
     records = how.records or (RECORDS_QUICK if how.quick else RECORDS)
     place = how.place / "store"
-    how.say(f"building a store of {records:,} records")
-    _build(place, records)
+    how.say(f"building two stores of {records:,} records")
+    _build(place, records, conversations(STATES))
+    _build(how.place / "small", records, [{"step": number} for number in range(STATES)])
     with ExitStack() as stack:
         store = stack.enter_context(aegis_store.open(place, mode="r"))
+        small = stack.enter_context(aegis_store.open(how.place / "small", mode="r"))
         first = store.verify()
         tier = first.tiers[0]
         files = sorted((place / "session").glob("*.seg"))
@@ -85,6 +87,7 @@ def run(how: Run) -> Outcome:
         raw = f"libsodium alone, {threads} threads" if threads > 1 else "libsodium alone"
         deep_sides = [
             Side(name=DEEP, run=lambda: _verify(store, deep=True)),
+            Side(name=DEEP_SMALL, run=lambda: _verify(small, deep=True)),
             Side(name=raw, run=lambda: _signatures(threads, how.seconds)),
         ]
         rounds = min(how.rounds, ROUNDS_DEEP)
@@ -93,7 +96,14 @@ def run(how: Run) -> Outcome:
         *rates_against(
             "records a second", plain_samples, OURS, [HASH_LOOP, SHA256], wanted={HASH_LOOP: HASHES_WANTED}, durability=READS
         ),
-        *rates_against("signatures a second", deep_samples, DEEP, [raw], wanted={raw: SIGNATURES_WANTED}, durability=READS),
+        *(
+            rate
+            for title, side in (
+                ("signatures a second, states of 4 KiB", DEEP),
+                ("signatures a second, small states", DEEP_SMALL),
+            )
+            for rate in rates_against(title, deep_samples, side, [raw], wanted={raw: SIGNATURES_WANTED}, durability=READS)
+        ),
         _speed(plain_samples, tier.bytes),
     ]
     plain: dict[str, Any] = {
@@ -111,11 +121,11 @@ def _speed(samples: Samples, frame_bytes: int) -> Figure:
     )
 
 
-def _build(place: Path, records: int) -> None:
+def _build(place: Path, records: int, states: Sequence[object]) -> None:
     """Without syncs: what is read afterwards is the same."""
     with aegis_store.open(place, config=WRITE) as store:
         sessions = [store.session(f"session-{number}") for number in range(min(SESSIONS, records))]
-        for session, state in islice(zip(cycle(sessions), cycle(conversations(STATES)), strict=False), records):
+        for session, state in islice(zip(cycle(sessions), cycle(states), strict=False), records):
             session.checkpoint(state)
 
 
