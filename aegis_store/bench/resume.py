@@ -209,6 +209,13 @@ def _forget_pages(place: Path) -> None:
                 os.close(file)
 
 
+def _take_pages(place: Path) -> None:
+    """Reads every file once, so that what follows finds it in memory, as a store that is in use."""
+    for path in place.rglob("*"):
+        if path.is_file():
+            path.read_bytes()
+
+
 def kill_a_writer(place: Path) -> None:
     """SIGKILL to a process that has saved a checkpoint and written its row: the catalogue is not vouched for any more."""
     context = multiprocessing.get_context("spawn")
@@ -244,6 +251,8 @@ def _lookups(how: Run, place: Path, peers: dict[str, Path], shape: _Shape) -> di
     source = random.Random(1)
     any_session = cycle([shape.name(source.randrange(shape.sessions)) for _ in range(4096)])
     any_step = cycle([source.randrange(shape.steps - 1) for _ in range(4099)])
+    for path in (place, *peers.values()):
+        _take_pages(path if path.is_dir() else path.parent)
     with ExitStack() as stack:
         store = stack.enter_context(aegis_store.open(place))  # as who resumes opens it: to go on
         held = [store.session(shape.name(number)) for number in range(min(shape.sessions, 256))]
