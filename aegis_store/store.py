@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
@@ -56,6 +57,8 @@ _REQUEST_CONTEXT: Final = "aegis-store 2026 request tags"
 #: Checkpoints after which sealed segments that are not signed yet are looked for.
 HOUSEKEEPING_RECORDS: Final = 1024
 SESSIONS_PAGE: Final = 256
+#: Sessions that are remembered though nobody holds them: about a kilobyte each.
+RECENT_SESSIONS: Final = 4096
 
 
 class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +100,8 @@ class Store:
         self._lock = threading.Lock()
         self._sessions: weakref.WeakValueDictionary[tuple[str, str], Session] = weakref.WeakValueDictionary()
         self._chains: weakref.WeakValueDictionary[str, Chain] = weakref.WeakValueDictionary()
+        # The newest are held, for callers that ask for a session anew each time: it takes time to find and believe one.
+        self._recent: OrderedDict[str, Chain] = OrderedDict()
         # A mark of the last call that did not come to its end, and of the last one whose records were looked for.
         self._lost: object = None
         self._found: object = None
@@ -238,6 +243,10 @@ class Store:
                 chain = self._chains.get(session_id)
                 if chain is None:
                     chain = self._chains[session_id] = Chain(self, session_id)
+                self._recent[session_id] = chain
+                self._recent.move_to_end(session_id)
+                if len(self._recent) > RECENT_SESSIONS:
+                    self._recent.popitem(last=False)
                 session = self._sessions[key] = Session(self, chain, key[1])
         return session
 

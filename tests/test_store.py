@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import stat
@@ -596,3 +597,29 @@ def test_a_damaged_manifest_is_made_again(place, kept):
         assert Verdict.MANIFEST_REBUILT in store.report.tiers[Tier.SESSION].verdict
     assert len((place / "MANIFEST").read_bytes()) == len(data)
     assert len(segments(place)) > 1
+
+
+def test_sessions_that_nobody_holds_are_remembered_for_a_while(place, monkeypatch):
+    monkeypatch.setattr("aegis_store.store.RECENT_SESSIONS", 3)
+    with aegis_store.open(place) as store:
+        for name in "abcd":
+            store.session(name).checkpoint(name)
+        assert store.session("d").latest().state == "d"  # and the key's record is read, once
+        gc.collect()
+        read = []
+        look = store.records.read
+        store.records.read = lambda index: read.append(index) or look(index)
+        for name, reads in (("b", 1), ("d", 1), ("c", 1), ("a", 2), ("b", 2)):  # its begin as well, where it was forgotten
+            read.clear()
+            assert store.session(name).latest().state == name
+            gc.collect()
+            assert len(read) == reads, name
+
+
+def test_a_store_that_is_forgotten_is_closed_with_a_warning_and_its_sessions(place):
+    store = aegis_store.open(place)
+    store.session("s").checkpoint(1)
+    with pytest.warns(ResourceWarning, match="was not closed"):
+        del store
+        gc.collect()
+    aegis_store.open(place).close()
