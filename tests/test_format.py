@@ -58,6 +58,12 @@ def make(place: Path, **config: object) -> None:
             store.session("kinds").checkpoint(KINDS)
             if turn == 1:
                 store.session("large").checkpoint(noise(200_000))
+                store.session("large").checkpoint(noise(17 << 20), request_id="as large as no record")
+                store.session("s").fork("fork", at=store.session("s").get(3).ref)
+                store.session("fork").fork("fork of it").checkpoint({"on": "its own"}, request_id="r")
+                store.session("fork of it").end(reason="done")
+            elif turn == 2:
+                store.session("fork").checkpoint({"on": "its own"}, request_id="r")
 
 
 @pytest.mark.parametrize("align", ["packed", "block"])
@@ -109,7 +115,7 @@ def check_same(mine: reader.Saved, theirs: aegis_store.Checkpoint) -> None:
     position, claims, pointer, approvals, last_tool_call, metadata, request_id, state = mine.fields
     assert (position, claims, approvals) == (theirs.position, theirs.claims, theirs.approvals)
     assert (last_tool_call, metadata, state) == (theirs.last_tool_call, theirs.metadata, theirs.state)
-    assert request_id is None
+    assert request_id == theirs.request_id
     assert pointer == (None if theirs.memory_pointer is None else [theirs.memory_pointer.index, theirs.memory_pointer.root])
 
 
@@ -250,7 +256,7 @@ def test_the_bytes_in_the_document_are_what_the_second_reader_says(shown):
     public = keys.agents["planner"]
     assert entry.key_id == reader.key_id("planner", public)
     assert reader.signed_by(public, reader.signed_message(keys.store_id, SESSION, record.entry), entry.signature)
-    envelope = reader.read_payload(record.payload, entry)
+    envelope = reader.read_value(reader.read_payload(record.payload, entry, {}))
     assert envelope == ["checkpoint", 0, "plan/1", *[None] * 6, {"todo": ["call", "write"]}]
 
 

@@ -27,7 +27,7 @@ TIERS = {"audit": 1, "memory": 2, "session": 3, "telemetry": 4}
 FRAMES = 12288
 SLOTS = (4096, 8192)
 NO_PARENT = 0xFFFF_FFFF_FFFF
-SESSION_BEGIN, CHECKPOINT, SESSION_END, KEY_ADD, KEY_REVOKE = 1, 2, 3, 4, 5
+SESSION_BEGIN, CHECKPOINT, SESSION_END, KEY_ADD, KEY_REVOKE, CHUNK = 1, 2, 3, 4, 5, 7
 
 
 class Invalid(Exception):
@@ -440,10 +440,11 @@ class Entry:
     length: int
     key_id: bytes
     signature: bytes
+    request_tag: bytes | None
 
 
 def read_entry(data: bytes) -> Entry:
-    demand(len(data) == 176 and data[0] == 0 and data[3] == 0, "not an entry of version 0")
+    demand(data[0] == 0 and data[3] in (0, 1) and len(data) == 176 + 8 * data[3], "not an entry of version 0")
     parent = int.from_bytes(data[34:40], "little")
     return Entry(
         kind=data[1],
@@ -457,26 +458,31 @@ def read_entry(data: bytes) -> Entry:
         commitment=data[72:104],
         length=int.from_bytes(data[104:108], "little"),
         key_id=data[108:112],
-        signature=data[112:176],
+        signature=data[-64:],
+        request_tag=data[112:120] if data[3] == 1 else None,
     )
 
 
 def signed_message(store_id: bytes, tier: int, entry: bytes) -> bytes:
-    return b"aegis-store/v0/entry\n" + store_id + struct.pack("<I", tier) + entry[:112]
+    return b"aegis-store/v0/entry\n" + store_id + struct.pack("<I", tier) + entry[:-64]
 
 
-def read_payload(payload: bytes, entry: Entry) -> list[Any]:
-    """The envelope in a payload."""
+def read_payload(payload: bytes, entry: Entry, chunks: dict[int, tuple[Entry, bytes]]) -> bytes:
+    """The envelope in a payload, in bytes."""
     codec, flags, salt, encoded = payload[0], payload[1], payload[2:18], payload[18:]
-    demand(flags == 0 and codec in (0, 1), "the codec of a payload")
+    demand(flags in (0, 2) and codec in (0, 1), "the codec of a payload")
+    if flags == 2:
+        demand(entry.kind == CHECKPOINT and len(encoded) % 8 == 0, "what is in chunks")
+        pieces = [chunks[index] for (index,) in struct.iter_unpack("<Q", encoded)]
+        demand(all((of.tag, of.ordinal) == (entry.tag, entry.ordinal) for of, _ in pieces), "whose chunks they are")
+        encoded = b"".join(piece for _, piece in pieces)
     if codec == 1:
         demand(zstandard.frame_content_size(encoded) == entry.length, "the length that a zstd frame declares")
         encoded = zstandard.ZstdDecompressor().decompress(encoded, max_output_size=entry.length)
     demand(len(encoded) == entry.length, "the length of an envelope")
     message = b"aegis-store/v0/commitment\n" + salt + struct.pack("<Q", len(encoded)) + encoded
     demand(blake3(message).digest() == entry.commitment, "the commitment to an envelope")
-    envelope: list[Any] = read_value(encoded)
-    return envelope
+    return encoded
 
 
 def _name(value: str | bytes) -> str:
@@ -500,11 +506,19 @@ def read_sessions(log: Log, tier: int, keys: Keys) -> dict[str, list[Saved]]:
     allowed: dict[bytes, tuple[str, bytes]] = {}
     names: dict[bytes, str] = {}
     last: dict[bytes, tuple[int, bytes, int, int]] = {}
+    ended: set[bytes] = set()
+    chunks: dict[int, tuple[Entry, bytes]] = {}
     sessions: dict[str, list[Saved]] = {}
+    request_key = blake3(keys.secret, derive_key_context="aegis-store 2026 request tags").digest()
     for frame, leaf in zip(log.frames, log.leaves, strict=True):
         entry = read_entry(frame.entry)
         demand((entry.kind, entry.tier) == (frame.kind, tier), "the kind and tier of an entry")
-        envelope, message = read_payload(frame.payload, entry), signed_message(keys.store_id, tier, frame.entry)
+        encoded, message = read_payload(frame.payload, entry, chunks), signed_message(keys.store_id, tier, frame.entry)
+        if entry.kind == CHUNK:
+            demand(entry.parent is None and signed_by(allowed[entry.key_id][1], message, entry.signature), "a chunk")
+            chunks[frame.index] = entry, encoded
+            continue
+        envelope: list[Any] = read_value(encoded)
         if entry.kind in (KEY_ADD, KEY_REVOKE):
             demand(entry.key_id == key_id("aegis/enrolment", keys.enrolment), "the key id of an enrolment")
             demand(signed_by(keys.enrolment, message, entry.signature), "the signature of an enrolment")
@@ -519,12 +533,28 @@ def read_sessions(log: Log, tier: int, keys: Keys) -> dict[str, list[Saved]]:
         demand(signed_by(public_key, message, entry.signature), "the signature of an entry")
         if entry.kind == SESSION_BEGIN:
             demand(envelope[:2] == ["session-begin", 0] and _name(envelope[3]) == agent, "the names of a session")
-            demand(entry.ordinal == 0 and entry.tag not in names, "the beginning of a session")
+            demand(entry.tag not in names and (entry.ordinal == 0) == (entry.parent is None), "the beginning of a session")
+            inherited: list[Saved] = []
+            if entry.parent is not None:
+                inherited = sessions[_name(envelope[5])][: entry.ordinal]
+                demand(
+                    (inherited[-1].index, inherited[-1].leaf) == (entry.parent, entry.parent_leaf), "where a fork goes on from"
+                )
+                demand(len(inherited) == entry.ordinal, "the first ordinal of a fork")
             names[entry.tag] = _name(envelope[2])
-            sessions[names[entry.tag]] = []
-            last[entry.tag] = (frame.index, leaf, 0, entry.time_ms)
+            sessions[names[entry.tag]] = inherited
+            last[entry.tag] = (frame.index, leaf, entry.ordinal, entry.time_ms)
+            continue
+        demand(entry.tag not in ended, "nothing follows the end of a session")
+        if entry.kind == SESSION_END:
+            demand(envelope[:2] == ["session-end", 0], "the end of a session")
+            demand((entry.parent, entry.parent_leaf) == last[entry.tag][:2], "what a session ends with")
+            ended.add(entry.tag)
             continue
         demand(entry.kind == CHECKPOINT and envelope[:2] == ["checkpoint", 0], "the kind of a record")
+        asked = envelope[8]
+        tag = None if asked is None else blake3(entry.tag + asked.encode(), key=request_key).digest(8)
+        demand(tag == entry.request_tag, "the request tag of a checkpoint")
         parent, parent_leaf, ordinal, time_ms = last[entry.tag]
         demand((entry.parent, entry.parent_leaf, entry.ordinal) == (parent, parent_leaf, ordinal), "the chain of a session")
         demand(entry.time_ms >= time_ms, "the time of a checkpoint")
