@@ -310,7 +310,7 @@ def _lookup_figures(samples: dict[str, Samples]) -> list[Figure]:
                 continue
             medians = [sample.median_us for sample in found[ours]]
             wanted = LATEST_WANTED if title == _LATEST else Wanted()
-            note = "warm, every check made" + ("; its begin too" if ours == OURS else "")
+            note = "warm, every check made" + ("; its begin too, the first time" if ours == OURS else "")
             alone = _alone(title, medians, wanted, note, "µs")
             figures.append(alone if ours == OURS else _renamed(title, medians, wanted, note))
         for peer in (SQLITE, PLAIN):

@@ -142,18 +142,18 @@ def test_after_a_large_state_the_next_is_encoded_in_a_thread(place, run, monkeyp
 def test_a_large_state_whose_task_is_cancelled_is_saved_once_or_not_at_all(place, run):
     async def work():
         async with aio.open(place) as store:
-            session = store.session("s")
+            session, cancelled = store.session("s"), 0
             for n in range(20):
                 await session.checkpoint(bytes(LARGE))
                 task = asyncio.create_task(session.checkpoint({"n": n, "large": bytes(LARGE)}, request_id=f"{n}"))
                 await turns(1 + n // 2)
-                task.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await task
+                cancelled += task.cancel()
+                await asyncio.wait([task])  # it may have been done already
                 if n % 2:
                     ref = await session.checkpoint({"n": n, "large": bytes(LARGE)}, request_id=f"{n}")
                     assert (await session.get(ref.ordinal)).state["n"] == n
         with aegis_store.open(place) as store:
+            assert cancelled > 0
             found = [state["n"] for state in states(store, "s") if isinstance(state, dict)]
             assert len(found) == len(set(found)) and set(found) >= set(range(1, 20, 2))
             assert store.verify(deep=True).findings == ()
