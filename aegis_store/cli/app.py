@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -15,10 +15,15 @@ from aegis_store.cli.health import health
 from aegis_store.cli.import_ import import_
 from aegis_store.cli.init import init
 from aegis_store.cli.log import log
+from aegis_store.cli.outcome import as_fields
+from aegis_store.cli.output import emit
 from aegis_store.cli.sessions import sessions
 from aegis_store.cli.show import show
 from aegis_store.cli.stats import stats
 from aegis_store.cli.verify import verify
+
+#: What the parser raises for a command line that it cannot take.
+_USAGE: Final[Any] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="aegis",
@@ -67,4 +72,13 @@ def run() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace")
-    app(prog_name="aegis")
+    if "--json" not in sys.argv:
+        app(prog_name="aegis")
+    try:
+        code = app(prog_name="aegis", standalone_mode=False)
+    except _USAGE as error:
+        from aegis_store.errors import InvalidArgument
+
+        emit(as_fields(InvalidArgument(error.format_message(), op="cli", hint="see how: aegis --help")), to=sys.stderr)
+        code = error.exit_code
+    sys.exit(code)

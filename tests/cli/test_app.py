@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -83,3 +84,14 @@ def test_ctrl_c_in_a_running_process_is_one_line(tmp_path):
         assert process.stderr.read() == b"aegis: interrupted\n"
     assert process.returncode == 130
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [("sessions", "--json"), ("sessions", "state", "--json", "--limit", "x"), ("nothing", "--json")]
+)
+def test_a_command_line_that_cannot_be_taken_is_json_where_json_was_asked_for(arguments):
+    done = subprocess.run([sys.executable, "-P", "-m", "aegis_store", *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    said = json.loads(done.stderr)
+    assert (said["error"], said["exit_code"]) == ("InvalidArgument", 2)
+    assert said["message"]
