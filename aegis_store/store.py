@@ -199,10 +199,10 @@ class Store:
             if self._closed:
                 return
             self._closed = True
-        self._housekeeping.finish()
         heads: list[Head] = []
         try:
             try:
+                self._housekeeping.finish()
                 self._sign_segments()
                 if self._mode != "r":
                     heads = [self._engine.head(tier) for tier in Tier if self._engine.size(tier) > 0]

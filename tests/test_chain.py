@@ -260,7 +260,7 @@ def test_forks_of_forks_lead_to_the_first_session(store):
     for number in range(1, 5):
         session.checkpoint(number)
         session.checkpoint(-number)
-        session = session.fork(str(number), at=session.history(limit=2, before=None).__next__().ref)
+        session = session.fork(str(number), at=session.latest().ref)
     session.checkpoint("end")
     assert states(store, "4") == [1, -1, 2, -2, 3, -3, 4, -4, "end"]
     assert store.session("2").fork("early", at=store.session("2").get(0).ref).latest().state == 1
@@ -349,14 +349,15 @@ def test_what_never_began_is_not_ended(store):
 
 def test_a_reader_begins_ends_and_forks_nothing(place):
     with aegis_store.open(place) as store:
-        store.session("s").checkpoint(1)
+        session = store.session("s")
+        session.checkpoint(1)
     with aegis_store.open(place, mode="r") as reader:
         for use in (lambda s: s.checkpoint(2), lambda s: s.end(), lambda s: s.fork("t")):
             with pytest.raises(ReadOnly):
                 use(reader.session("s"))
     for use in (lambda s: s.checkpoint(2), lambda s: s.end(), lambda s: s.fork("t"), lambda s: s.info()):
         with pytest.raises(Closed):
-            use(store.session("s") if False else aegis_store.Session(store, aegis_store.chain.Chain(store, "s"), "a"))
+            use(session)
 
 
 # ---- halves -----------------------------------------------------------------------------------------------------------------

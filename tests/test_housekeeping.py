@@ -9,7 +9,7 @@ import pytest
 import aegis_store
 from aegis_store.catalog import catalog
 from aegis_store.housekeeping import Housekeeping
-from tests.stores import SMALL, states
+from tests.stores import SMALL, Crash, states
 
 WAIT_SECONDS = 30
 
@@ -56,6 +56,21 @@ def test_where_no_thread_can_be_started_nothing_fails(monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", refuse)
     house.due()
     house.finish()
+
+
+def test_an_interrupt_while_it_is_waited_for_closes_the_store_all_the_same(tmp_path, monkeypatch):
+    store = aegis_store.open(tmp_path / "state")
+    store.session("s").checkpoint(1)
+
+    def interrupted(house: Housekeeping) -> None:
+        raise Crash
+
+    monkeypatch.setattr(Housekeeping, "finish", interrupted)
+    with pytest.raises(Crash):
+        store.close()
+    monkeypatch.undo()
+    with aegis_store.open(tmp_path / "state") as again:
+        assert states(again, "s") == [1]
 
 
 def test_pending_rows_are_written_by_nobody_who_waits_for_a_checkpoint(tmp_path, monkeypatch):
