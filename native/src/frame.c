@@ -97,7 +97,7 @@ int frame_parse(const uint8_t *bytes, uint64_t available, frame *out) {
     memcpy(out->link, bytes + AT_LINK, MAC_SIZE);
     if (out->entry_length == 0 || out->payload_length > AEGIS_PAYLOAD_MAX) return AEGIS_E_CORRUPT;
     out->size = frame_size(out->entry_length, out->payload_length);
-    return out->size <= available ? AEGIS_OK : AEGIS_E_TORN;
+    return out->size <= available || PLANTED(FRAME_END) ? AEGIS_OK : AEGIS_E_TORN;
 }
 
 int frame_check_body(const scope *s, const frame *f, const uint8_t *bytes, uint64_t expected_index) {
