@@ -167,6 +167,9 @@ static int decode_body(manifest *m, const uint8_t *copy, size_t length) {
     size_t at = M_HEADER + (size_t)align_up(name + meta, 8);
     uint32_t previous = 0;
     if (at > end || name > AEGIS_NAME_MAX || meta > AEGIS_META_MAX) return AEGIS_E_CORRUPT;
+    /* In one form only: the name ends where its length says, and zeros fill up behind the meta block. */
+    const uint8_t *filled = copy + M_HEADER + name + meta;
+    if (memchr(copy + M_HEADER, 0, name) != NULL || !all_zero(filled, (size_t)(copy + at - filled))) return AEGIS_E_CORRUPT;
     memcpy(m->name, copy + M_HEADER, name);
     m->name[name] = 0;
     memcpy(m->meta, copy + M_HEADER + name, meta);
