@@ -121,6 +121,22 @@ TEST(footer_condition_3_first_and_count_do_not_overflow_and_fit_the_file) {
     end_with_segment();
 }
 
+/* Found by tests/fuzz: more records than there are can make room for themselves by frames that end before they start. */
+TEST(footer_condition_3_frames_end_behind_where_they_start) {
+    if (!begin_sealed()) return;
+    unsigned tried = 0;
+    for (uint64_t count = 1; 4 * count + FOOTER_FIXED < file_size; count++) {
+        uint64_t behind = 4 * count + (uint64_t)merkle_peak_count(FIRST + count) * HASH_SIZE + FOOTER_FIXED;
+        if (behind > file_size || file_size - behind >= SEGMENT_FRAMES) continue;
+        forge(&s, 56, count, 8);
+        forge(&s, 64, file_size - behind, 8);
+        EXPECT_CODE(read_again(), AEGIS_E_CORRUPT);
+        tried++;
+    }
+    EXPECT(tried > 0);
+    end_with_segment();
+}
+
 /* The manifest is recovery's to ask: a whole store, with a footer of the right length that names other records. */
 TEST(footer_condition_3_first_and_count_are_what_the_manifest_says) {
     sim = vfs_sim_new(2);
