@@ -79,7 +79,7 @@ def request_id_of(data: bytes) -> str | None:
         fields = _fields.decode(data)
         found: str | None = _text.decode(fields[_NAMES.index("request_id")])
         return found
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError) as error:
         raise Corrupt(f"a checkpoint's envelope has no request id: {error}", op="decode") from None
 
 
