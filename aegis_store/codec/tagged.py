@@ -69,8 +69,12 @@ def to_json(value: object, *, types: StateTypes = NO_TYPES) -> Any:
 
 
 def from_json(plain: object, *, types: StateTypes = NO_TYPES) -> Any:
-    """The value again. InvalidArgument for a tag that is unknown or garbled, or a name that is not among `types`."""
-    return _Reader(types).value(plain)
+    """The value again. InvalidArgument for a tag that is unknown or garbled, a name that is not among `types`, or too
+    many levels."""
+    try:
+        return _Reader(types).value(plain)
+    except RecursionError:
+        raise _bad("it nests deeper than any value that is written") from None
 
 
 # ---- to JSON --------------------------------------------------------------------------------------------------------------

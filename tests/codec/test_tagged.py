@@ -179,6 +179,8 @@ def test_the_form_is_the_one_that_is_documented(value, plain):
         b'{"$type": "app.Colour", "members": ["RED", "BLUE"]}',
         b'{"$type": "app.Colour", "fields": {}}',
         b"[" * 100_000,
+        b"[" * 990 + b"]" * 990,
+        b'{"$tuple":[' * 400 + b"]}" * 400,
     ],
 )
 def test_what_nobody_wrote_is_refused(line):
