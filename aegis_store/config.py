@@ -109,10 +109,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise StorageError(
                 f"the options cannot be read: {error.strerror}", op="open", path=where, hint=f"see who may: ls -l {where}"
             ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InvalidArgument(f"this is not TOML: {error}", op="open", path=where) from None
         except InvalidArgument as error:
             raise InvalidArgument(error.message, op="open", path=where, hint=error.hint) from None
+        except (ValueError, RecursionError) as error:  # numbers of thousands of digits and nesting without end too
+            raise InvalidArgument(f"this is not TOML: {error}", op="open", path=where) from None
 
     def __post_init__(self) -> None:
         if not isinstance(self.durability, TierDurability):

@@ -123,6 +123,8 @@ def test_options_come_from_a_file(place, tmp_path):
         ("[roles]\nplanner = 3", "roles is"),
         ("align = ", "not TOML"),
         (b"\xff\xfe", "not TOML"),
+        ("cache_bytes = " + "9" * 5000, "not TOML"),
+        ("roles = " + "[" * 5000, "not TOML"),
     ],
 )
 def test_an_option_that_cannot_be_meant_is_named_with_its_file_and_nothing_is_made(place, tmp_path, text, says):
