@@ -283,5 +283,5 @@ def _pointer(given: Any) -> Any:
         return None
     try:
         return MemoryPointer(index=LogIndex(int(given["index"])), root=bytes.fromhex(given["root"]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise InvalidArgument("a line has a memory_pointer that is none", op="import") from None

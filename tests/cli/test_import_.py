@@ -188,3 +188,16 @@ def test_an_export_of_a_later_version_is_refused(aegis, exported):
     ended = aegis("import", "out.jsonl", "copy")
     assert ended.code == 3
     assert "later aegis-store" in ended.err
+
+
+@pytest.mark.parametrize("index", ["-1", '"x"', '{"$float":"inf"}', '{"$float":"nan"}', "[]"])
+def test_a_memory_pointer_that_is_none_is_a_mistake_in_words(aegis, exported, index):
+    lines = exported.read_bytes().splitlines(keepends=True)
+    at = next(n for n, line in enumerate(lines) if line.startswith(b'{"kind":"checkpoint"'))
+    pointer = b'"memory_pointer":{"index":%s,"root":"%s"}' % (index.encode(), b"00" * 32)
+    lines[at] = lines[at].replace(b'"memory_pointer":null', pointer)
+    assert pointer in lines[at]
+    exported.write_bytes(b"".join(lines))
+    ended = aegis("import", "out.jsonl", "copy")
+    assert (ended.code, ended.out) == (2, "")
+    assert "memory pointer" in ended.err or "memory_pointer" in ended.err
