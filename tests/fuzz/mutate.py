@@ -1,8 +1,8 @@
 """Bytes that are almost right: the mutations of a small fuzzer, for decoders that are written in Python.
 
-`mutants` takes good inputs and changes each a little, one to six times: bits, bytes, lengths, pieces moved, doubled or taken from
-another input, words of the formats. The same seed gives the same mutants. `search` hands them to a decoder and names the first that it
-answered by anything but a value or a typed error.
+`mutants` takes good inputs and changes each a little, one to six times: bits, bytes, lengths, pieces moved, doubled or taken
+from another input, words of the formats. The same seed gives the same mutants. `search` hands them to a decoder and names the
+first that it answered by anything but a value or a typed error.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from aegis_store.errors import AegisError, EngineBug
 
 #: What decoders compare with, or count by: heads of msgpack types, ends of ranges, brackets, tags.
 WORDS = [
-    b"\x00", b"\xff", b"\x7f", b"\x80", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff\xff\xff\xff\xff", b"\xc0", b"\xc1", b"\xc4\x01", b"\xc6",
-    b"\xc7\x10\x10", b"\xc8\xff\xff\x11", b"\xc9\xff\xff\xff\xff\x13", b"\xcb", b"\xcf", b"\xd3", b"\xd4\x01", b"\xd6\x05", b"\xd8\x04",
-    b"\xdc\xff\xff", b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\x91" * 40, b"\x81\x01" * 20, b"[" * 300, b'{"a":' * 300,
-    b"{", b"}", b"]", b'"', b"\\ud800", b"\xed\xa0\x80", b"\xe2\x80\x94 ", b"\n", b"\n\n", b"+", b"=", b"-1", b"1e999", b"9" * 400, b"9" * 5000,
-    b"null", b"true", b'"$tuple"', b'"$int"', b'"$map"', b'"$float"', b'"inf"', b"\x28\xb5\x2f\xfd",
+    b"\x00", b"\xff", b"\x7f", b"\x80", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff\xff\xff\xff\xff", b"\xc0", b"\xc1",
+    b"\xc4\x01", b"\xc6", b"\xc7\x10\x10", b"\xc8\xff\xff\x11", b"\xc9\xff\xff\xff\xff\x13", b"\xcb", b"\xcf", b"\xd3",
+    b"\xd4\x01", b"\xd6\x05", b"\xd8\x04", b"\xdc\xff\xff", b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\x91" * 40,
+    b"\x81\x01" * 20, b"[" * 300, b'{"a":' * 300, b"{", b"}", b"]", b'"', b"\\ud800", b"\xed\xa0\x80", b"\xe2\x80\x94 ",
+    b"\n", b"\n\n", b"+", b"=", b"-1", b"1e999", b"9" * 400, b"9" * 5000, b"null", b"true", b'"$tuple"', b'"$int"',
+    b'"$map"', b'"$float"', b'"inf"', b"\x28\xb5\x2f\xfd",
 ]  # fmt: skip
 LENGTH_MAX = 1 << 16
 

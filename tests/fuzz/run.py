@@ -156,9 +156,9 @@ def searches(args: argparse.Namespace) -> int:
     table(outcomes, args.corpus)
     bad = [each for each in outcomes if each.found]
     for each in bad:
-        print(
-            f"{each.target}: {each.found}\n  the input is in {args.build / 'findings'}; mend the decoder, and keep the input as a corpus file"
-        )
+        print(f"{each.target}: {each.found}")
+    if bad:
+        print(f"the inputs are in {args.build / 'findings'}: mend the decoder, and keep the input as a corpus file")
     return 1 if bad else 0
 
 

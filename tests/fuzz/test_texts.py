@@ -42,7 +42,7 @@ LINES = [
     Lost(index=3, problem="damaged"),
 ]
 OPTIONS = [
-    b'align = "block"\nsegment_bytes = 1048576\nallow_network = false\n[durability]\nsession = "write"\n[roles]\nplanner-7 = "planner"\n',
+    b'align = "block"\nsegment_bytes = 1048576\nallow_network = false\n[durability]\nsession = "write"\n[roles]\na = "b"\n',
     b"cache_bytes = 0x400000\nstate_limit_bytes = 1_000_000\n",
     b"roles = {a = 'b'}\n[durability]\naudit = 'commit'\n",
     b"segment_bytes = [[[1]]]\nalign = 2026-01-31T12:00:00Z\n",
