@@ -5,8 +5,9 @@ VENV ?= .venv
 # Recorded sessions, where there are some; the benchmark makes sessions up otherwise.
 SESSIONS ?= $(wildcard $(AEGIS_SHARED)/data/sessions-public.jsonl.zst)
 NATIVE := $(MAKE) --no-print-directory -C tests/native check
+FUZZ := $(MAKE) --no-print-directory -j2 -C tests/fuzz
 
-.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants crash kill bench bench-hot ci clean
+.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants fuzz fuzz-ci fuzz-planted crash kill bench bench-hot ci clean
 
 # Shows this list.
 help:
@@ -50,6 +51,18 @@ native-tsan:
 # Takes single safeguards out, one after another, and demands that the enumeration of crash states notices.
 native-mutants:
 	$(NATIVE) WERROR=1 MUTANTS=1 TESTS=test_crash_states.c
+
+# Feeds every decoder with made-up bytes, FUZZ_SECONDS each (clang with libFuzzer); tests/fuzz/Makefile has more.
+fuzz:
+	$(FUZZ) fuzz
+
+# Does the same with a fixed number of inputs from a fixed seed.
+fuzz-ci:
+	$(FUZZ) fuzz-ci
+
+# Plants a bug in each decoder and demands that its fuzz target finds it.
+fuzz-planted:
+	$(FUZZ) fuzz-planted
 
 # Enumerates crash states, the long way.
 crash:

@@ -62,7 +62,7 @@ static int append(aegis_store *store, uint32_t tier, uint64_t i) {
 static int note_file(void *context, const char *name) {
     (void)context;
     size_t length = strlen(name);
-    if (name[length - 1] == '/' || strcmp(name, "LOCK") == 0) return AEGIS_OK;
+    if (name[length - 1] == '/' || strcmp(name, LOCK_NAME) == 0) return AEGIS_OK;
     DEMAND(file_count < FILES_MAX && length < sizeof files[0]);
     memcpy(files[file_count++], name, length + 1);
     return AEGIS_OK;
@@ -84,7 +84,8 @@ static void make_sound(void) {
     for (uint64_t i = 0; i < RECORDS; i++) DEMAND(append(store, FUZZ_TIER, i) == AEGIS_OK);
     for (uint64_t i = 0; i < AUDIT_RECORDS; i++) DEMAND(append(store, AEGIS_TIER_AUDIT, i) == AEGIS_OK);
     DEMAND(store_close(store) == AEGIS_OK && vfs_sim_settle(sound, false) == AEGIS_OK);
-    DEMAND(vfs_sim_files(sound, note_file, NULL) == AEGIS_OK);
+    DEMAND(vfs_sim_files(sound, note_file, NULL) == AEGIS_OK && file_count < FILES_MAX);
+    memcpy(files[file_count++], LOCK_NAME, sizeof LOCK_NAME);    /* the last one: what is done to it matters least */
     for (unsigned n = 0; n < file_count; n++) {
         size_t length = is_segment(files[n]) ? whole_file(sound, files[n], buffer) : 0;
         for (size_t at = SEGMENT_FRAMES; at + FRAME_HEADER <= length && frame_counts[n] < FRAMES_MAX; at += 8)
