@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from aegis_store.cli.import_ import numbered, planned
+import aegis_store
+from aegis_store.cli.import_ import _Import, numbered, planned
 from aegis_store.cli.jsonl import Begin, End, Export, Lost, Point, Saved, read, write
 from aegis_store.codec.registry import NO_TYPES
-from aegis_store.config import Config
+from aegis_store.config import Config, Durability, TierDurability
 from aegis_store.errors import AegisError, BadProof, BadSignature
 from aegis_store.trust.heads import Head, format_head, open_head, origin, parse_head, sign_head, verifier_key
 from aegis_store.trust.keys import KeyDirectory
@@ -41,6 +42,21 @@ LINES = [
     End(**COMMON, reason="done"),
     Lost(index=3, problem="damaged"),
 ]
+POINTER = {"index": 0, "root": "00" * 32}
+STORY = b"".join(
+    map(
+        write,
+        [
+            LINES[0],
+            Begin(**COMMON),
+            Saved(**COMMON, ordinal=0, state={"a": [1, (2, b"3")]}, position="p", metadata={"b": 1}, request_id="r"),
+            Saved(**{**COMMON, "leaf": "cd" * 32}, ordinal=1, state={1, 2}, claims=[], memory_pointer=POINTER),
+            Begin(**{**COMMON, "session": "fork"}, role="plans", forked_from=Point(session="a", ordinal=0)),
+            Saved(**{**COMMON, "session": "fork", "leaf": "ef" * 32}, ordinal=1, state=None, approvals={"x": 1.5}),
+            End(**COMMON, reason="done"),
+        ],
+    )
+)
 OPTIONS = [
     b'align = "block"\nsegment_bytes = 1048576\nallow_network = false\n[durability]\nsession = "write"\n[roles]\na = "b"\n',
     b"cache_bytes = 0x400000\nstate_limit_bytes = 1_000_000\n",
@@ -161,3 +177,23 @@ def test_a_key_file_from_a_stranger_is_taken_or_a_typed_error(key_directory, nam
     finally:
         file.write_bytes(before)
     assert found is None, f"input {tried}: {found.data[:300]!r}: {found.error!r}"
+
+
+def test_an_import_from_a_stranger_is_done_or_a_typed_error(tmp_path):
+    """The lines are made so, each time in sessions of their own."""
+    runs = 0
+    with aegis_store.open(tmp_path / "state", config=Config(durability=TierDurability(session=Durability.WRITE))) as store:
+
+        def decode(data):
+            nonlocal runs
+            runs += 1
+            data = data.replace(b'"session":"a"', b'"session":"%d"' % runs)
+            work = _Import(store, planned(io.BytesIO(data), Path("export")))
+            for each, _ in numbered(io.BytesIO(data), Path("export"), NO_TYPES):
+                work.take(each)
+
+        tried, found = search(decode, [STORY], seed=SEED, count=FILE_RUNS)
+    assert found is None, f"input {tried}: {found.data[:600]!r}: {found.error!r}"
+    with aegis_store.open(tmp_path / "state", mode="r") as store:
+        assert len(list(store.sessions())) > 10
+        assert store.verify().ok
