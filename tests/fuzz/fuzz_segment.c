@@ -125,7 +125,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (s.keyed && seg.last_slot.sequence < UINT64_MAX) {
             DEMAND(segment_write_slot(&s, &seg, 5, head, SLOT_END) == AEGIS_OK);
             DEMAND(segment_open(&s, root, NUMBER, GENERATION, false, &again) == AEGIS_OK);
-            DEMAND(memcmp(&again.last_slot, &seg.last_slot, sizeof(slot)) == 0 && again.last_slot.size == 5);
+            DEMAND(again.last_slot.sequence == seg.last_slot.sequence && again.last_slot.size == 5 && again.last_slot.flags == SLOT_END);
+            DEMAND(again.last_slot.offset == SEGMENT_FRAMES && memcmp(again.last_slot.root, head, HASH_SIZE) == 0);
             segment_close(&s, &again);
         }
         segment_close(&s, &seg);

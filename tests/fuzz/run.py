@@ -126,9 +126,11 @@ def search(target: str, args: argparse.Namespace, limits: list[str], keep: bool)
 
 
 def finding(text: str) -> str:
-    """What a sanitizer, a demand or libFuzzer said first."""
-    found = re.search(r"^(.*does not hold: .*|SUMMARY: .*|.*runtime error: .*|==\d+==ERROR: .*)$", text, re.MULTILINE)
-    return found[1] if found else ""
+    """What a demand, a sanitizer or libFuzzer said, without folders."""
+    for pattern in (r"^.*does not hold: .*$", r"^.*: runtime error: .*$", r"^SUMMARY: (.*)$"):
+        if found := re.search(pattern, text, re.MULTILINE):
+            return re.sub(r"(?<!\S)/\S*/", "", found[found.lastindex or 0])
+    return ""
 
 
 def table(outcomes: list[Outcome], corpus: Path) -> None:
@@ -178,7 +180,7 @@ def planted(args: argparse.Namespace) -> int:
         rows = list(pool.map(one, args.targets))
     print(f"{'target':10} {'planted':18} {'executions until found':>23}  by")
     for target, bug, runs, said in rows:
-        print(f"{target:10} {bug:18} {format(runs, ',') if said else 'NOT FOUND':>23}  {said.rsplit('/', 1)[-1][:90]}")
+        print(f"{target:10} {bug:18} {format(runs, ',') if said else 'NOT FOUND':>23}  {said[:90]}")
     return 0 if all(said for *_, said in rows) else 1
 
 
