@@ -11,6 +11,7 @@ tests/fuzz/Makefile builds what this starts. A finding ends with exit code 1; it
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -105,8 +106,11 @@ def fuzz(program: Path, options: list[str], folders: list[Path], findings: Path)
         str(program), f"-seed={SEED}", f"-max_len={INPUT_MAX}", "-print_final_stats=1", "-rss_limit_mb=2048", "-timeout=20",
         f"-artifact_prefix={findings}/{program.name}-", *options, *map(str, folders),
     ]  # fmt: skip
+    # Debian's llvm-14 has the symbolizer under this name alone.
+    symbolizer = shutil.which("llvm-symbolizer") or shutil.which("llvm-symbolizer-14")
+    environment = os.environ | ({"ASAN_SYMBOLIZER_PATH": symbolizer} if symbolizer else {})
     begin = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
     return done.returncode, done.stdout + done.stderr, time.monotonic() - begin
 
 
