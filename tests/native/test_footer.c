@@ -121,7 +121,7 @@ TEST(footer_condition_3_first_and_count_do_not_overflow_and_fit_the_file) {
     end_with_segment();
 }
 
-/* Found by tests/fuzz: more records than there are can make room for themselves by frames that end before they start. */
+/* As tests/fuzz/fuzz_footer.c demands: more records than there are can make room for themselves by frames that end before they start. */
 TEST(footer_condition_3_frames_end_behind_where_they_start) {
     if (!begin_sealed()) return;
     unsigned tried = 0;
