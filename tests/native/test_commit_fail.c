@@ -1,4 +1,5 @@
-/* commit.c where the machine fails it: poison, no space, and every single call of a workload failing, once and for ever. */
+/* commit.c where the machine fails it: poison, no space, a process that is killed before any change. Every single call of many workloads
+ * fails in test_every_call.c. */
 #include <errno.h>
 #include <pthread.h>
 
@@ -266,7 +267,7 @@ TEST(a_rotation_without_space_for_its_manifest_poisons) {
     vfs_sim_free(sim);
 }
 
-/* ---- every call ------------------------------------------------------------------------------------------------------- */
+/* ---- killed ----------------------------------------------------------------------------------------------------------- */
 
 enum { RECORDS = 110 };
 
@@ -324,53 +325,6 @@ static bool holds(vfs_sim *sim, const outcome *made, bool cut, uint64_t nth, con
                        (unsigned long long)made->acknowledged, (unsigned long long)made->submitted);
     return right;
 }
-
-/* What a failed sync of a directory leaves is in doubt for ever by the simulator's rule (7), and there is nothing that would make the
- * name of a directory durable then. The running system is whole all the same. */
-static bool names_in_doubt(vfs_sim *sim) {
-    for (size_t i = 0; i < vfs_sim_op_count(sim); i++) {
-        const vfs_sim_op *op = vfs_sim_op_at(sim, i);
-        if ((op->kind == VFS_SIM_SYNC_DIR || op->kind == VFS_SIM_SYNC_PARENT) && op->failed) return true;
-    }
-    return false;
-}
-
-static void fail_every_call(vfs_sim_fault fault, uint64_t least, const char *how) {
-    for (uint64_t nth = 1;; nth++) {
-        static const enum vfs_sim_keep keeps[] = {VFS_SIM_KEEP_NOTHING, VFS_SIM_KEEP_RANDOM};
-        vfs_sim *sim = vfs_sim_new(nth);
-        fault.nth = nth;
-        vfs_sim_fail(sim, &fault);
-        const outcome made = work(sim);
-        bool hit = vfs_sim_fault_hits(sim) > 0;
-        vfs_sim_fail(sim, NULL);
-        EXPECT_EQ_U64(vfs_sim_open_count(sim), 0);
-        for (unsigned i = 0; i < 2 && !names_in_doubt(sim); i++) {
-            vfs_sim *image = NULL;
-            if (EXPECT_OK(vfs_sim_image(sim, vfs_sim_op_count(sim), keeps[i], nth, &image))) holds(image, &made, false, nth, how);
-            vfs_sim_free(image);
-        }
-        holds(sim, &made, !names_in_doubt(sim), nth, how);
-        vfs_sim_free(sim);
-        if (!hit || atomic_load(&check_failures) > 20) {
-            EXPECT(nth > least);
-            return;
-        }
-    }
-}
-
-TEST(every_call_may_fail_once) { fail_every_call((vfs_sim_fault){.code = AEGIS_E_IO}, 100, "once"); }
-TEST(every_call_may_fail_once_and_write_a_part) {
-    fail_every_call((vfs_sim_fault){.system_errno = EIO, .written_bytes = 333}, 100, "once, in part");
-}
-TEST(every_call_may_fail_for_ever) { fail_every_call((vfs_sim_fault){.code = AEGIS_E_IO, .forever = true}, 100, "for ever"); }
-TEST(every_write_may_fail_for_want_of_space) {
-    fail_every_call((vfs_sim_fault){.kinds = 1u << VFS_SIM_WRITE | 1u << VFS_SIM_CREATE | 1u << VFS_SIM_MKDIR, .code = AEGIS_E_NOSPACE,
-                                    .forever = true, .written_bytes = 100},
-                    60, "no space");
-}
-
-/* ---- killed ----------------------------------------------------------------------------------------------------------- */
 
 /* From the call `killed_at` on, nothing that changes the disk happens: what the process had done so far is in the page cache, and
  * what it had synced is durable. */

@@ -302,3 +302,85 @@ WORKLOAD(every_call_of_a_recovery_may_fail, a_crashed_store, recovering, 1500, 9
 WORKLOAD(every_call_of_making_a_manifest_again_may_fail, a_store_without_a_manifest, recovering, 1500, 9, 40)
 WORKLOAD(every_call_of_reading_may_fail, two_segments, reading, 1500, 9, 50)
 WORKLOAD(every_call_of_a_reader_beside_a_writer_may_fail, nearly_full, beside, 1500, 4, 60)
+
+/* ---- between the failure and the end ---------------------------------------------------------------------------------- */
+
+typedef struct later_cuts {
+    size_t acknowledged_at;         /* operations on record by then */
+    uint64_t images;
+} later_cuts;
+
+static int opens_after_cut(void *context, vfs_sim *image, size_t cut) {
+    later_cuts *c = context;
+    aegis_store *store = NULL;
+    const aegis_options o = trial_options(AEGIS_MODE_APPEND);
+    c->images++;
+    if (!EXPECT_OK(store_open(vfs_sim_vfs(image), "store", &o, &store, NULL))) return 1;
+    if (cut >= c->acknowledged_at) EXPECT(size_of(store, AEGIS_TIER_AUDIT) == 1 && has_record(store, AEGIS_TIER_AUDIT, 0, 100));
+    EXPECT_OK(aegis_close(store));
+    return atomic_load(&check_failures) > 0;
+}
+
+/* A second attempt after one that failed between its rename and the end: whenever the power goes, what the manifest names is there. */
+TEST(a_new_tier_that_is_tried_again_survives_a_cut_at_any_time) {
+    uint64_t tried = 0;
+    for (uint64_t nth = 1;; nth++) {
+        later_cuts c = {0};
+        trial t = {.payload_max = 100};
+        start(&t);
+        aegis_store *store = open_test(t.v, AEGIS_MODE_APPEND, NULL);
+        EXPECT_OK(vfs_sim_settle(t.sim, true));
+        vfs_sim_fail(t.sim, &(vfs_sim_fault){.nth = nth, .kinds = 1u << VFS_SIM_SYNC_DIR | 1u << VFS_SIM_SYNC, .code = AEGIS_E_IO});
+        int code = append_record(store, AEGIS_TIER_AUDIT, 0, 100);
+        bool hit = vfs_sim_fault_hits(t.sim) > 0;
+        vfs_sim_fail(t.sim, NULL);
+        if (hit && EXPECT_CODE(code, AEGIS_E_IO)) EXPECT_OK(append_committed(store, AEGIS_TIER_AUDIT, 0, 100));
+        c.acknowledged_at = vfs_sim_op_count(t.sim);
+        EXPECT_OK(aegis_close(store));
+        if (hit && !directory_in_doubt(t.sim)) {
+            tried++;
+            (void)vfs_sim_enumerate(t.sim, 0, SIZE_MAX, NULL, opens_after_cut, &c, NULL);
+            EXPECT(c.images > 20);
+        }
+        if (atomic_load(&check_failures) > 0) printf("    sync %" PRIu64 "\n", nth);
+        vfs_sim_free(t.sim);
+        if (!hit || atomic_load(&check_failures) > 0) break;
+    }
+    EXPECT(tried >= 3);
+}
+
+/* What was queued for a tier lands at the close, whatever became of another. */
+TEST(a_close_lands_what_one_tier_has_though_another_is_poisoned) {
+    trial t = {.payload_max = 100};
+    store_with(&t, 3, 3);
+    aegis_store *store = open_test(t.v, AEGIS_MODE_WRITE, NULL);
+    EXPECT_OK(append_record(store, AEGIS_TIER_AUDIT, 3, 100));
+    vfs_sim_fail(t.sim, &(vfs_sim_fault){.nth = 1, .kinds = 1u << VFS_SIM_SYNC, .code = AEGIS_E_IO});
+    EXPECT_CODE(aegis_commit(store, AEGIS_TIER_AUDIT, 3), AEGIS_E_UNKNOWN);
+    vfs_sim_fail(t.sim, NULL);
+    EXPECT_OK(append_record(store, SESSION, 3, 100));
+    EXPECT_CODE(aegis_close(store), AEGIS_E_UNKNOWN);
+    store = open_test(t.v, AEGIS_MODE_WRITE, NULL);
+    EXPECT_EQ_U64(size_of(store, SESSION), 4);
+    EXPECT_OK(aegis_close(store));
+    vfs_sim_free(t.sim);
+}
+
+/* Removing a half-made segment may fail as well; what is said is why it was half-made. */
+TEST(what_failed_first_is_what_is_named) {
+    trial t = {.payload_max = 1500};
+    aegis_error error;
+    store_with(&t, 0, 50);
+    aegis_store *store = open_test(t.v, AEGIS_MODE_WRITE, NULL);
+    EXPECT_OK(append_committed(store, SESSION, 50, 1500));    /* zeroes this segment to its end */
+    vfs_sim_fail(t.sim, &(vfs_sim_fault){.nth = 1, .kinds = 1u << VFS_SIM_WRITE | 1u << VFS_SIM_UNLINK, .forever = true, .system_errno = ENOSPC});
+    int code = AEGIS_OK;
+    for (uint64_t i = 51; i < 80 && code == AEGIS_OK; i++) code = append_record(store, SESSION, i, 1500);
+    vfs_sim_fail(t.sim, NULL);
+    EXPECT_CODE(code, AEGIS_E_NOSPACE);
+    aegis_last_error(&error);
+    EXPECT(strstr(error.message, "write session/") != NULL);
+    EXPECT(strstr(error.message, "remove") == NULL);
+    EXPECT_OK(aegis_abandon(store));
+    vfs_sim_free(t.sim);
+}
