@@ -358,6 +358,8 @@ static void lead(writer *w) {
     int code = rotating ? rotate(w) : AEGIS_OK;
     if (rotating) {
         pthread_mutex_lock(&w->mutex);
+        /* At once: whoever waits for room would make it in the segment that is still the active one, over its records. */
+        if (code != AEGIS_OK) writer_poison(w, code);
         w->making = false;
         pthread_cond_broadcast(&w->room);
         pthread_mutex_unlock(&w->mutex);

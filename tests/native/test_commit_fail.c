@@ -2,6 +2,7 @@
  * fails in test_every_call.c. */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 
 #include "stores.h"
 
@@ -162,6 +163,64 @@ TEST(every_thread_is_told_when_the_log_is_poisoned) {
         EXPECT(size_of(store, SESSION) > last);
         EXPECT_OK(verify_whole(store, SESSION));
         EXPECT_OK(aegis_close(store));
+        vfs_sim_free(sim);
+    }
+}
+
+/* ---- a rotation fails while others wait for room ------------------------------------------------------------------------ */
+
+/* Their room is to be in the new segment, which does not come: what is zeroed then must not be the full one, whose records are
+ * acknowledged. The rename of the manifest fails, once everybody else has come as far as they can. */
+enum { ROOM_PAYLOAD = 90000, ROOM_EACH = 40 };
+
+static vfs honest;
+static _Atomic bool rename_fails;
+
+static int rename_late(vfs *self, vfs_dir *dir, const char *from, const char *to) {
+    if (!atomic_load(&rename_fails)) return honest.rename(self, dir, from, to);
+    for (unsigned turn = 0; turn < 2000; turn++) sched_yield();
+    return fail(AEGIS_E_IO, "rename %s: told to fail", from);
+}
+
+static void *append_much(void *context) {
+    aegis_store *store = context;
+    static uint8_t payload[ROOM_PAYLOAD];
+    uint64_t index = 0;
+    int code = AEGIS_OK;
+    for (unsigned i = 0; i < ROOM_EACH && code == AEGIS_OK; i++) {
+        code = aegis_append(store, SESSION, 1, (const uint8_t *)"an entry", 8, payload, ROOM_PAYLOAD, &index);
+        if (code == AEGIS_OK && i % 3 == 2) code = aegis_commit(store, SESSION, index);
+    }
+    EXPECT(code == AEGIS_OK || code == AEGIS_E_POISONED || code == AEGIS_E_UNKNOWN || code == AEGIS_E_IO);
+    return NULL;
+}
+
+TEST(who_waits_for_room_while_a_rotation_fails_zeroes_nothing_that_was_acknowledged) {
+    for (unsigned trial = 0; trial < 12 && atomic_load(&check_failures) == 0; trial++) {
+        pthread_t threads[THREADS];
+        vfs_sim *sim = vfs_sim_new(trial);
+        vfs *v = vfs_sim_vfs(sim);
+        aegis_options o = test_options(AEGIS_MODE_APPEND);
+        o.segment_bytes = 2u << 20;
+        aegis_store *store = open_with(v, &o, NULL);
+        EXPECT_OK(vfs_sim_settle(sim, false));
+        EXPECT_OK(append_committed(store, SESSION, 0, 0));
+        honest = *v;
+        v->rename = rename_late;
+        atomic_store(&rename_fails, true);
+        for (unsigned t = 0; t < THREADS; t++) EXPECT(pthread_create(&threads[t], NULL, append_much, store) == 0);
+        for (unsigned t = 0; t < THREADS; t++) pthread_join(threads[t], NULL);
+        atomic_store(&rename_fails, false);
+        uint64_t size = size_of(store, SESSION);
+        EXPECT(size > 0);
+        EXPECT_OK(verify_whole(store, SESSION));
+        EXPECT_OK(aegis_abandon(store));
+        EXPECT_EQ_U64(vfs_sim_open_count(sim), 0);
+        store = open_with(v, &o, NULL);
+        if (store != NULL) {
+            EXPECT(size_of(store, SESSION) >= size);
+            EXPECT_OK(aegis_close(store));
+        }
         vfs_sim_free(sim);
     }
 }
