@@ -130,8 +130,11 @@ def open_files(place: Path) -> list[str]:
     return [each for each in found if each.startswith(str(place))]
 
 
-@pytest.mark.parametrize("for_ever", [False, True], ids=["once", "for ever"])
-@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EMFILE], ids=errno.errorcode.get)
+@pytest.mark.parametrize(
+    ("code", "for_ever"),
+    [(errno.EIO, False), (errno.EIO, True), (errno.ENOSPC, False), (errno.EMFILE, True)],
+    ids=["EIO once", "EIO for ever", "ENOSPC once", "EMFILE for ever"],
+)
 def test_every_call_made_in_python_may_fail_and_nothing_acknowledged_does(tmp_path, monkeypatch, code, for_ever):
     failing, outcomes = Failing(monkeypatch), Counter()
     nth, hits = 1, 1
