@@ -6,7 +6,9 @@ attempt uses it.
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -15,7 +17,7 @@ import msgspec
 
 from aegis_store._engine import Engine
 from aegis_store.config import Config
-from aegis_store.errors import Corrupt, InvalidArgument, NotAStore, RolledBack, StorageError
+from aegis_store.errors import AegisError, Corrupt, InvalidArgument, NotAStore, OutOfResources, RolledBack, StorageError
 from aegis_store.schema.entry import STORE_ID_SIZE
 from aegis_store.trust.heads import SignedHead, open_head, parse_head, verifier_key
 from aegis_store.trust.keys import KeyDirectory
@@ -106,7 +108,7 @@ def demand_keys(engine: Engine, keys: KeyDirectory) -> None:
 def keys_for(place: Path, key_place: Path, *, mode: Mode, name: str | None, randomness: Randomness) -> KeyDirectory:
     """The key directory of a store: that which is there, or a new one for a store that is new."""
     there = _store_at(place)
-    if there or mode == "r" or key_place.exists():
+    if there or mode == "r" or _exists(key_place):
         if not there and mode == "r":
             raise NotAStore(
                 "there is no store here",
@@ -143,6 +145,21 @@ def place_of(path: str | os.PathLike[str]) -> Path:
     return place
 
 
+def _unreadable(place: Path, error: OSError) -> AegisError:
+    """What the operating system said when it was asked for a directory."""
+    message = f"the directory cannot be read: {error.strerror}"
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        return OutOfResources(message, op="open", path=str(place), hint="what this process may use: ulimit -a")
+    return StorageError(message, op="open", path=str(place), hint=f"see who may: ls -ld {shlex.quote(str(place))}")
+
+
+def _exists(place: Path) -> bool:
+    try:
+        return place.exists()
+    except OSError as error:
+        raise _unreadable(place, error) from error
+
+
 def _store_at(place: Path) -> bool:
     """Whether there is anything at `place` that is, or was, a store. NotAStore: there is something else."""
     try:
@@ -152,9 +169,7 @@ def _store_at(place: Path) -> bool:
     except NotADirectoryError:
         raise NotAStore("a store is a directory, and this is a file", op="open", path=str(place)) from None
     except OSError as error:
-        raise StorageError(
-            f"the directory cannot be read: {error.strerror}", op="open", path=str(place), hint=f"see who may: ls -ld {place}"
-        ) from None
+        raise _unreadable(place, error) from error
     if "MANIFEST" in names or names & {tier.label for tier in Tier}:
         return True
     strangers = sorted(names - {"LOCK", "MANIFEST.new", "lost+found"})

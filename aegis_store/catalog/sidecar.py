@@ -118,10 +118,13 @@ def _open(directory: int, name: str) -> int | None:
         descriptor = os.open(name, _READ, dir_fd=directory)
     except OSError:
         return None
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
-    return None
+    is_file = False
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    finally:
+        if not is_file:
+            os.close(descriptor)
+    return descriptor if is_file else None
 
 
 def _fingerprint(directory: int, *, expected_size: int | None = None) -> tuple[int, bytes] | None:

@@ -73,6 +73,14 @@ _ROOT: Final = re.compile(rf"[0-9a-f]{{{2 * HASH_SIZE}}}")
 #: What text that is not the JSON in question raises. msgspec's errors are ValueErrors from 0.19 on.
 _UNREADABLE: Final = (ValueError, RecursionError, msgspec.MsgspecError)
 
+#: What to do next about what the operating system refused. {path} comes quoted for a shell.
+_NEXT: Final[dict[type[AegisError], str]] = {
+    NoSpace: "free some space and try again: df -h {path}",
+    ReadOnly: "see who may write there: ls -ld {path}",
+    OutOfResources: "what this process may use: ulimit -a",
+    StorageError: "the kernel's log says more: dmesg",
+}
+
 _RESTORE: Final = "put the key directory back from its backup, or say with keys= where it lies"
 
 
@@ -82,7 +90,12 @@ class SystemRandomness:
     __slots__ = ()
 
     def draw(self, count: int) -> bytes:
-        return os.urandom(count)
+        try:
+            return os.urandom(count)
+        except OSError as error:
+            raise StorageError(
+                f"the system gives no random bytes: {error.strerror}", op="draw", hint="the kernel's log says more: dmesg"
+            ) from error
 
 
 class KeyDirectory:
@@ -506,7 +519,8 @@ def _storage_errors(path: Path, op: str) -> Iterator[None]:
             kind = ReadOnly
         elif error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             kind = OutOfResources
-        raise kind(f"the key directory cannot be used: {error.strerror}", op=op, path=str(path)) from error
+        hint = _NEXT[kind].format(path=shlex.quote(str(path)))
+        raise kind(f"the key directory cannot be used: {error.strerror}", op=op, path=str(path), hint=hint) from error
 
 
 def _missing(path: Path) -> KeysMissing:

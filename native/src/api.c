@@ -125,13 +125,13 @@ AEGIS_API int aegis_watch_start(aegis_store *store, aegis_watcher **out, int *fd
 
 AEGIS_API int aegis_request(aegis_store *store, uint32_t tier, uint64_t index, aegis_watcher *watcher) {
     uint64_t size = 0;
-    int poison = AEGIS_OK;
+    aegis_error poison;
     TRY(usable_tier(store, tier));
     if (!store->writable) return fail(AEGIS_E_READONLY, "the store is open for reading");
     if (watcher != NULL && watcher->board != store->board) return fail(AEGIS_E_ARGUMENT, "a watcher of another store");
     if (store_log(store, tier) == NULL) return no_record(tier, index);
     TRY(writer_request(&store->writers[tier], index, &size, &poison));
-    if (watcher != NULL) watch_want(watcher, tier, index, size, poison);
+    if (watcher != NULL) watch_want(watcher, tier, index, size, &poison);
     return AEGIS_OK;
 }
 

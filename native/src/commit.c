@@ -64,7 +64,7 @@ static void wake(writer *w) {
     if (w->wake != NULL) w->wake(w->wake_context);
 }
 
-static void tell(writer *w, uint64_t size, int poison) {
+static void tell(writer *w, uint64_t size, const aegis_error *poison) {
     if (w->tell != NULL) w->tell(w->wake_context, w->l->s.tier, size, poison);
 }
 
@@ -122,9 +122,12 @@ static int make_range(writer *w, bool in_next, uint64_t to) {
     } else if (in_next && !w->next_ready && w->next.file != NULL) {
         /* Made, but its name may not be durable: take it away; the next append tries again. */
         char name[SEGMENT_NAME_SIZE];
+        aegis_error cause;
+        aegis_last_error(&cause);
         segment_name(w->next.number, name);
         segment_close(&w->l->s, &w->next);
         (void)w->l->s.vfs->unlink(w->l->s.vfs, w->l->dir, name);
+        fail_again(&cause);
     }
     pthread_cond_broadcast(&w->room);
     return code;
@@ -189,7 +192,8 @@ static bool group_full(const writer *w, uint64_t size) {
 
 static int refused(const writer *w) {
     if (w->poison != AEGIS_OK)
-        return fail(AEGIS_E_POISONED, "an earlier write failed (%s); close the store and open it again", aegis_error_name(w->poison));
+        return fail(AEGIS_E_POISONED, "an earlier write failed (%s: %.120s); close the store and open it again",
+                    aegis_error_name(w->poison), w->cause.message);
     return fail(AEGIS_E_ARGUMENT, "the store is being closed");
 }
 
@@ -296,9 +300,11 @@ static void publish(writer *w, group *g, uint64_t offset) {
 void writer_poison(writer *w, int code) {
     if (w->poison != AEGIS_OK) return;
     w->poison = code;
+    aegis_last_error(&w->cause);    /* now: telling LOCK may fail as well, and other threads have other last errors */
+    w->cause.code = code;
     w->stats.poisoned = 1;
     lockfile_poison(w->l->lock);
-    if (w->requested > w->acknowledged) tell(w, w->acknowledged, code);
+    if (w->requested > w->acknowledged) tell(w, w->acknowledged, &w->cause);
     pthread_cond_broadcast(&w->landed[0]);
     pthread_cond_broadcast(&w->landed[1]);
     pthread_cond_broadcast(&w->room);
@@ -352,6 +358,8 @@ static void lead(writer *w) {
     int code = rotating ? rotate(w) : AEGIS_OK;
     if (rotating) {
         pthread_mutex_lock(&w->mutex);
+        /* At once: whoever waits for room would make it in the segment that is still the active one, over its records. */
+        if (code != AEGIS_OK) writer_poison(w, code);
         w->making = false;
         pthread_cond_broadcast(&w->room);
         pthread_mutex_unlock(&w->mutex);
@@ -375,7 +383,7 @@ static void lead(writer *w) {
     /* Without the mutex, or those who wake would all wait for it at once. */
     pthread_mutex_unlock(&w->mutex);
     wake_waiting(w, building);
-    if (was_requested) tell(w, size, AEGIS_OK);
+    if (was_requested) tell(w, size, NULL);
     pthread_mutex_lock(&w->mutex);
 }
 
@@ -422,7 +430,7 @@ static int never_appended(uint64_t index, uint64_t next) {
                 (unsigned long long)next);
 }
 
-int writer_request(writer *w, uint64_t index, uint64_t *size, int *poison) {
+int writer_request(writer *w, uint64_t index, uint64_t *size, aegis_error *poison) {
     pthread_mutex_lock(&w->mutex);
     uint64_t next = w->next_index;
     if (index < next) {
@@ -431,7 +439,7 @@ int writer_request(writer *w, uint64_t index, uint64_t *size, int *poison) {
         if (!w->busy && only_requested(w)) wake(w);
     }
     *size = w->acknowledged;
-    *poison = w->poison;
+    *poison = w->cause;
     pthread_mutex_unlock(&w->mutex);
     return index < next ? AEGIS_OK : never_appended(index, next);
 }
@@ -456,11 +464,11 @@ int writer_commit(writer *w, uint64_t index) {
         } else pthread_cond_wait(&w->landed[flying ? (building->round + 1) & 1 : building->round & 1], &w->mutex);
     }
     bool there = w->acknowledged > index;
-    int cause = w->poison;
     pthread_mutex_unlock(&w->mutex);
     if (there) return AEGIS_OK;
-    return fail(AEGIS_E_UNKNOWN, "the write failed (%s): whether record %llu is stored, the next open will tell",
-                aegis_error_name(cause), (unsigned long long)index);
+    /* Only poison ends the wait early, and what poisoned does not change any more. */
+    return fail(AEGIS_E_UNKNOWN, "the write failed (%s: %.120s): whether record %llu is stored, the next open will tell",
+                aegis_error_name(w->poison), w->cause.message, (unsigned long long)index);
 }
 
 int writer_flush(writer *w) {

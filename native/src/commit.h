@@ -66,6 +66,7 @@ typedef struct writer {
     bool zeroing;            /* in the middle of a step of zeroing ahead */
     bool closing;
     int poison;              /* the code that did it; AEGIS_OK: none */
+    aegis_error cause;       /* of that, as the thread that it happened to was told; all zero: none */
     /* where the group being built will go, should every group before it land */
     uint64_t tail;
     uint64_t zeroed;
@@ -80,7 +81,7 @@ typedef struct writer {
     bool asleep;             /* upkeep has nothing to wait for: the next commit wakes it */
     void (*wake)(void *context);     /* work for the background thread */
     /* requested records landed, up to `size`, or never will */
-    void (*tell)(void *context, uint32_t tier, uint64_t size, int poison);
+    void (*tell)(void *context, uint32_t tier, uint64_t size, const aegis_error *poison);
     void *wake_context;      /* of both */
     aegis_tier_stats stats;
 } writer;
@@ -92,8 +93,9 @@ void writer_free(writer *w);
 int writer_append(writer *w, uint8_t kind, const uint8_t *entry, uint32_t entry_length, const uint8_t *payload,
                   uint32_t payload_length, uint64_t *index);
 int writer_commit(writer *w, uint64_t index);
-/* Has the record committed without waiting for it. *size and *poison are as they were then: it may have landed, or failed. */
-int writer_request(writer *w, uint64_t index, uint64_t *size, int *poison);
+/* Has the record committed without waiting for it. *size and *poison (its code is AEGIS_OK where there is none) are as they were
+ * then: it may have landed, or failed. */
+int writer_request(writer *w, uint64_t index, uint64_t *size, aegis_error *poison);
 /* Commits all that was queued. */
 int writer_flush(writer *w);
 /* The same, then writes the end mark, cuts the zeros off and refuses what comes after. A poisoned writer writes nothing. */

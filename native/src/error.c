@@ -94,6 +94,8 @@ int fail_system(int system_errno, const char *operation, const char *name) {
     return record_text(code, system_errno, "%s %s: %s", operation, name, text);
 }
 
+void fail_again(const aegis_error *earlier) { last = *earlier; }
+
 int fail_invariant(const char *condition, const char *file, int line) {
     /* The builder's directories are nobody's business and would fill the message. */
     const char *slash = strrchr(file, '/');

@@ -4,6 +4,8 @@
 
 #include <stdint.h>
 
+#include "aegis.h"
+
 /* Where a failure happened, for fail_at(): fill what is known, leave the rest zero. `path` is relative to the store. */
 typedef struct place {
     uint32_t tier;
@@ -21,6 +23,8 @@ int fail_at(int code, const place *where, const char *format, ...) __attribute__
  * AEGIS_E_NOTFOUND, EEXIST AEGIS_E_EXISTS, EROFS, EACCES and EPERM AEGIS_E_READONLY, ELOOP and ENOTDIR AEGIS_E_NOTSTORE,
  * ENOMEM AEGIS_E_NOMEM, anything else AEGIS_E_IO. */
 int fail_system(int system_errno, const char *operation, const char *name);
+/* Puts a failure back that aegis_last_error gave, over those of what was tried since in its wake. */
+void fail_again(const aegis_error *earlier);
 int fail_invariant(const char *condition, const char *file, int line);
 /* For a place that a caller further up knows better: fills the fields that are still empty in the last failure. */
 void fail_add_place(const place *where);

@@ -126,9 +126,9 @@ int manifest_write(manifest *m) {
     if (file != NULL) v->close(v, file);
     free(bytes);
     if (code == AEGIS_OK) code = v->rename(v, m->dir, NEW_NAME, MANIFEST_NAME);
-    if (code == AEGIS_OK && !MUTANT(NO_DIRECTORY_SYNC)) code = v->sync_dir(v, m->dir);
-    if (code == AEGIS_OK) m->generation++;
-    return code;
+    if (code != AEGIS_OK) return code;
+    m->generation++;
+    return MUTANT(NO_DIRECTORY_SYNC) ? AEGIS_OK : v->sync_dir(v, m->dir);
 }
 
 uint64_t manifest_next_generation(manifest *m) {
@@ -148,8 +148,10 @@ int manifest_rotate(manifest *m, uint32_t tier, const manifest_segment *added, u
     if (code == AEGIS_OK) {
         t->size = size;
         memcpy(t->root, root, HASH_SIZE);
+        uint64_t generation = m->generation;
         code = manifest_write(m);
-        if (code != AEGIS_OK) {
+        /* Once renamed it is what the next open reads, whether or not its name is durable. */
+        if (code != AEGIS_OK && m->generation == generation) {
             t->count--;
             t->size = old_size;
             memcpy(t->root, old_root, HASH_SIZE);
@@ -229,10 +231,11 @@ static int decode_file(manifest *m, const uint8_t *bytes, size_t size, uint8_t s
         *copy_damaged = size % 2 != 0 || memcmp(bytes, bytes + half, half) != 0;
         return AEGIS_OK;
     }
+    if (first == AEGIS_E_NOMEM) return first;    /* not damage, though the second copy might be decoded */
     *copy_damaged = true;
     int second = decode_copy(m, bytes + half, half, store_id);
     if (second == AEGIS_OK || second == AEGIS_E_VERSION || second == AEGIS_E_SECRET || second == AEGIS_E_NOMEM) return second;
-    if (first == AEGIS_E_VERSION || first == AEGIS_E_SECRET || first == AEGIS_E_NOMEM) return first;
+    if (first == AEGIS_E_VERSION || first == AEGIS_E_SECRET) return first;
     return fail_at(AEGIS_E_CORRUPT, &WHERE, "both copies of the manifest are damaged");
 }
 

@@ -151,9 +151,14 @@ static int save_cut(log *l, const segment *seg, uint64_t from, uint64_t size, ae
     if (code == AEGIS_OK) code = v->sync(v, out);
     if (out != NULL) v->close(v, out);
     if (code == AEGIS_OK) code = v->sync_dir(v, l->dir);
-    if (code != AEGIS_OK && out != NULL) (void)v->unlink(v, l->dir, name);
     free(bytes);
-    if (code != AEGIS_OK) return code;
+    if (code != AEGIS_OK) {
+        aegis_error cause;
+        aegis_last_error(&cause);
+        if (out != NULL) (void)v->unlink(v, l->dir, name);
+        fail_again(&cause);
+        return code;
+    }
     size_t tier = strlen(tier_name(l->s.tier));
     memcpy(verdict->saved, tier_name(l->s.tier), tier);
     verdict->saved[tier] = '/';

@@ -134,9 +134,12 @@ int segment_create(const scope *s, vfs_dir *dir, uint64_t number, uint64_t gener
     int code = s->vfs->write(s->vfs, out->file, 0, header, sizeof header);
     if (code == AEGIS_OK) code = write_zeros(s, out->file, HEADER_SIZE, max_u64(zeroed, SEGMENT_FRAMES));
     if (code != AEGIS_OK) {
+        aegis_error cause;
+        aegis_last_error(&cause);
         s->vfs->close(s->vfs, out->file);
         out->file = NULL;
         (void)s->vfs->unlink(s->vfs, dir, name);
+        fail_again(&cause);
     }
     return code;
 }

@@ -47,7 +47,7 @@ static void wake_thread(void *context) {
     pthread_mutex_unlock(&st->sleep);
 }
 
-static void tell_watchers(void *context, uint32_t tier, uint64_t size, int poison) {
+static void tell_watchers(void *context, uint32_t tier, uint64_t size, const aegis_error *poison) {
     aegis_store *st = context;
     watch_tell(st->board, tier, size, poison);
 }
@@ -165,8 +165,14 @@ static int make_tier(aegis_store *st, uint32_t tier) {
     /* An attempt before this one may have failed behind the manifest: then the tier is there, with its first segment. */
     const recovery how = {.live = false};
     aegis_verdict verdict;
-    int code = st->manifest.tiers[tier].count == 0 ? recover_create(&st->logs[tier], &zeroed)
-                                                   : recover_log(&st->logs[tier], &how, &verdict, &zeroed);
+    bool listed = st->manifest.tiers[tier].count > 0;
+    int code = listed ? recover_log(&st->logs[tier], &how, &verdict, &zeroed) : recover_create(&st->logs[tier], &zeroed);
+    /* … and the manifest's own name may be what failed: it is not durable for having been synced a second time. */
+    if (code == AEGIS_OK && listed) {
+        pthread_mutex_lock(&st->manifest.mutex);
+        code = manifest_write(&st->manifest);
+        pthread_mutex_unlock(&st->manifest.mutex);
+    }
     if (code == AEGIS_OK) code = start_writer(st, tier, zeroed);
     if (code != AEGIS_OK) log_free(&st->logs[tier]);
     else atomic_store_explicit(&st->present[tier], true, memory_order_release);
@@ -297,6 +303,16 @@ static int open_reading(aegis_store *st, const aegis_options *o, aegis_report *r
     return open_tiers(st, o, seen.poisoned, &seen, flags, report);
 }
 
+/* A sync of a directory that failed leaves a rename in doubt for ever, whatever later ones say. So after an end that was not clean
+ * the manifest is written anew, like the tail. A full disk keeps nobody out: the next rotation writes it, and needs space anyway. */
+static int settle_manifest(aegis_store *st, uint32_t flags, const aegis_report *report) {
+    bool clean = true;
+    for (uint32_t i = 0; i < report->tier_count; i++) clean = clean && (report->tiers[i].flags & AEGIS_VERDICT_CLEAN) != 0;
+    if (flags == 0 && clean) return AEGIS_OK;
+    int code = manifest_write(&st->manifest);
+    return flags == 0 && code == AEGIS_E_NOSPACE ? AEGIS_OK : code;
+}
+
 static int open_writing(aegis_store *st, const aegis_options *o, const contents *found, aegis_report *report) {
     const lock_view nobody = {.live = false};
     uint64_t sizes[AEGIS_TIERS + 1] = {0};
@@ -309,7 +325,7 @@ static int open_writing(aegis_store *st, const aegis_options *o, const contents 
         if (!MUTANT(NO_DIRECTORY_SYNC)) TRY(st->vfs->sync_dir(st->vfs, st->root));
         TRY(st->vfs->sync_parent(st->vfs, st->root));
         TRY(open_tiers(st, o, poisoned, &nobody, flags, report));
-        if (flags != 0) TRY(manifest_write(&st->manifest));
+        TRY(settle_manifest(st, flags, report));
     } else {
         if (o->store_id == NULL) return fail(AEGIS_E_ARGUMENT, "a new store needs an identity");
         take_settings(st, o);
@@ -402,16 +418,27 @@ static void note_heads(aegis_store *st) {
     }
 }
 
+static int close_tier(aegis_store *st, uint32_t tier) {
+    if (store_log(st, tier) == NULL) return AEGIS_OK;
+    TRY(writer_close(&st->writers[tier]));
+    return upkeep_finish(&st->writers[tier]);
+}
+
 int store_close(aegis_store *st) {
     int code = AEGIS_OK;
+    aegis_error first;
     if (st->writable) {
         stop_thread(st);
-        for (uint32_t tier = 1; tier <= AEGIS_TIERS && code == AEGIS_OK; tier++) {
-            if (store_log(st, tier) == NULL) continue;
-            code = writer_close(&st->writers[tier]);
-            if (code == AEGIS_OK) code = upkeep_finish(&st->writers[tier]);
+        /* What was queued for a tier lands, whatever became of another. */
+        for (uint32_t tier = 1; tier <= AEGIS_TIERS; tier++) {
+            int closed = close_tier(st, tier);
+            if (closed == AEGIS_OK || code != AEGIS_OK) continue;
+            code = closed;
+            aegis_last_error(&first);
         }
-        if (code == AEGIS_OK) {
+        if (code != AEGIS_OK) {
+            fail_again(&first);
+        } else {
             note_heads(st);
             code = manifest_write(&st->manifest);
         }
@@ -428,7 +455,7 @@ void store_abandon(aegis_store *st) {
     for (uint32_t tier = 1; tier <= AEGIS_TIERS; tier++) {
         if (!atomic_load(&st->present[tier])) continue;
         /* How far it came, also where nobody had asked: watchers may, from now on. */
-        if (st->board != NULL) watch_tell(st->board, tier, st->writers[tier].acknowledged, st->writers[tier].poison);
+        if (st->board != NULL) watch_tell(st->board, tier, st->writers[tier].acknowledged, &st->writers[tier].cause);
         if (st->writable) writer_free(&st->writers[tier]);
         log_free(&st->logs[tier]);
     }

@@ -31,16 +31,16 @@ static void ring(aegis_watcher *watcher) {
 }
 
 /* Two who tell may overtake each other: a size never goes back. */
-static void note(watch_board *board, uint32_t tier, uint64_t size, int poison) {
+static void note(watch_board *board, uint32_t tier, uint64_t size, const aegis_error *poison) {
     board->sizes[tier] = max_u64(board->sizes[tier], size);
-    if (board->poison[tier] == AEGIS_OK) board->poison[tier] = poison;
+    if (poison != NULL && board->poison[tier].code == AEGIS_OK) board->poison[tier] = *poison;
 }
 
-void watch_tell(watch_board *board, uint32_t tier, uint64_t size, int poison) {
+void watch_tell(watch_board *board, uint32_t tier, uint64_t size, const aegis_error *poison) {
     pthread_mutex_lock(&board->mutex);
     note(board, tier, size, poison);
     for (aegis_watcher *w = board->watchers; w != NULL; w = w->next)
-        if (w->until[tier] > w->seen[tier] && (board->sizes[tier] > w->seen[tier] || poison != AEGIS_OK)) ring(w);
+        if (w->until[tier] > w->seen[tier] && (board->sizes[tier] > w->seen[tier] || board->poison[tier].code != AEGIS_OK)) ring(w);
     pthread_mutex_unlock(&board->mutex);
 }
 
@@ -71,13 +71,13 @@ int watch_start(watch_board *board, aegis_watcher **out, int *fd) {
     return AEGIS_OK;
 }
 
-void watch_want(aegis_watcher *watcher, uint32_t tier, uint64_t index, uint64_t size, int poison) {
+void watch_want(aegis_watcher *watcher, uint32_t tier, uint64_t index, uint64_t size, const aegis_error *poison) {
     watch_board *board = watcher->board;
     pthread_mutex_lock(&board->mutex);
     watcher->until[tier] = max_u64(watcher->until[tier], index + 1);
     /* Who told the board between the writer's answer and here did not find this watcher wanting. */
     note(board, tier, size, poison);
-    if (board->sizes[tier] > index || board->poison[tier] != AEGIS_OK) ring(watcher);
+    if (board->sizes[tier] > index || board->poison[tier].code != AEGIS_OK) ring(watcher);
     pthread_mutex_unlock(&board->mutex);
 }
 
@@ -95,7 +95,7 @@ int watch_look(aegis_watcher *watcher, aegis_landed *out) {
     watcher->rung = false;
     for (uint32_t tier = 1; tier <= AEGIS_TIERS; tier++) {
         out->sizes[tier] = watcher->seen[tier] = board->sizes[tier];
-        out->failed[tier] = board->poison[tier];
+        out->failed[tier] = board->poison[tier].code;
     }
     out->closed = board->closed;
     pthread_mutex_unlock(&board->mutex);
@@ -108,12 +108,12 @@ int watch_result(aegis_watcher *watcher, uint32_t tier, uint64_t index) {
     TRY(usable(board));
     pthread_mutex_lock(&board->mutex);
     bool there = index < board->sizes[tier], closed = board->closed;
-    int poison = board->poison[tier];
+    aegis_error poison = board->poison[tier];
     pthread_mutex_unlock(&board->mutex);
     if (there) return AEGIS_OK;
-    if (poison != AEGIS_OK)
-        return fail(AEGIS_E_UNKNOWN, "the write failed (%s): whether record %llu is stored, the next open will tell",
-                    aegis_error_name(poison), record);
+    if (poison.code != AEGIS_OK)
+        return fail(AEGIS_E_UNKNOWN, "the write failed (%s: %.120s): whether record %llu is stored, the next open will tell",
+                    aegis_error_name(poison.code), poison.message, record);
     if (closed) return fail(AEGIS_E_UNKNOWN, "the store was given up before record %llu was durable: the next open will tell", record);
     return fail(AEGIS_E_ARGUMENT, "record %llu has no answer yet", record);
 }

@@ -23,7 +23,7 @@ typedef struct watch_board {
     uint32_t holders;                   /* the store, and each watcher */
     bool closed;                        /* the store is gone: what has no answer gets none */
     uint64_t sizes[AEGIS_TIERS + 1];    /* acknowledged, as far as anybody was told */
-    int poison[AEGIS_TIERS + 1];
+    aegis_error poison[AEGIS_TIERS + 1];
     aegis_watcher *watchers;
 } watch_board;
 
@@ -39,13 +39,13 @@ struct aegis_watcher {
 int watch_board_new(vfs *v, watch_board **out);
 /* The store lets go: every watcher is told. NULL is no board. */
 void watch_board_close(watch_board *board);
-/* A tier was acknowledged up to `size`, or its log poisoned. */
-void watch_tell(watch_board *board, uint32_t tier, uint64_t size, int poison);
+/* A tier was acknowledged up to `size`, or its log poisoned. NULL, and a code of AEGIS_OK, is no poison. */
+void watch_tell(watch_board *board, uint32_t tier, uint64_t size, const aegis_error *poison);
 
 int watch_start(watch_board *board, aegis_watcher **out, int *fd);
 /* Once the writer has the request, which found it at `size` and `poison`: the watcher is told when there is an answer, now if there
  * is one already. */
-void watch_want(aegis_watcher *watcher, uint32_t tier, uint64_t index, uint64_t size, int poison);
+void watch_want(aegis_watcher *watcher, uint32_t tier, uint64_t index, uint64_t size, const aegis_error *poison);
 int watch_look(aegis_watcher *watcher, aegis_landed *out);
 int watch_result(aegis_watcher *watcher, uint32_t tier, uint64_t index);
 void watch_end(aegis_watcher *watcher);

@@ -1,6 +1,8 @@
-/* commit.c where the machine fails it: poison, no space, and every single call of a workload failing, once and for ever. */
+/* commit.c where the machine fails it: poison, no space, a process that is killed before any change. Every single call of many workloads
+ * fails in test_every_call.c. */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 
 #include "stores.h"
 
@@ -165,6 +167,64 @@ TEST(every_thread_is_told_when_the_log_is_poisoned) {
     }
 }
 
+/* ---- a rotation fails while others wait for room ------------------------------------------------------------------------ */
+
+/* Their room is to be in the new segment, which does not come: what is zeroed then must not be the full one, whose records are
+ * acknowledged. The rename of the manifest fails, once everybody else has come as far as they can. */
+enum { ROOM_PAYLOAD = 90000, ROOM_EACH = 40 };
+
+static vfs honest;
+static _Atomic bool rename_fails;
+
+static int rename_late(vfs *self, vfs_dir *dir, const char *from, const char *to) {
+    if (!atomic_load(&rename_fails)) return honest.rename(self, dir, from, to);
+    for (unsigned turn = 0; turn < 2000; turn++) sched_yield();
+    return fail(AEGIS_E_IO, "rename %s: told to fail", from);
+}
+
+static void *append_much(void *context) {
+    aegis_store *store = context;
+    static uint8_t payload[ROOM_PAYLOAD];
+    uint64_t index = 0;
+    int code = AEGIS_OK;
+    for (unsigned i = 0; i < ROOM_EACH && code == AEGIS_OK; i++) {
+        code = aegis_append(store, SESSION, 1, (const uint8_t *)"an entry", 8, payload, ROOM_PAYLOAD, &index);
+        if (code == AEGIS_OK && i % 3 == 2) code = aegis_commit(store, SESSION, index);
+    }
+    EXPECT(code == AEGIS_OK || code == AEGIS_E_POISONED || code == AEGIS_E_UNKNOWN || code == AEGIS_E_IO);
+    return NULL;
+}
+
+TEST(who_waits_for_room_while_a_rotation_fails_zeroes_nothing_that_was_acknowledged) {
+    for (unsigned trial = 0; trial < 12 && atomic_load(&check_failures) == 0; trial++) {
+        pthread_t threads[THREADS];
+        vfs_sim *sim = vfs_sim_new(trial);
+        vfs *v = vfs_sim_vfs(sim);
+        aegis_options o = test_options(AEGIS_MODE_APPEND);
+        o.segment_bytes = 2u << 20;
+        aegis_store *store = open_with(v, &o, NULL);
+        EXPECT_OK(vfs_sim_settle(sim, false));
+        EXPECT_OK(append_committed(store, SESSION, 0, 0));
+        honest = *v;
+        v->rename = rename_late;
+        atomic_store(&rename_fails, true);
+        for (unsigned t = 0; t < THREADS; t++) EXPECT(pthread_create(&threads[t], NULL, append_much, store) == 0);
+        for (unsigned t = 0; t < THREADS; t++) pthread_join(threads[t], NULL);
+        atomic_store(&rename_fails, false);
+        uint64_t size = size_of(store, SESSION);
+        EXPECT(size > 0);
+        EXPECT_OK(verify_whole(store, SESSION));
+        EXPECT_OK(aegis_abandon(store));
+        EXPECT_EQ_U64(vfs_sim_open_count(sim), 0);
+        store = open_with(v, &o, NULL);
+        if (store != NULL) {
+            EXPECT(size_of(store, SESSION) >= size);
+            EXPECT_OK(aegis_close(store));
+        }
+        vfs_sim_free(sim);
+    }
+}
+
 /* ---- no space --------------------------------------------------------------------------------------------------------- */
 
 /* Appends and commits until there is no space; returns how many records there are then. */
@@ -266,7 +326,7 @@ TEST(a_rotation_without_space_for_its_manifest_poisons) {
     vfs_sim_free(sim);
 }
 
-/* ---- every call ------------------------------------------------------------------------------------------------------- */
+/* ---- killed ----------------------------------------------------------------------------------------------------------- */
 
 enum { RECORDS = 110 };
 
@@ -324,53 +384,6 @@ static bool holds(vfs_sim *sim, const outcome *made, bool cut, uint64_t nth, con
                        (unsigned long long)made->acknowledged, (unsigned long long)made->submitted);
     return right;
 }
-
-/* What a failed sync of a directory leaves is in doubt for ever by the simulator's rule (7), and there is nothing that would make the
- * name of a directory durable then. The running system is whole all the same. */
-static bool names_in_doubt(vfs_sim *sim) {
-    for (size_t i = 0; i < vfs_sim_op_count(sim); i++) {
-        const vfs_sim_op *op = vfs_sim_op_at(sim, i);
-        if ((op->kind == VFS_SIM_SYNC_DIR || op->kind == VFS_SIM_SYNC_PARENT) && op->failed) return true;
-    }
-    return false;
-}
-
-static void fail_every_call(vfs_sim_fault fault, uint64_t least, const char *how) {
-    for (uint64_t nth = 1;; nth++) {
-        static const enum vfs_sim_keep keeps[] = {VFS_SIM_KEEP_NOTHING, VFS_SIM_KEEP_RANDOM};
-        vfs_sim *sim = vfs_sim_new(nth);
-        fault.nth = nth;
-        vfs_sim_fail(sim, &fault);
-        const outcome made = work(sim);
-        bool hit = vfs_sim_fault_hits(sim) > 0;
-        vfs_sim_fail(sim, NULL);
-        EXPECT_EQ_U64(vfs_sim_open_count(sim), 0);
-        for (unsigned i = 0; i < 2 && !names_in_doubt(sim); i++) {
-            vfs_sim *image = NULL;
-            if (EXPECT_OK(vfs_sim_image(sim, vfs_sim_op_count(sim), keeps[i], nth, &image))) holds(image, &made, false, nth, how);
-            vfs_sim_free(image);
-        }
-        holds(sim, &made, !names_in_doubt(sim), nth, how);
-        vfs_sim_free(sim);
-        if (!hit || atomic_load(&check_failures) > 20) {
-            EXPECT(nth > least);
-            return;
-        }
-    }
-}
-
-TEST(every_call_may_fail_once) { fail_every_call((vfs_sim_fault){.code = AEGIS_E_IO}, 100, "once"); }
-TEST(every_call_may_fail_once_and_write_a_part) {
-    fail_every_call((vfs_sim_fault){.system_errno = EIO, .written_bytes = 333}, 100, "once, in part");
-}
-TEST(every_call_may_fail_for_ever) { fail_every_call((vfs_sim_fault){.code = AEGIS_E_IO, .forever = true}, 100, "for ever"); }
-TEST(every_write_may_fail_for_want_of_space) {
-    fail_every_call((vfs_sim_fault){.kinds = 1u << VFS_SIM_WRITE | 1u << VFS_SIM_CREATE | 1u << VFS_SIM_MKDIR, .code = AEGIS_E_NOSPACE,
-                                    .forever = true, .written_bytes = 100},
-                    60, "no space");
-}
-
-/* ---- killed ----------------------------------------------------------------------------------------------------------- */
 
 /* From the call `killed_at` on, nothing that changes the disk happens: what the process had done so far is in the page cache, and
  * what it had synced is durable. */

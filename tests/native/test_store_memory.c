@@ -1,4 +1,6 @@
 /* The store as a whole where memory runs out: every single allocation of a workload refused, once and from then on. */
+#include <pthread.h>
+
 #include "stores.h"
 #include "vfs_place.h"
 
@@ -12,13 +14,16 @@ void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 
-static uint64_t asked, refused_at;    /* 0: nothing is refused */
+static _Atomic uint64_t asked, refused;
+static uint64_t refused_at;    /* 0: nothing is refused */
 static bool for_ever;
 
 static bool refuses(void) {
     if (refused_at == 0) return false;
-    asked++;
-    return for_ever ? asked >= refused_at : asked == refused_at;
+    uint64_t now = atomic_fetch_add(&asked, 1) + 1;
+    bool refuse = for_ever ? now >= refused_at : now == refused_at;
+    if (refuse) atomic_fetch_add(&refused, 1);
+    return refuse;
 }
 
 void *__wrap_malloc(size_t size) { return refuses() ? NULL : __real_malloc(size); }
@@ -85,39 +90,133 @@ static outcome work(const char *path) {
     return made;
 }
 
-static void refuse_every_allocation(bool forever) {
-    if (getenv("TMPDIR") == NULL && access("/dev/shm", W_OK) == 0) setenv("TMPDIR", "/dev/shm", 1);    /* syncs cost nothing there */
-    for (uint64_t nth = 1;; nth++) {
-        const char *path = NULL;
-        if (!begin()) return;
-        path = under("store");
-        char kept[512];
-        snprintf(kept, sizeof kept, "%s", path);
-        asked = 0;
-        for_ever = forever;
-        refused_at = nth;
-        const outcome made = work(kept);
-        refused_at = 0;
-        EXPECT_EQ_U64((unsigned)descriptors_here(false), 1);    /* the place itself */
-        aegis_store *store = NULL;
-        const aegis_options o = test_options(AEGIS_MODE_APPEND);
-        bool right = EXPECT_OK(aegis_open(kept, &o, &store, NULL));
-        for (uint32_t tier = AEGIS_TIER_MEMORY; right && tier <= SESSION; tier++) {
-            uint64_t size = size_of(store, tier);
-            right = EXPECT(size >= made.acknowledged[tier] && size <= made.submitted[tier]);
-            for (uint64_t i = 0; i < size && right; i++) right = has_record(store, tier, i, PAYLOAD);
-            right = right && EXPECT_OK(append_committed(store, tier, size, PAYLOAD)) && EXPECT_OK(verify_whole(store, tier));
-        }
-        if (right) right = EXPECT(size_of(store, AEGIS_TIER_AUDIT) >= made.acknowledged[AEGIS_TIER_AUDIT]);
-        if (store != NULL) EXPECT_OK(aegis_close(store));
-        end();
-        if (!right) printf("    allocation %llu\n", (unsigned long long)nth);
-        if (asked < nth || atomic_load(&check_failures) > 20) {
-            EXPECT(nth > 50);
-            return;
-        }
+/* A store that was killed with a record under way, opened again; then a reader beside the writer. */
+static outcome recover(const char *path) {
+    outcome made = {{0}, {0}};
+    aegis_store *store = NULL, *reader = NULL;
+    aegis_record record;
+    aegis_options o = test_options(AEGIS_MODE_APPEND);
+    uint64_t at = refused_at;
+    refused_at = 0;
+    if (!EXPECT_OK(aegis_open(path, &o, &store, NULL))) return made;
+    for (; made.submitted[SESSION] < 420; made.submitted[SESSION]++) EXPECT_OK(append_record(store, SESSION, made.submitted[SESSION], PAYLOAD));
+    EXPECT_OK(aegis_commit(store, SESSION, 419));
+    EXPECT_OK(aegis_abandon(store));
+    made.acknowledged[SESSION] = 420;
+    refused_at = at;
+    store = NULL;
+    int code = aegis_open(path, &o, &store, NULL);
+    EXPECT(clear_code(code));
+    if (code != AEGIS_OK) return made;
+    append(store, SESSION, &made, true);
+    o.mode = AEGIS_MODE_READ;
+    code = aegis_open(path, &o, &reader, NULL);
+    EXPECT(clear_code(code));
+    append(store, SESSION, &made, true);
+    if (code == AEGIS_OK) {
+        EXPECT(clear_code(aegis_refresh(reader)));
+        EXPECT(clear_code(aegis_read(reader, SESSION, 300, buffer, sizeof buffer, &record)));
+        refused_at = 0;    /* what was refused in the middle of a refresh misleads nobody after it */
+        EXPECT_OK(aegis_refresh(reader));
+        EXPECT_EQ_U64(size_of(reader, SESSION), made.acknowledged[SESSION]);
+        EXPECT(has_record(reader, SESSION, made.acknowledged[SESSION] - 1, PAYLOAD));
+        EXPECT_OK(aegis_close(reader));
+        refused_at = at;
     }
+    EXPECT(clear_code(aegis_close(store)));
+    return made;
 }
 
-TEST(every_allocation_may_be_refused_once) { refuse_every_allocation(false); }
-TEST(every_allocation_may_be_refused_from_some_time_on) { refuse_every_allocation(true); }
+/* ---- threads ---------------------------------------------------------------------------------------------------------- */
+
+enum { THREADS = 4, EACH = 30 };
+
+static void *append_beside_others(void *context) {
+    aegis_store *store = context;
+    for (unsigned i = 0; i < EACH; i++) {
+        uint64_t index = UINT64_MAX;
+        int code = aegis_append(store, SESSION, 1, large, 100, large, 30000, &index);
+        EXPECT(clear_code(code));
+        if (code == AEGIS_OK) EXPECT(clear_code(aegis_commit(store, SESSION, index)));
+    }
+    return NULL;
+}
+
+/* Threads that append, and one that does the upkeep, share the refusals; who is refused tries the next record. */
+static outcome work_in_threads(const char *path) {
+    outcome made = {{0}, {0}};
+    pthread_t threads[THREADS];
+    aegis_store *store = NULL;
+    aegis_options o = test_options(AEGIS_MODE_APPEND);
+    aegis_tier_stats stats;
+    o.flags = 0;
+    int code = aegis_open(path, &o, &store, NULL);
+    EXPECT(clear_code(code));
+    if (code != AEGIS_OK) return made;
+    uint64_t at = refused_at;
+    refused_at = 0;    /* starting a thread is the test's own affair */
+    for (unsigned i = 0; i < THREADS; i++) EXPECT(pthread_create(&threads[i], NULL, append_beside_others, store) == 0);
+    refused_at = at;
+    for (unsigned i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    refused_at = 0;
+    /* Usable, or poisoned: a handle is never half of both. */
+    code = aegis_append(store, SESSION, 1, large, 10, NULL, 0, &at);
+    if (aegis_stats(store, SESSION, &stats) == AEGIS_OK && stats.poisoned) EXPECT_CODE(code, AEGIS_E_POISONED);
+    else EXPECT(code == AEGIS_OK && aegis_commit(store, SESSION, at) == AEGIS_OK);
+    EXPECT(clear_code(aegis_close(store)));
+    return made;
+}
+
+/* ---- each in turn ----------------------------------------------------------------------------------------------------- */
+
+typedef outcome (*workload)(const char *path);
+
+static bool reopens(const char *path, const outcome *made, bool known) {
+    aegis_store *store = NULL;
+    const aegis_options o = test_options(AEGIS_MODE_APPEND);
+    bool right = EXPECT_OK(aegis_open(path, &o, &store, NULL));
+    for (uint32_t tier = AEGIS_TIER_MEMORY; right && tier <= SESSION; tier++) {
+        uint64_t size = size_of(store, tier);
+        if (known) {
+            right = EXPECT(size >= made->acknowledged[tier] && size <= made->submitted[tier]);
+            for (uint64_t i = 0; i < size && right; i++) right = has_record(store, tier, i, PAYLOAD);
+        }
+        right = right && EXPECT_OK(append_committed(store, tier, size, PAYLOAD)) && EXPECT_OK(verify_whole(store, tier));
+    }
+    if (right && known) right = EXPECT(size_of(store, AEGIS_TIER_AUDIT) >= made->acknowledged[AEGIS_TIER_AUDIT]);
+    if (store != NULL) EXPECT_OK(aegis_close(store));
+    return right;
+}
+
+/* `step`: each so many allocations where there are very many; from the first on in any case. */
+static void refuse_each(workload run, const char *name, bool forever, uint64_t step, uint64_t most, uint64_t least) {
+    uint64_t nth = 1, tries = 0, total = 0;
+    if (getenv("TMPDIR") == NULL && access("/dev/shm", W_OK) == 0) setenv("TMPDIR", "/dev/shm", 1);    /* syncs cost nothing there */
+    for (;; nth += step, tries++) {
+        char kept[512];
+        if (!begin()) return;
+        snprintf(kept, sizeof kept, "%s", under("store"));
+        atomic_store(&asked, 0);
+        atomic_store(&refused, 0);
+        for_ever = forever;
+        refused_at = nth;
+        const outcome made = run(kept);
+        refused_at = 0;
+        EXPECT_EQ_U64((unsigned)descriptors_here(false), 1);    /* the place itself */
+        bool right = reopens(kept, &made, run != work_in_threads);
+        end();
+        total += atomic_load(&refused);
+        if (!right) printf("    allocation %llu\n", (unsigned long long)nth);
+        if (atomic_load(&refused) == 0 || nth >= most || atomic_load(&check_failures) > 20) break;
+    }
+    EXPECT(nth > least);
+    printf("    %s, %s: %llu allocations, %llu refused in %llu trials\n", name, forever ? "for ever" : "once", (unsigned long long)nth - 1,
+           (unsigned long long)total, (unsigned long long)tries);
+}
+
+TEST(every_allocation_may_be_refused_once) { refuse_each(work, "work", false, 1, UINT64_MAX, 50); }
+TEST(every_allocation_may_be_refused_from_some_time_on) { refuse_each(work, "work", true, 1, UINT64_MAX, 50); }
+TEST(every_allocation_of_a_recovery_may_be_refused_once) { refuse_each(recover, "recover", false, 1, UINT64_MAX, 30); }
+TEST(every_allocation_of_a_recovery_may_be_refused_from_some_time_on) { refuse_each(recover, "recover", true, 1, UINT64_MAX, 30); }
+TEST(threads_share_the_refusals_and_none_is_left_waiting) { refuse_each(work_in_threads, "threads", false, 1, 60, 20); }
+TEST(threads_that_are_refused_everything_are_told_and_none_is_left_waiting) { refuse_each(work_in_threads, "threads", true, 1, 60, 20); }

@@ -139,6 +139,7 @@ def test_what_the_system_refuses_is_told_apart(keys, monkeypatch, number, kind):
         keys.record_released(head(1))
     assert type(caught.value) is kind
     assert (caught.value.op, caught.value.path) == ("release", str(keys.path / "heads.json"))
+    assert caught.value.hint
 
 
 def test_heads_recorded_at_once_never_fall(keys):
