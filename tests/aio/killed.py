@@ -1,5 +1,5 @@
-"""A process to be killed: tasks checkpoint without end, and each says so on standard output when its checkpoint has returned. Now and
-then one is cancelled on the way, and the same request made again.
+"""A process to be killed: tasks checkpoint without end, and each says so on standard output when its checkpoint has returned.
+Now and then one is cancelled on the way, and the same request made again.
 
 killed.py PLACE SEED TASKS        prints "<session> <ordinal> <index> <digest>" a line, in one write
 """

@@ -1,7 +1,7 @@
 """Cancelled wherever it waits, timed out, failed with its group, its loop closed: a call is made once or not at all.
 
-`cancelled_at` cancels a call at its n-th wait, as a task's cancellation would that came just then; with every n in turn no place
-is left out, and the schedule is the same in each run. Whatever becomes of a call, the same request made again tells.
+`cancelled_at` cancels a call at its n-th wait, as a task's cancellation would that came just then; with every n in turn no
+place is left out, and the schedule is the same in each run. Whatever becomes of a call, the same request made again tells.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def cancelled_at(work: Coroutine[Any, Any, object], number: int) -> Generator[An
 
 
 async def at_every_wait(make) -> int:
-    """Make a call again and again, cancelled at its first wait, its second, and so on until it ends before; how often it was."""
+    """Make a call again and again, cancelled at its first wait, its second, … until it ends before; how often it was."""
     number = 0
     while True:
         try:

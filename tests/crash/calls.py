@@ -85,7 +85,7 @@ class Death(NamedTuple):
 def ask(into: socket.socket) -> None:
     """From here on every call of this thread, and of those that it starts, that changes a file waits for an answer."""
     numbers = NUMBERS[platform.machine()]
-    notify = (_RETURN, 0, 0, _NOTIFY)
+    notify, allow = (_RETURN, 0, 0, _NOTIFY), (_RETURN, 0, 0, _ALLOW)
     program = [(_LOAD, 0, 0, _CALL_AT)]
     for name, number in numbers.items():
         if name == "write":
