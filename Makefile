@@ -56,9 +56,9 @@ native-mutants:
 crash:
 	$(VENV)/bin/pytest tests/crash -m "long or not long"
 
-# Kills writers with SIGKILL, again and again, and looks at what is left.
+# Kills writers with SIGKILL, thousands of times, and looks at what is left.
 kill:
-	$(VENV)/bin/pytest tests/crash/test_kill.py -m "long or not long"
+	AEGIS_PROGRESS=1 $(VENV)/bin/pytest tests/crash/test_kill.py -m "long or not long" -n 2 -s
 
 # Measures this machine against other stores: raw results to bench/results, the picture to bench/results/bench.svg.
 bench: build

@@ -94,7 +94,7 @@ def ask(into: socket.socket) -> None:
                 (_LOAD, 0, 0, _ARGUMENTS_AT),
                 (_GREATER, 0, 1, 2),
                 notify,
-                (_RETURN, 0, 0, _ALLOW),
+                allow,
             ]
         elif name == "openat":
             flags = _ARGUMENTS_AT + 2 * 8
@@ -103,11 +103,11 @@ def ask(into: socket.socket) -> None:
                 (_LOAD, 0, 0, flags),
                 (_ANY_BIT, 0, 1, os.O_CREAT),
                 notify,
-                (_RETURN, 0, 0, _ALLOW),
+                allow,
             ]
         else:
             program += [(_EQUAL, 0, 1, number), notify]
-    program.append((_RETURN, 0, 0, _ALLOW))
+    program.append(allow)
     code = b"".join(struct.pack("HBBI", *each) for each in program)
     memory = ctypes.create_string_buffer(code, len(code))
     filters = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(program), ctypes.addressof(memory)), 16)
@@ -122,7 +122,7 @@ def ask(into: socket.socket) -> None:
 
 
 def answer(out_of: socket.socket, pid: int, nth: int, dice: random.Random) -> Death | None:
-    """Let a child that asks go on until its nth call, and kill it there; None if it ended before. The socket is its end's twin."""
+    """Let a child that asks go on until its nth call, and kill it there; None if it ended before."""
     _, descriptors, _, _ = socket.recv_fds(out_of, 1, 1)
     if not descriptors:
         return None  # it ended without having asked
@@ -170,16 +170,16 @@ def _tear(pid: int, arguments: list[int], dice: random.Random) -> int:
     """Put the first bytes of a write; how many."""
     descriptor, address, length, offset = arguments[:4]
     part = dice.randrange(length + 1)
-    with (
-        open(f"/proc/{pid}/mem", "rb", buffering=0) as memory,
-        open(f"/proc/{pid}/fd/{descriptor}", "r+b", buffering=0) as file,
-    ):
-        memory.seek(address)
-        os.pwrite(file.fileno(), memory.read(part), offset)
+    with open(f"/proc/{pid}/fd/{descriptor}", "r+b", buffering=0) as file:
+        os.pwrite(file.fileno(), _memory(pid, address, part), offset)
     return part
 
 
 def _text(pid: int, address: int) -> str:
+    return _memory(pid, address, 256).split(b"\0")[0].decode(errors="replace")
+
+
+def _memory(pid: int, address: int, length: int) -> bytes:
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         memory.seek(address)
-        return memory.read(256).split(b"\0")[0].decode(errors="replace")
+        return memory.read(length)

@@ -18,6 +18,7 @@ import hashlib
 import json
 import select
 import sys
+from io import FileIO
 from pathlib import Path
 
 import aegis_store
@@ -100,7 +101,7 @@ class Follower:
 
 def main() -> None:
     follower: Follower | None = None
-    commands = open(0, "rb", buffering=0)  # a line that was read ahead could not be waited for
+    commands = FileIO(0)  # unbuffered: a line that was read ahead could not be waited for
     while True:
         if follower is None or select.select([commands], [], [], PAUSE_SECONDS)[0]:
             words = commands.readline().decode().split(maxsplit=1)
