@@ -6,6 +6,7 @@ What each call says in a child is in test_beside.py; here is what a fork may fal
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import gc
 import multiprocessing
 import os
@@ -195,6 +196,24 @@ def test_however_a_child_ends_its_parents_records_are_its_parents(place, end):
     with aegis_store.open(place) as store:
         assert states(store, "s") == ["before", "queued before the fork", "after"]
     clean(place)
+
+
+@pytest.mark.parametrize("mode", ["a", "r"])
+def test_a_close_frees_the_lock_though_a_child_has_not_come_to_closing_its_copy(place, mode):
+    """Between fork() and the child's first step, or its exec(), there are two descriptors of one lock."""
+    with aegis_store.open(place) as store:
+        store.session("s").checkpoint(1)
+    store = aegis_store.open(place, mode=mode)
+    lock = str(place / "LOCK")
+    copies = [os.dup(int(fd)) for fd in os.listdir("/proc/self/fd") if os.path.realpath(f"/proc/self/fd/{fd}") == lock]
+    assert copies
+    store.close()
+    with open(lock, "rb+") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 2)  # the writer's byte and the readers'
+    with aegis_store.open(place):
+        pass
+    for copy in copies:
+        os.close(copy)
 
 
 @pytest.mark.parametrize("end", [lambda: os._exit(0), lambda: os.kill(os.getpid(), signal.SIGKILL)], ids=["exit", "kill"])
