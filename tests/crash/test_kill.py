@@ -243,7 +243,7 @@ def kill_loop(writers: Writers, followers: Followers, folder: Path, *, kills: in
     met: Counter[str] = Counter()
     turn = 0
     while met["kills"] < kills:
-        witness = Witness(folder / f"store {turn}")
+        witness = Witness(folder / f"store-{turn}")
         followers.follow(witness.place)
         durability = dice.choice(("write", "write", "commit"))
         for _ in range(WRITERS_EACH):
