@@ -275,7 +275,7 @@ def test_what_was_acknowledged_survives_a_kill_at_any_moment(writers, followers,
     assert met["acknowledged"] > 1000, met
     assert min(met[f"in {step}"] for step in ("open", "work", "close")) > 3, met
     assert met["looks"] > 100, met
-    assert sys.platform != "linux" or min(met["at a call"], 3 * met["torn"]) > 20, met
+    assert sys.platform != "linux" or (met["at a call"] > 20 and met["torn"] > 0), met
 
 
 @pytest.mark.long
