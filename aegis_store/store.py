@@ -21,12 +21,12 @@ import msgspec
 from blake3 import blake3
 
 from aegis_store import verification
-from aegis_store._engine import Engine, Report, TierStats
+from aegis_store._engine import Engine, Footer, Report, TierStats
 from aegis_store.catalog import Catalog, Row, Stretch
 from aegis_store.chain import Chain
 from aegis_store.codec.registry import StateTypes
 from aegis_store.config import Config
-from aegis_store.errors import AegisError, Closed, InvalidArgument, NotFound, ReadOnly, UsedAfterFork
+from aegis_store.errors import AegisError, Closed, InvalidArgument, KeysWrong, NotFound, ReadOnly, UsedAfterFork
 from aegis_store.housekeeping import Housekeeping
 from aegis_store.indexing import rows_of, whole
 from aegis_store.opening import (
@@ -427,13 +427,24 @@ class Store:
         """Sign the footers of sealed segments, off the commit path."""
         if self._mode == "r":
             return
+        newest: Footer | None = None
         for footer in self._engine.segments(Tier.SESSION):
             if footer.position < self._unsigned_from or not footer.sealed:
                 continue
             if footer.signature is None:
-                message = verification.footer_message(footer)
-                self._engine.sign_segment(Tier.SESSION, footer.position, self.keys.log.sign(message))
+                self._sign_segment(footer)
+            else:
+                newest = footer
             self._unsigned_from = footer.position + 1
+        if newest is not None:
+            # A crash may have cut it short; not those before it, for each was synced before the next was begun. Where another
+            # one stands, verify says so.
+            with suppress(KeysWrong):
+                self._sign_segment(newest)
+
+    def _sign_segment(self, footer: Footer) -> None:
+        signature = self.keys.log.sign(verification.footer_message(footer))
+        self._engine.sign_segment(Tier.SESSION, footer.position, signature)
 
 
 def tier_named(tier: str | Tier) -> Tier:

@@ -8,9 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 TOP = Path(__file__).resolve().parents[1]
 SESSIONS = "data/sessions-public.jsonl.zst"
+
+# How long an example takes says more about who else is at work on the machine than about the example.
+settings.register_profile("no clock", settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]))
+settings.load_profile("no clock")
 
 # Python processes that a test starts must not find the source tree either.
 os.environ["PYTHONSAFEPATH"] = "1"

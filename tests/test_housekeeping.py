@@ -38,13 +38,16 @@ def test_what_becomes_due_while_it_runs_is_done_once_more_in_the_same_thread():
 def test_no_thread_is_left_when_nothing_is_due():
     done = threading.Event()
     house = Housekeeping(done.set)
-    before = threading.active_count()
+    begun: set[threading.Thread] = set()
     for _ in range(3):
         done.clear()
         house.due()
+        begun |= {each for each in threading.enumerate() if "housekeeping" in each.name}
         assert done.wait(WAIT_SECONDS)
     house.finish()
-    assert threading.active_count() == before
+    for each in begun:
+        each.join(WAIT_SECONDS)  # which has nothing more to do, but may still be on its way out
+        assert not each.is_alive()
 
 
 def test_where_no_thread_can_be_started_nothing_fails(monkeypatch):

@@ -200,6 +200,22 @@ def test_the_log_key_signs_what_the_footer_says_of_the_frames(place, filled):
             assert verify_signature(store.keys.log.public_key, footer_message(footer), footer.signature)
 
 
+@pytest.mark.parametrize("kept", [slice(0, 24), slice(24, 64)])
+def test_a_signature_that_a_crash_cut_short_is_made_whole_by_the_next_opening(place, filled, kept):
+    path = segments(place)[-2]
+    whole = path.read_bytes()
+    at = len(whole) - FOOTER + 144
+    cut = bytearray(64)
+    cut[kept] = whole[at : at + 64][kept]
+    path.write_bytes(whole[:at] + cut + whole[at + 64 :])
+    assert [finding.problem for finding in problems(place, mode="r").findings] == [
+        f"the log key did not sign the footer of segment {len(segments(place)) - 2}"
+    ]
+    with aegis_store.open(place) as store:
+        assert store.verify(deep=True).findings == ()
+    assert path.read_bytes() == whole
+
+
 def test_a_footer_that_another_key_signed_is_found(place, filled):
     path = segments(place)[1]
     flip(path, path.stat().st_size - FOOTER + 150)

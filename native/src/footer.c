@@ -205,16 +205,23 @@ int footer_write(const scope *s, const segment *seg, uint8_t root[HASH_SIZE]) {
     return code;
 }
 
+/* Whether what stands is the signature as far as a crash let it be written: a footer begins anywhere, so 64 bytes of it may lie in two
+ * sectors, and two pages. */
+static bool begun_to_be(const uint8_t stands[SIGNATURE_SIZE], const uint8_t signature[SIGNATURE_SIZE]) {
+    for (int i = 0; i < SIGNATURE_SIZE; i++)
+        if (stands[i] != 0 && stands[i] != signature[i]) return false;
+    return true;
+}
+
 int footer_sign(const scope *s, segment *seg, const uint8_t signature[SIGNATURE_SIZE]) {
     footer f;
     CHECK(seg->sealed);
     int code = footer_read(s, seg, &f);
     if (code == AEGIS_E_TORN) return fail(AEGIS_E_CORRUPT, "the footer of segment %llu is damaged", (unsigned long long)seg->number);
     TRY(code);
-    if (f.is_signed) {
-        if (memcmp(f.signature, signature, SIGNATURE_SIZE) == 0) return AEGIS_OK;
+    if (memcmp(f.signature, signature, SIGNATURE_SIZE) == 0) return AEGIS_OK;
+    if (!begun_to_be(f.signature, signature))
         return fail(AEGIS_E_EXISTS, "segment %llu is signed already", (unsigned long long)seg->number);
-    }
     uint64_t size = 0;
     TRY(s->vfs->size(s->vfs, seg->file, &size));
     TRY(s->vfs->write(s->vfs, seg->file, size - FOOTER_FIXED + F_SIGNATURE, signature, SIGNATURE_SIZE));

@@ -1,4 +1,5 @@
 """A process to be killed: tasks checkpoint without end, and each says so on standard output when its checkpoint has returned.
+Now and then one is cancelled on the way, and the same request made again.
 
 killed.py PLACE SEED TASKS        prints "<session> <ordinal> <index> <digest>" a line, in one write
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import random
 import sys
 from itertools import count
 
@@ -26,10 +28,20 @@ def digest_of(state: object) -> str:
 
 
 async def work(store: aio.Store, seed: str, name: str) -> None:
-    session = store.session(name)
+    session, dice = store.session(name), random.Random(f"{seed} {name}")
     for number in count():
         state = state_of(seed, name, number)
-        ref = await session.checkpoint(state)
+        while True:
+            saving = asyncio.ensure_future(session.checkpoint(state, request_id=f"{seed} {number}"))
+            if dice.random() < 0.2:
+                for _ in range(dice.randrange(4)):
+                    await asyncio.sleep(0)
+                saving.cancel()
+            try:
+                ref = await saving
+                break
+            except asyncio.CancelledError:
+                continue
         os.write(1, f"{name} {ref.ordinal} {ref.index} {digest_of(state)}\n".encode())
 
 

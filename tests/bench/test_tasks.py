@@ -22,7 +22,7 @@ def test_every_task_has_its_turn_and_what_ends_late_is_not_counted():
         await asyncio.sleep(0.03)
 
     found = asyncio.run(run_tasks_for([quick, late], 0.01))
-    assert turns[0] > 1 and turns[1] == 1
+    assert turns[0] >= 1 and turns[1] == 1
     # The late one did nothing in time, and counts once all the same, and so does its time: a task is never left out.
     assert found.seconds >= 0.03
     assert turns[0] <= found.operations <= turns[0] + 1

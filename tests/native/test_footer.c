@@ -388,6 +388,29 @@ TEST(a_footer_is_signed_once) {
     end_with_segment();
 }
 
+TEST(a_signature_that_a_crash_cut_short_is_written_again_and_no_other) {
+    uint8_t whole[SIGNATURE_SIZE], part[SIGNATURE_SIZE];
+    uint64_t seed = 5;
+    footer f;
+    fill_random(&seed, whole, sizeof whole);
+    for (uint32_t i = 0; i < SIGNATURE_SIZE; i++) whole[i] |= 1;    /* so that no part of it is all of it */
+    for (uint32_t cut = 1; cut < SIGNATURE_SIZE; cut++) {
+        for (int last = 0; last < 2; last++) {
+            if (!begin_sealed()) return;
+            memset(part, 0, sizeof part);
+            memcpy(part + (last ? cut : 0), whole + (last ? cut : 0), last ? SIGNATURE_SIZE - cut : cut);
+            EXPECT_OK(footer_sign(&s, &seg, part));
+            EXPECT_OK(footer_sign(&s, &seg, whole));
+            EXPECT_OK(footer_read(&s, &seg, &f));
+            EXPECT_BYTES(f.signature, whole, sizeof whole);
+            EXPECT_CODE(footer_sign(&s, &seg, part), AEGIS_E_EXISTS);
+            part[last ? SIGNATURE_SIZE - 1 : 0] ^= 1;
+            EXPECT_CODE(footer_sign(&s, &seg, part), AEGIS_E_EXISTS);
+            end_with_segment();
+        }
+    }
+}
+
 TEST(a_file_that_was_cut_or_lengthened_has_no_footer) {
     uint8_t zeros[600] = {0};
     if (!begin_sealed()) return;
