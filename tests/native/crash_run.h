@@ -22,7 +22,7 @@ typedef struct plan {
 /* One seed of the workload: what it does, and every disk that this may leave. */
 static inline void run_seed(oracle *o, const plan *how, uint64_t seed) {
     static script s;
-    play p = {.sim = vfs_sim_new(seed), .script = &s, .work = o->work, .seed = seed};
+    play p = {.sim = vfs_sim_new(seed), .script = &s, .work = o->work, .turn = seed, .seed = seed};
     vfs_sim_limits limits = how->limits, deeper = how->deeper;
     s.payload_max = o->work->payload_max;
     s.large = o->work->large;
