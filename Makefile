@@ -6,7 +6,7 @@ VENV ?= .venv
 SESSIONS ?= $(wildcard $(AEGIS_SHARED)/data/sessions-public.jsonl.zst)
 NATIVE := $(MAKE) --no-print-directory -C tests/native check
 
-.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants crash kill bench bench-hot ci clean
+.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants crash-states crash kill bench bench-hot ci clean
 
 # Shows this list.
 help:
@@ -49,10 +49,17 @@ native-tsan:
 
 # Takes single safeguards out, one after another, and demands that the enumeration of crash states notices.
 native-mutants:
-	$(NATIVE) WERROR=1 MUTANTS=1 TESTS=test_crash_states.c
+	$(NATIVE) WERROR=1 MUTANTS=1 TESTS=test_crash_safeguards.c
 
-# Enumerates crash states, the long way.
+# Opens a million distinct disks that a power cut may leave.
+crash-states:
+	$(MAKE) --no-print-directory -C tests/native WERROR=1 TESTS=test_crash_states.c
+	$(PYTHON) tests/native/crash_states.py build/native/plain/test_crash_states --states 50000
+
+# Opens more than ten million, writes docs/evidence/crash-states.txt, and runs the long tests of real crashes.
 crash:
+	$(MAKE) --no-print-directory -C tests/native WERROR=1 TESTS=test_crash_states.c
+	$(PYTHON) tests/native/crash_states.py build/native/plain/test_crash_states --states 500000 --evidence docs/evidence/crash-states.txt
 	$(VENV)/bin/pytest tests/crash -m "long or not long"
 
 # Kills writers with SIGKILL, again and again, and looks at what is left.

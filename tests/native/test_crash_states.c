@@ -8,7 +8,7 @@
  * A plain run is a short one. In the environment:
  *   AEGIS_CRASH_STATES      distinct disks of each workload, by all rules of vfs_sim_crash.c, under as many seeds as it takes; and twice
  *                           as many when those of interrupted recoveries are counted in and what is past the tails is not
- *   AEGIS_CRASH_WORKLOAD    one workload, by its name
+ *   AEGIS_CRASH_WORKLOAD    one workload, by its name; "?" prints the names
  *   AEGIS_CRASH_SEED        the first seed (default 1)
  *   AEGIS_CRASH_PROGRESS    say a line now and then: "progress", the workload's name, distinct disks so far
  * tests/native/crash_states.py runs the workloads side by side with these, and makes a table.
@@ -53,6 +53,7 @@ TEST(no_crash_state_breaks_a_promise) {
     printf("    %-24s %4s %7s %7s %10s %9s %9s %9s %6s\n", "workload", "seed", "ops", "cuts", "tried", "distinct", "normal", "recovery", "broken");
     for (size_t i = 0; i < WORKLOAD_COUNT; i++) {
         oracle o;
+        if (only != NULL && strcmp(only, "?") == 0) printf("workload %s\n", WORKLOADS[i].name);
         if (only != NULL && strcmp(only, WORKLOADS[i].name) != 0) continue;
         run_workload(&WORKLOADS[i], &how, &o);
         say_row(&o);
