@@ -10,8 +10,8 @@
  *   (7)  a second recovery finds the same and changes no byte but the sequence of a watermark slot and LOCK, which is advice;
  *   (8)  it takes another group, which is there after the next crash, and agrees with every head so far;
  *   (9)  a reader before the recovery changes nothing, and sees whole groups (one disk in eight);
- *   (10) what a power cut leaves of all this, while recovery is at work or right after it, is a disk of which (1) to (9) hold (one
- *        disk in `deeper_every`).
+ *   (10) what a power cut leaves of all this, while recovery is at work or right after it, is a disk of which (1) to (9) hold (of one
+ *        disk in `deeper_every`, as long as there are less than two normalised disks for each one of the workload).
  *
  * A disk that was seen before, in whatever way it came about, is not opened again: what it was found to hold is remembered, and held
  * against what has been said since.
@@ -80,7 +80,7 @@ typedef struct oracle {
     uint64_t tried[2];       /* by depth: disks of the workload, disks of its recoveries */
     uint64_t distinct[2];
     uint64_t seeds;          /* to their end */
-    uint64_t operations, cuts, violations;
+    uint64_t operations, cuts, recoveries, violations;
     char first[700];
 } oracle;
 
@@ -298,7 +298,8 @@ static inline int check_image(void *context, vfs_sim *image, size_t cut) {
     const enumeration *e = context;
     oracle *o = e->o;
     uint64_t sizes[TIERS_USED] = {0}, number = ++o->distinct[e->depth];
-    bool deeper = e->deeper != NULL && o->deeper_every > 0 && number % o->deeper_every == 0, added = false;
+    bool added = false;
+    bool deeper = e->deeper != NULL && o->deeper_every > 0 && number % o->deeper_every == 0 && o->normal.count < 2 * number;
     vfs_sim_id id;
     EXPECT_OK(vfs_sim_image_id(image, NULL, 0, &id));
     const char *broken = number % READ_EVERY == 0 ? broken_for_a_reader(e, image, cut) : NULL;
@@ -307,6 +308,7 @@ static inline int check_image(void *context, vfs_sim *image, size_t cut) {
     if (broken == NULL) {
         seen *place = seen_add(&o->seen, id, &added);
         for (uint32_t t = 0; t < TIERS_USED; t++) place->sizes[t] = (uint16_t)sizes[t];
+        o->recoveries += deeper;
         if (deeper) EXPECT_OK(enumerate_record(o, e->depth + 1, image, e->after[cut], e->deeper, NULL) < 0 ? AEGIS_E_BUG : AEGIS_OK);
     } else violation(e, cut, image, broken);
     if (o->report != NULL && (o->distinct[0] + o->distinct[1]) % REPORT_EVERY == 0) o->report(o);

@@ -3,8 +3,9 @@
     python tests/native/crash_states.py PROGRAM --states 50000
     python tests/native/crash_states.py PROGRAM --states 500000 --evidence docs/evidence/crash-states.txt
 
-A workload is done when `--states` distinct disks of it were opened and found sound, and twice as many when those of interrupted
-recoveries are counted in and what lies past the recovered tails is not. The exit status is 0 only if every promise held on every disk.
+A workload is done when `--states` distinct disks of it were opened and found sound, and twice as many when those of
+interrupted recoveries are counted in and what lies past the recovered tails is not. The exit status is 0 only if every
+promise held on every disk.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 TEST = "no_crash_state_breaks_a_promise"
-HEAD = ("workload", "seeds", "operations", "cuts", "tried", "distinct", "normalised", "of recovery", "broken")
+HEAD = ("workload", "seeds", "operations", "cuts", "tried", "distinct", "recoveries cut", "theirs", "normalised", "broken")
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,14 @@ class Row:
     cuts: int
     tried: int
     distinct: int
+    recoveries: int
+    theirs: int
     normalised: int
-    recovery: int
     broken: int
 
     @property
     def disks(self) -> int:
-        return self.distinct + self.recovery
+        return self.distinct + self.theirs
 
 
 @dataclass
@@ -62,13 +64,14 @@ def run(program: Path, name: str, states: int, seed: int, progress: Progress) ->
     """The row of one workload, or all that the program said where there is none."""
     env = {**os.environ, "AEGIS_CRASH_STATES": str(states), "AEGIS_CRASH_WORKLOAD": name, "AEGIS_CRASH_SEED": str(seed)}
     said, row = [], None
-    with subprocess.Popen([program, TEST], env=env | {"AEGIS_CRASH_PROGRESS": "1"}, stdout=subprocess.PIPE, text=True) as process:
+    env["AEGIS_CRASH_PROGRESS"] = "1"
+    with subprocess.Popen([program, TEST], env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("progress "):
                 progress.add(name, int(line.split()[1]))
             elif line.startswith(f"    {name} "):
-                row = Row(name, *map(int, line.split()[-8:]))
+                row = Row(name, *map(int, line.split()[-9:]))
                 progress.add(name, row.disks)
             else:
                 said.append(line)
@@ -81,27 +84,30 @@ def table(rows: list[Row]) -> str:
     total = Row("all", *(sum(column) for column in zip(*(astuple(row)[1:] for row in rows), strict=True)))
     lines = [HEAD, *([f"{cell:,}" if isinstance(cell, int) else cell for cell in astuple(row)] for row in [*rows, total])]
     widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths, strict=True)))
-        for line in lines
-    )
+    formats = [f"{{:{'<' if i == 0 else '>'}{width}}}" for i, width in enumerate(widths)]
+    return "\n".join("  ".join(form.format(cell) for form, cell in zip(formats, line, strict=True)) for line in lines)
 
 
 def summary(rows: list[Row], seconds: float, cpu_seconds: float, seed: int, states: int) -> str:
     disks, normal = sum(row.disks for row in rows), sum(row.normalised for row in rows)
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False).stdout.strip()
+    described = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    system = f"{platform.system()} {platform.release()}, {os.cpu_count()} processors"
     return f"""\
-{disks:,} distinct disks that a power cut may leave, {normal:,} of them distinct where bytes past the recovered tails do not count.
+{disks:,} distinct disks that a power cut may leave; {normal:,} where bytes past the recovered tails do not count.
 No promise was broken on any.
 
-commit {commit or "unknown"} · {platform.system()} {platform.release()} · {datetime.now(UTC):%Y-%m-%d} · seed {seed} · {states:,} a workload
-{seconds:.0f} s, {cpu_seconds:.0f} s of processor time: {cpu_seconds / disks * 1e6:.0f} µs a disk
+commit {described.stdout.strip() or "unknown"}, {datetime.now(UTC):%Y-%m-%d}
+{system}
+python tests/native/crash_states.py build/native/plain/test_crash_states --states {states} --seed {seed}
+{seconds:.0f} s; {cpu_seconds:.0f} s of processor time, {cpu_seconds / disks * 1e6:.0f} µs a disk
 
 {table(rows)}
 
-distinct: different disks after a cut in the workload. of recovery: after a cut in the recovery of one in 64 of these. normalised: of
-both, with nothing past the tails that recovery finds. On each: opened twice and compared byte by byte, every record and every root,
-verified, the catalogue, another group, opened again. On one in 8: opened by a reader first.
+tried: choices of what reached the disk. distinct: different disks after a cut in the workload. recoveries cut: of how many of
+these the recovery was recorded and cut in turn; theirs: different disks after that which were not among the others.
+normalised: different disks of both kinds, with nothing past the tails that recovery finds.
+On each disk: opened twice and compared byte by byte; every record, every root, verified, the catalogue; heads that were
+given out; another group, and opened again. On one in 8: opened by a reader first.
 """
 
 
@@ -114,8 +120,9 @@ def main() -> int:
     parser.add_argument("--evidence", type=Path, help="write the summary to this file, too")
     options = parser.parse_args()
     program = options.program.resolve()
-    asked = subprocess.run([program, TEST], env={**os.environ, "AEGIS_CRASH_WORKLOAD": "?"}, capture_output=True, text=True, check=True)
-    names = [line.removeprefix("workload ") for line in asked.stdout.splitlines() if line.startswith("workload ")]
+    asking = {**os.environ, "AEGIS_CRASH_WORKLOAD": "?"}
+    asked = subprocess.run([program, TEST], env=asking, capture_output=True, text=True, check=True).stdout
+    names = [line.removeprefix("workload ") for line in asked.splitlines() if line.startswith("workload ")]
     progress = Progress()
     with ThreadPoolExecutor(options.jobs) as pool:
         found = list(pool.map(lambda name: run(program, name, options.states, options.seed, progress), names))
