@@ -79,6 +79,7 @@ typedef struct oracle {
     seen_set normal;         /* with nothing past the recovered tails */
     uint64_t tried[2];       /* by depth: disks of the workload, disks of its recoveries */
     uint64_t distinct[2];
+    uint64_t seed;           /* the one that runs */
     uint64_t seeds;          /* to their end */
     uint64_t operations, cuts, recoveries, violations;
     char first[700];
@@ -99,12 +100,13 @@ static inline int enumerate_record(oracle *o, unsigned depth, const vfs_sim *rec
 static inline void violation(const enumeration *e, size_t cut, vfs_sim *image, const char *what) {
     oracle *o = e->o;
     char kept[400] = "";
-    aegis_error error;
+    aegis_error error = {.code = AEGIS_OK};
     if (o->violations++ > 0) return;
-    aegis_last_error(&error);
+    /* Where a call said no; elsewhere the last error is an older one. */
+    if (strncmp(what, "it ", 3) == 0) aegis_last_error(&error);
     vfs_sim_explain(image, kept, sizeof kept);
-    snprintf(o->first, sizeof o->first, "%s%s, cut after operation %zu: %s (%s); %s", o->work->name,
-             e->depth > 0 ? ", in the recovery from a cut" : "", cut, what, error.message, kept);
+    snprintf(o->first, sizeof o->first, "%s, seed %" PRIu64 "%s, cut after operation %zu: %s%s%s; %s", o->work->name, o->seed,
+             e->depth > 0 ? ", in the recovery from a cut" : "", cut, what, error.message[0] != 0 ? ": " : "", error.message, kept);
 }
 
 /* ---- the promises ----------------------------------------------------------------------------------------------------- */
@@ -172,7 +174,7 @@ static inline const char *broken_promise(const enumeration *e, aegis_store *stor
         if (!same_records(store, s, t, 0, sizes[t])) return "a record is not the one that was submitted";
         for (uint64_t n = 0; n <= sizes[t]; n++)
             if (!same_root(store, s, t, n)) return "a root is wrong";
-        if (verify_whole(store, TIER[t]) != AEGIS_OK) return "the store does not verify";
+        if (verify_whole(store, TIER[t]) != AEGIS_OK) return "it does not verify";
         if (!same_catalogue(store, s, t, before->acknowledged, sizes[t])) return "the catalogue is another one";
     }
     return NULL;

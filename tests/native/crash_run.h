@@ -28,6 +28,7 @@ static inline void run_seed(oracle *o, const plan *how, uint64_t seed) {
     s.large = o->work->large;
     script_write(&s, seed);
     o->script = &s;
+    o->seed = seed;
     for (uint32_t t = 0; t < TIERS_USED; t++) p.start[t] = said_all(0);
     EXPECT_OK(vfs_sim_drop_sync(p.sim, how->drop_sync));
     vfs_sim_drop_dir_sync(p.sim, how->drop_dir_sync);
