@@ -11,7 +11,7 @@
  *   (8)  it takes another group, which is there after the next crash, and agrees with every head so far;
  *   (9)  a reader before the recovery changes nothing, and sees whole groups (one disk in eight);
  *   (10) what a power cut leaves of all this, while recovery is at work or right after it, is a disk of which (1) to (9) hold (of one
- *        disk in `deeper_every`, as long as there are less than two normalised disks for each one of the workload).
+ *        disk in `deeper_every`).
  *
  * A disk that was seen before, in whatever way it came about, is not opened again: what it was found to hold is remembered, and held
  * against what has been said since.
@@ -301,7 +301,7 @@ static inline int check_image(void *context, vfs_sim *image, size_t cut) {
     oracle *o = e->o;
     uint64_t sizes[TIERS_USED] = {0}, number = ++o->distinct[e->depth];
     bool added = false;
-    bool deeper = e->deeper != NULL && o->deeper_every > 0 && number % o->deeper_every == 0 && o->normal.count < 2 * number;
+    bool deeper = e->deeper != NULL && o->deeper_every > 0 && number % o->deeper_every == 0;
     vfs_sim_id id;
     EXPECT_OK(vfs_sim_image_id(image, NULL, 0, &id));
     const char *broken = number % READ_EVERY == 0 ? broken_for_a_reader(e, image, cut) : NULL;

@@ -50,7 +50,7 @@ TEST(no_crash_state_breaks_a_promise) {
         how.limits = (vfs_sim_limits)VFS_SIM_LIMITS;
         how.limits.torn_bytes = true;
         how.report = getenv("AEGIS_CRASH_PROGRESS") != NULL ? say_progress : NULL;
-        how.deeper_every = 8;
+        how.deeper_every = 64;    /* of neighbours much the same is left */
     }
     printf("    %-24s %4s %7s %7s %9s %9s %9s %9s %9s %6s\n", "workload", "seed", "ops", "cuts", "tried", "distinct", "recovered", "theirs",
            "normal", "broken");
