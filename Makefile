@@ -7,7 +7,7 @@ SESSIONS ?= $(wildcard $(AEGIS_SHARED)/data/sessions-public.jsonl.zst)
 NATIVE := $(MAKE) --no-print-directory -C tests/native check
 FUZZ := $(MAKE) --no-print-directory -j2 -C tests/fuzz
 
-.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants fuzz fuzz-ci fuzz-planted crash kill bench bench-hot ci clean
+.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants crash-states fuzz fuzz-ci fuzz-planted crash kill bench bench-hot ci clean
 
 # Shows this list.
 help:
@@ -51,7 +51,7 @@ native-tsan:
 
 # Takes single safeguards out, one after another, and demands that the enumeration of crash states notices.
 native-mutants:
-	$(NATIVE) WERROR=1 MUTANTS=1 TESTS=test_crash_states.c
+	$(NATIVE) WERROR=1 MUTANTS=1 TESTS=test_crash_safeguards.c
 
 # Feeds every decoder with made-up bytes, FUZZ_SECONDS each (clang with libFuzzer); tests/fuzz/Makefile has more.
 fuzz:
@@ -65,8 +65,15 @@ fuzz-ci:
 fuzz-planted:
 	$(FUZZ) fuzz-planted
 
-# Enumerates crash states, the long way.
+# Opens a million distinct disks that a power cut may leave.
+crash-states:
+	$(MAKE) --no-print-directory -C tests/native WERROR=1 TESTS=test_crash_states.c
+	$(PYTHON) tests/native/crash_states.py build/native/plain/test_crash_states --states 50000
+
+# Opens more than ten million, writes docs/evidence/crash-states.txt, and runs the long tests of real crashes.
 crash:
+	$(MAKE) --no-print-directory -C tests/native WERROR=1 TESTS=test_crash_states.c
+	$(PYTHON) tests/native/crash_states.py build/native/plain/test_crash_states --states 500000 --evidence docs/evidence/crash-states.txt
 	$(VENV)/bin/pytest tests/crash -m "long or not long"
 
 # Kills writers with SIGKILL, thousands of times, and looks at what is left.
