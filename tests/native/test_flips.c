@@ -5,8 +5,6 @@
  */
 #include "flips.h"
 
-#include "vfs_sim.h"
-
 /* Small enough that every bit can be tried: sealed segments, the active one, in "tiles" a whole tile as well. In "blocks" each group
  * starts a block, in "two tiers" the active segment has an outline. */
 static const flip_plan TILES = {"tiles", 1, 258, 4, 28672, 8, CLOSED}, CLOSED_STORE = {"closed", 1, 26, 50, 14336, 8, CLOSED},
@@ -73,7 +71,7 @@ static void flip_bit(const flip_store *f, const char *path, const flip_range *r,
         vfs_sim *sim = appending ? vfs_sim_clone(f->sim) : f->sim;
         if (!EXPECT(sim != NULL)) return;
         if (appending) EXPECT_OK(vfs_sim_settle(sim, false));
-        flip_try(f, sim, appending, r->structured, &a);
+        flip_try(f, sim, appending, r->structured && bit == offset % 8, &a);
         unsigned outcome = flip_judge(f, path, r, appending, &a);
         if (appending) vfs_sim_free(sim);
         if (outcome != 0 && (outcome & r->allowed[appending])) {
@@ -113,7 +111,7 @@ static void flip_all(const flip_plan *plan) {
     uint64_t seed = 5;
     answer whole;
     memset(&t, 0, sizeof t);
-    if (!flip_make(plan, 1, &f)) return;
+    if (!flip_make(plan, 1, TEST_ID, &f)) return;
     for (int appending = 0; appending < 2; appending++) {
         /* What no flip did is no outcome of one. */
         vfs_sim *sim = vfs_sim_clone(f.sim);
