@@ -311,7 +311,9 @@ def test_a_damaged_record_of_the_last_segment_is_reported_and_refused_alone(open
         with pytest.raises(errors.Corrupt, match=r"record 30 is damaged.*00000000\.seg") as caught:
             engine.read(Tier.SESSION, 30)
         assert (caught.value.tier, caught.value.index) == ("session", 30)
-        assert [engine.read(Tier.SESSION, index).payload for index in (29, 31, 49)] == [written[index][1] for index in (29, 31, 49)]
+        assert [engine.read(Tier.SESSION, index).payload for index in (29, 31, 49)] == [
+            written[index][1] for index in (29, 31, 49)
+        ]
         engine.close()
 
 
