@@ -17,12 +17,13 @@ import pytest
 from blake3 import blake3
 
 import aegis_store
-from aegis_store import Store
+from aegis_store import Store, Tier
 from aegis_store.catalog.sidecar import DATA, NAME, Seal
 from aegis_store.errors import AegisError, Corrupt, KeysMissing, KeysWrong, RolledBack
 from aegis_store.store import _CATALOG_CONTEXT
 from aegis_store.trust.keys import KeyDirectory
-from tests.stores import SMALL, fill, flip, segments
+from tests.golden import reader
+from tests.stores import SMALL, fill, flip, frames, segments
 
 SESSIONS = ("s", "t")
 EACH = 24
@@ -63,6 +64,10 @@ def bits(path: Path, count: int, dice: random.Random) -> Iterator[int]:
     for number in range(count):
         byte = dice.randrange(size if number % 3 or path.suffix != ".seg" else 512)
         yield byte * 8 + dice.randrange(8)
+
+
+def data_of(path: Path, start: int, end: int) -> bytes:
+    return path.read_bytes()[start:end]
 
 
 def answers(store: Store, saved: dict[str, list[object]]) -> Iterator[AegisError]:
@@ -106,6 +111,32 @@ def test_a_flipped_bit_changes_no_answer_or_is_refused_by_name(made, copied, mod
                 flip(path, bit // 8, 1 << bit % 8)
     assert tried >= 80
     assert refused >= 8
+
+
+def test_the_second_reader_finds_the_same_leaf_for_a_damaged_record(made, copied):
+    path = segments(copied)[-1]
+    keys = KeyDirectory.load(copied.with_name("state.keys"))
+    with aegis_store.open(copied, mode="r") as store:
+        root = store._engine.head(Tier.SESSION).root
+    span = frames(path)[1]
+    for at in (
+        span.start,
+        span.start + 6,
+        span.start + 12,
+        span.start + 24,
+        span.start + 40,
+        span.entry + 50,
+        span.payload + 9,
+    ):
+        flip(path, at, 4)
+        data = path.read_bytes()
+        leaf = reader.witness(data, span.start, span.index, reader.read_header(data), keys.secret)
+        flip(path, at, 4)
+        assert leaf == reader.leaf_hash(data_of(path, span.entry, span.payload)), at
+        flip(path, at, 4)
+        with aegis_store.open(copied, mode="r") as store:
+            assert store._engine.head(Tier.SESSION).root == root
+        flip(path, at, 4)
 
 
 # ---- the catalogue ----------------------------------------------------------------------------------------------------------
