@@ -7,7 +7,7 @@ SESSIONS ?= $(wildcard $(AEGIS_SHARED)/data/sessions-public.jsonl.zst)
 NATIVE := $(MAKE) --no-print-directory -C tests/native check
 FUZZ := $(MAKE) --no-print-directory -j2 -C tests/fuzz
 
-.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants crash-states fuzz fuzz-ci fuzz-planted crash kill bench bench-hot ci clean
+.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants crash-states fuzz fuzz-ci fuzz-planted crash flips flips-ci kill bench bench-hot ci clean
 
 # Shows this list.
 help:
@@ -75,6 +75,16 @@ crash:
 	$(MAKE) --no-print-directory -C tests/native WERROR=1 TESTS=test_crash_states.c
 	$(PYTHON) tests/native/crash_states.py build/native/plain/test_crash_states --states 500000 --evidence docs/evidence/crash-states.txt
 	$(VENV)/bin/pytest tests/crash -m "long or not long"
+
+# Flips every bit of every file of small stores and cuts every file at every length; takes long. Writes docs/evidence/flips.txt.
+flips:
+	$(MAKE) --no-print-directory -C tests/native all WERROR=1 TESTS="test_flips.c test_flips_files.c"
+	sh tests/native/flips.sh all $(CURDIR)/docs/evidence/flips.txt
+
+# Flips what CI has time for: every bit of what has structure, one of each byte of payloads and zeros.
+flips-ci:
+	$(MAKE) --no-print-directory -C tests/native all WERROR=1 TESTS="test_flips.c test_flips_files.c"
+	sh tests/native/flips.sh ci
 
 # Kills writers with SIGKILL, thousands of times, and looks at what is left.
 kill:

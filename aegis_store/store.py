@@ -428,7 +428,8 @@ class Store:
         if self._mode == "r":
             return
         newest: Footer | None = None
-        for footer in self._engine.segments(Tier.SESSION):
+        # A damaged footer is not signed, and keeps no other from being: verifying names it.
+        for footer in self._engine.segments(Tier.SESSION, lambda error: None):
             if footer.position < self._unsigned_from or not footer.sealed:
                 continue
             if footer.signature is None:

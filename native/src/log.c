@@ -46,7 +46,9 @@ void log_free(log *l) {
         free(l->segments[i]);
     }
     free(l->segments);
+    free(l->damaged);
     l->segments = NULL;
+    l->damaged = NULL;
     l->segment_count = 0;
     if (l->tree.dir != NULL) v->close_dir(v, l->tree.dir);
     tree_free(&l->tree);
@@ -76,6 +78,29 @@ int log_add_segment(log *l, const segment *seg, segment **added) {
     pthread_mutex_unlock(&l->state);
     *added = own;
     return AEGIS_OK;
+}
+
+/* The leaf hash of a record that is known to be damaged, else NULL. */
+static const uint8_t *leaf_of_damaged(const log *l, uint64_t index) {
+    for (uint64_t i = 0; i < l->damaged_count; i++)
+        if (l->damaged[i].index == index) return l->damaged[i].leaf;
+    return NULL;
+}
+
+int log_note_damaged(log *l, uint64_t index, const uint8_t leaf[HASH_SIZE]) {
+    int code = AEGIS_OK;
+    pthread_mutex_lock(&l->state);
+    if (leaf_of_damaged(l, index) == NULL) {
+        damaged_record *grown = realloc(l->damaged, (size_t)(l->damaged_count + 1) * sizeof *grown);
+        if (grown == NULL) code = fail(AEGIS_E_NOMEM, "no memory for a list of damaged records");
+        else {
+            l->damaged = grown;
+            l->damaged[l->damaged_count].index = index;
+            memcpy(l->damaged[l->damaged_count++].leaf, leaf, HASH_SIZE);
+        }
+    }
+    pthread_mutex_unlock(&l->state);
+    return code;
 }
 
 /* ---- what a crash in a rotation leaves ------------------------------------------------------------------------------ */
@@ -297,8 +322,9 @@ static void tile_root(const aegis_record *records, uint8_t root[HASH_SIZE]) {
 }
 
 /* Proves what was read: one path where it is a whole tile, else, and where that fails, one for each leaf. */
-static int prove_entries(log *l, uint64_t first, unsigned n, const aegis_record *records) {
+static int prove_entries(log *l, const segment *seg, uint64_t first, unsigned n, const uint64_t *offsets, const aegis_record *records) {
     uint8_t root[HASH_SIZE];
+    char name[SEGMENT_NAME_SIZE];
     int code = AEGIS_E_PROOF;
     bool whole = n == TILE_WIDTH;
     if (whole) tile_root(records, root);
@@ -306,7 +332,12 @@ static int prove_entries(log *l, uint64_t first, unsigned n, const aegis_record 
     if (whole) code = tree_prove_tile(&l->tree, first / TILE_WIDTH, root);
     if (code == AEGIS_E_PROOF) {
         code = AEGIS_OK;
-        for (unsigned i = 0; i < n && code == AEGIS_OK; i++) code = tree_prove(&l->tree, first + i, records[i].leaf);
+        for (unsigned i = 0; i < n && code == AEGIS_OK; i++) {
+            code = tree_prove(&l->tree, first + i, records[i].leaf);
+            if (code != AEGIS_E_CORRUPT) continue;
+            segment_name(seg->number, name);
+            fail_add_place(&(place){.tier = l->s.tier, .segment = seg->number, .offset = offsets[i], .path = name});
+        }
     }
     pthread_mutex_unlock(&l->state);
     return code;
@@ -323,7 +354,7 @@ int log_read_entries(log *l, uint64_t first, uint32_t limit, uint64_t payloads, 
     bool dense = stretch <= capacity && stretch <= (uint64_t)n * DENSE_BYTES;
     TRY(dense ? read_dense(l, seg, first, n, offsets, payloads, buffer, records)
               : read_sparse(l, seg, first, &n, offsets, payloads, buffer, capacity, records));
-    TRY(prove_entries(l, first, n, records));
+    TRY(prove_entries(l, seg, first, n, offsets, records));
     *count = n;
     return AEGIS_OK;
 }
@@ -344,6 +375,11 @@ static int read_leaves(void *context, uint64_t first, unsigned count, uint8_t (*
             size_t got = 0;
             frame f;
             uint64_t extent = offsets[i + 1] - offsets[i];
+            const uint8_t *known = leaf_of_damaged(l, first + i);
+            if (known != NULL) {
+                memcpy(out[i], known, HASH_SIZE);
+                continue;
+            }
             TRY(v->read(v, seg->file, offsets[i], bytes, (size_t)min_u64(extent, ENTRY_GUESS), &got));
             if (frame_parse(bytes, got < FRAME_HEADER ? got : extent, &f) != AEGIS_OK || f.index != first + i)
                 return damaged(l, seg, first + i, offsets[i], "frame header");
