@@ -97,7 +97,7 @@ static void flip_file(const flip_store *f, const char *path, enum amount amount,
         row_of(t, r->what)->bytes += r->to - r->from;
         for (uint64_t at = r->from; at < r->to; at++) {
             unsigned drawn = (unsigned)(next_random(seed) % 8);
-            if (amount == FEW && next_random(seed) % (r->structured ? 64 : 512) != 0) continue;
+            if (amount == FEW && next_random(seed) % ((r->structured ? 64 : 512) * FLIP_STRIDE) != 0) continue;
             if (large && amount == CI && r->record != NO_RECORD && next_random(seed) % 8 != 0) continue;
             for (unsigned bit = 0; bit < 8; bit++)
                 if (amount == ALL || (amount == CI && r->structured && !(large && r->record != NO_RECORD)) || bit == drawn) flip_bit(f, path, r, at, bit, t);
