@@ -25,9 +25,9 @@ static const char *const OUTCOME_WORDS[OUTCOMES] = {"harmless", "repaired", "rec
 #define NO_RECORD UINT64_MAX
 /* The sanitizers look at every path, not at every bit: with them, which cost tenfold, fewer are tried unless more are asked for. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define FLIP_STRIDE 8
+#define FLIP_STRIDE 8u
 #else
-#define FLIP_STRIDE 1
+#define FLIP_STRIDE 1u
 #endif
 #define FLIP_TIERS 2
 #define FLIP_RECORDS 512
