@@ -150,6 +150,15 @@ def edit(path: Path, change: Callable[[bytearray], object]) -> None:
     path.write_bytes(data if result is None or not isinstance(result, bytes | bytearray) else result)
 
 
+def blot(path: Path, at: int, length: int = 64) -> None:
+    """Zeros over bytes of a file: a frame that begins there no longer proves which record it was."""
+
+    def change(data: bytearray) -> None:
+        data[at : at + length] = bytes(length)
+
+    edit(path, change)
+
+
 def flip(path: Path, at: int, mask: int = 1) -> None:
     """Flip bits of one byte of a file."""
 

@@ -10,7 +10,7 @@ import pytest
 from aegis_store.cli import completion
 from aegis_store.cli.completion import complete_session, complete_tier
 
-from ..stores import flip, frame_of, snapshot
+from ..stores import blot, frame_of, snapshot
 
 
 def context(**params):
@@ -54,7 +54,7 @@ def test_where_there_is_no_store_there_is_nothing_to_offer(tmp_path, monkeypatch
 
 def test_a_damaged_store_is_no_traceback(story):
     path, span = frame_of(story, 5)
-    flip(path, span.payload + 5)
+    blot(path, span.start)
     assert complete_session(context(path=story), "") == []
 
 

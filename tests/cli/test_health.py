@@ -7,7 +7,7 @@ import pytest
 from aegis_store import health
 from aegis_store.cli.health import spoken
 
-from ..stores import flip, frame_of, snapshot
+from ..stores import blot, flip, frame_of, snapshot
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +48,10 @@ def test_what_needs_attention_is_exit_code_1_and_says_what_to_type(aegis, store)
 def test_a_store_that_does_not_open_is_a_finding(aegis, story):
     path, span = frame_of(story, 5)
     flip(path, span.payload + 5)
+    ended = aegis("health", "state")
+    assert ended.code == 1
+    assert "session: records that were stored are damaged and can't be read" in ended.out
+    blot(path, span.start)
     ended = aegis("health", "state")
     assert ended.code == 1
     assert "the store can't be opened: record" in ended.out

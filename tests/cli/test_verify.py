@@ -10,6 +10,7 @@ from aegis_store.cli.demo.damage import frames, segments
 from aegis_store.cli.output import problems
 from aegis_store.types import Tier
 
+from ..stores import blot
 from .conftest import CHECKPOINTS
 
 RECORDS = 1 + 2 * (1 + CHECKPOINTS)
@@ -157,7 +158,7 @@ def test_findings_add_up_to_what_is_lost_and_the_next_command(aegis, store):
 
 
 def test_a_single_record_is_not_a_range(aegis, store):
-    hit(store, RECORDS - 1)
+    blot(*hit(store, RECORDS - 1))
     (store / "session" / "outline").unlink()  # so that opening scans the segment
     ended = aegis("verify", "state")
     assert ended.code == 1
@@ -165,10 +166,11 @@ def test_a_single_record_is_not_a_range(aegis, store):
     assert f"{RECORDS - 1} to {RECORDS - 1}" not in ended.err
 
 
-def test_damage_in_an_active_segment_that_is_scanned_keeps_the_store_from_opening_and_is_a_finding(aegis, store):
+def test_damage_in_an_active_segment_that_proves_nothing_keeps_the_store_from_opening_and_is_a_finding(aegis, store):
     (store / "session" / "outline").unlink()
     record = sealed_until(store) + 1
     path, offset = hit(store, record)
+    blot(path, offset)
     ended = aegis("verify", "state")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.startswith(f"aegis: state/session: records {record} to {RECORDS - 1} ")
@@ -193,7 +195,7 @@ def test_damage_in_an_active_segment_that_was_closed_cleanly_is_a_finding_like_a
 def test_a_store_that_does_not_open_is_json_too(aegis, store):
     (store / "session" / "outline").unlink()
     record = sealed_until(store) + 1
-    hit(store, record)
+    blot(*hit(store, record))
     ended = aegis("verify", "state", "--json")
     answer = json.loads(ended.out)
     (finding,) = answer.pop("findings")

@@ -19,6 +19,8 @@ test_flips a_flipped_bit_of_a_killed_store_in_blocks_is_what_the_format_says
 test_flips a_flipped_bit_of_a_store_killed_at_rest_is_what_the_format_says
 test_flips_files
 NAMES
+# What these have the others have as well, but for what "few" walks through.
+[ "$amount" != ci ] || sed -i -e /closed_store_is/d -e /in_blocks/d -e /at_rest/d "$said/names"
 code=0
 xargs -P 2 -L 1 sh -c '"$programs/$0" $1 > "$said/$0.$1.txt" 2>&1' < "$said/names" || code=1
 {

@@ -65,8 +65,8 @@ static void judge(const flip_store *f, vfs_sim *sim, const char *what, const cha
 
 static bool near_border(const flip_layout *l, uint64_t at) {
     for (size_t i = 0; i < l->count; i++)
-        if (at + 2 >= l->ranges[i].to && at <= l->ranges[i].to + 2) return true;
-    return at % 64 == 0;
+        if (i % FLIP_STRIDE == 0 && at + 2 >= l->ranges[i].to && at <= l->ranges[i].to + 2) return true;
+    return at % (64 * FLIP_STRIDE) == 0;
 }
 
 static void cut_everywhere(const flip_store *f, tally *t) {

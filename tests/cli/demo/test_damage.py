@@ -80,7 +80,7 @@ def test_a_store_that_refuses_to_open_serves_nothing(place, points):
     active = damage.segments(store)[-1]
     frame = next(iter(damage.frames(active)))
     data = bytearray(active.read_bytes())
-    data[frame.payload_at] ^= 1
+    data[frame.offset : frame.offset + 64] = bytes(64)
     active.write_bytes(data)
     answer = damage.ask(store, points, damaged=frame.index, look=lambda at, checkpoint: pytest.fail("served"))
     assert not answer.opened
