@@ -88,6 +88,7 @@ static bool passes_end(const writer *w, uint64_t size) {
 
 static bool has_room(const writer *w, uint64_t size) {
     uint64_t used = w->groups[w->building].used + size;
+    if (MUTANT(NO_ROOM_TEST)) return !passes_end(w, size) || w->next_ready;
     if (passes_end(w, size)) return w->next_ready && SEGMENT_FRAMES + used <= w->next_zeroed;
     return w->tail + used <= w->zeroed;
 }
@@ -100,7 +101,7 @@ static int zero_range(writer *w, bool in_next, uint64_t from, uint64_t to) {
     if (!in_next) return segment_zero(&l->s, l->dir, active, from, to);
     if (w->next_ready) return segment_zero(&l->s, l->dir, &w->next, from, to);
     TRY(segment_create(&l->s, l->dir, active->number + 1, manifest_next_generation(l->manifest), to, &w->next));
-    return MUTANT(NO_DIRECTORY_SYNC) ? AEGIS_OK : l->s.vfs->sync_dir(l->s.vfs, l->dir);
+    return MUTANT(NO_NEXT_SEGMENT_NAME_SYNC) ? AEGIS_OK : l->s.vfs->sync_dir(l->s.vfs, l->dir);
 }
 
 static int make_range(writer *w, bool in_next, uint64_t to) {
@@ -261,7 +262,7 @@ static int rotate(writer *w) {
     segment *full = l->segments[l->segment_count - 1], *added = NULL;
     uint8_t root[HASH_SIZE];
     /* With `write` durability the full segment may not have been synced yet. */
-    if (!w->sync_groups) TRY(l->s.vfs->sync(l->s.vfs, full->file));
+    if (!w->sync_groups && !MUTANT(NO_SYNC_BEFORE_ROTATION)) TRY(l->s.vfs->sync(l->s.vfs, full->file));
     full->frontier = malloc(sizeof *full->frontier);
     if (full->frontier == NULL) return fail(AEGIS_E_NOMEM, "no memory to close a segment");
     pthread_mutex_lock(&l->state);
@@ -294,10 +295,10 @@ static void publish(writer *w, group *g, uint64_t offset) {
 }
 
 void writer_poison(writer *w, int code) {
-    if (w->poison != AEGIS_OK) return;
+    if (w->poison != AEGIS_OK || MUTANT(NO_POISON)) return;
     w->poison = code;
     w->stats.poisoned = 1;
-    lockfile_poison(w->l->lock);
+    if (!MUTANT(NO_POISON_WORD)) lockfile_poison(w->l->lock);
     if (w->requested > w->acknowledged) tell(w, w->acknowledged, code);
     pthread_cond_broadcast(&w->landed[0]);
     pthread_cond_broadcast(&w->landed[1]);
@@ -337,7 +338,7 @@ static void lead(writer *w) {
         w->stats.rotations++;
         w->seal_failed = false;
     }
-    uint64_t offset = w->tail, watermark = w->synced, first = g->first;
+    uint64_t offset = w->tail, watermark = MUTANT(WATERMARK_NOT_SYNCED) ? w->acknowledged : w->synced, first = g->first;
     w->tail = align_up(offset + g->used, w->l->s.align);
     w->holds_records = true;
     w->building ^= 1;
@@ -356,6 +357,7 @@ static void lead(writer *w) {
         pthread_cond_broadcast(&w->room);
         pthread_mutex_unlock(&w->mutex);
     }
+    if (MUTANT(LOCK_BEFORE_GROUP)) lockfile_publish(w->l->lock, w->l->s.tier, g->first + g->count);
     if (code == AEGIS_OK) code = write_group(w, g, offset, watermark, w->l->segments[w->l->segment_count - 1]);
     /* For readers elsewhere; while busy, so that sizes go out in order. */
     if (code == AEGIS_OK) lockfile_publish(w->l->lock, w->l->s.tier, g->first + g->count);
@@ -455,7 +457,7 @@ int writer_commit(writer *w, uint64_t index) {
             gathered = true;
         } else pthread_cond_wait(&w->landed[flying ? (building->round + 1) & 1 : building->round & 1], &w->mutex);
     }
-    bool there = w->acknowledged > index;
+    bool there = w->acknowledged > index || MUTANT(NO_OUTCOME_UNKNOWN);
     int cause = w->poison;
     pthread_mutex_unlock(&w->mutex);
     if (there) return AEGIS_OK;
@@ -488,10 +490,10 @@ int writer_close(writer *w) {
     segment *active = l->segments[l->segment_count - 1];
     merkle_root(&l->tree.range, root);
     int code = AEGIS_OK;
-    if (!w->sync_groups) code = v->sync(v, active->file);    /* the mark must not be durable before what it marks */
+    if (!w->sync_groups && !MUTANT(NO_SYNC_BEFORE_END_MARK)) code = v->sync(v, active->file);    /* the mark must not be durable before what it marks */
     if (code == AEGIS_OK) code = segment_write_slot(&l->s, active, l->tree.range.size, root, SLOT_END);
     if (code == AEGIS_OK) code = v->truncate(v, active->file, active->tail);
-    if (code == AEGIS_OK) code = v->sync(v, active->file);
+    if (code == AEGIS_OK && !MUTANT(NO_SYNC_OF_CLOSED_FILE)) code = v->sync(v, active->file);
     if (w->next_ready) {
         char name[SEGMENT_NAME_SIZE];
         segment_name(w->next.number, name);

@@ -260,7 +260,7 @@ static int load_manifest(aegis_store *st, const aegis_options *o, uint32_t *flag
         return fail_at(AEGIS_E_CORRUPT, &where, "the manifest is damaged or missing, and there is no segment to make it again from");
     }
     TRY(code);
-    if (o->store_id != NULL && memcmp(id, o->store_id, STORE_ID_SIZE) != 0)
+    if (o->store_id != NULL && memcmp(id, o->store_id, STORE_ID_SIZE) != 0 && !MUTANT(NO_STORE_ID_TEST))
         return fail_at(AEGIS_E_FOREIGN, &where, "the directory holds another store than the keys are for");
     memcpy(st->s.store_id, id, STORE_ID_SIZE);
     if (copy_damaged) *flags |= AEGIS_VERDICT_MANIFEST_COPY;
@@ -278,9 +278,9 @@ static int open_tiers(aegis_store *st, const aegis_options *o, bool poisoned, co
             verdict->flags |= flags;
             continue;
         }
-        if (st->writable) TRY(check_unlisted_tier(st, tier));
+        if (st->writable && !MUTANT(NO_UNLISTED_TIER_TEST)) TRY(check_unlisted_tier(st, tier));
         for (uint32_t i = 0; i < o->anchor_count; i++)
-            if (o->anchors[i].tier == tier && o->anchors[i].size > 0)
+            if (o->anchors[i].tier == tier && o->anchors[i].size > 0 && !MUTANT(NO_EMPTY_TIER_ANCHOR_TEST))
                 return fail(AEGIS_E_ROLLBACK, "tier %s has no record; a head that was kept outside says %llu", tier_name(tier),
                             (unsigned long long)o->anchors[i].size);
     }
@@ -294,6 +294,7 @@ static int open_reading(aegis_store *st, const aegis_options *o, aegis_report *r
     TRY(lockfile_open_reader(&st->lock, st->vfs, st->root));
     TRY(lockfile_view(&st->lock, &seen));
     TRY(load_manifest(st, o, &flags));
+    if (MUTANT(MANIFEST_BEFORE_LOCK)) TRY(lockfile_view(&st->lock, &seen));
     return open_tiers(st, o, seen.poisoned, &seen, flags, report);
 }
 
@@ -306,15 +307,15 @@ static int open_writing(aegis_store *st, const aegis_options *o, const contents 
     if (found->manifest || found->tiers) {
         TRY(load_manifest(st, o, &flags));
         /* Whoever was killed between a rename and its sync left names that only the page cache has: the manifest's, the store's. */
-        if (!MUTANT(NO_DIRECTORY_SYNC)) TRY(st->vfs->sync_dir(st->vfs, st->root));
-        TRY(st->vfs->sync_parent(st->vfs, st->root));
+        if (!MUTANT(NO_NAME_SYNC_AT_OPEN)) TRY(st->vfs->sync_dir(st->vfs, st->root));
+        if (!MUTANT(NO_PARENT_SYNC_AT_OPEN)) TRY(st->vfs->sync_parent(st->vfs, st->root));
         TRY(open_tiers(st, o, poisoned, &nobody, flags, report));
-        if (flags != 0) TRY(manifest_write(&st->manifest));
+        if (flags != 0 && !MUTANT(NO_MANIFEST_REPAIR)) TRY(manifest_write(&st->manifest));
     } else {
         if (o->store_id == NULL) return fail(AEGIS_E_ARGUMENT, "a new store needs an identity");
         take_settings(st, o);
         TRY(manifest_write(&st->manifest));
-        TRY(st->vfs->sync_parent(st->vfs, st->root));
+        if (!MUTANT(NO_PARENT_SYNC)) TRY(st->vfs->sync_parent(st->vfs, st->root));
         report->created = 1;
     }
     for (uint32_t tier = 1; tier <= AEGIS_TIERS; tier++)
@@ -334,7 +335,7 @@ static int open_place(aegis_store *st, const char *path, const aegis_options *o,
         TRY(watch_board_new(st->vfs, &st->board));
         TRY(st->vfs->place(st->vfs, st->root, &place_info));
         if (place_info.read_only) return fail(AEGIS_E_READONLY, "%.150s lies on a file system that is mounted read-only", path);
-        if (place_info.network && !(o->flags & AEGIS_OPEN_NETWORK))
+        if (!MUTANT(NO_NETWORK_TEST) && place_info.network && !(o->flags & AEGIS_OPEN_NETWORK))
             return fail(AEGIS_E_NETWORK, "%.150s lies on a network file system (%s), whose locks and syncs cannot be relied on", path,
                         place_info.type);
     }
@@ -343,7 +344,7 @@ static int open_place(aegis_store *st, const char *path, const aegis_options *o,
         if (o->mode == AEGIS_MODE_CREATE) return fail(AEGIS_E_EXISTS, "there is a store at %.200s", path);
         return AEGIS_OK;
     }
-    if (found->stranger[0] != 0) return fail(AEGIS_E_NOTSTORE, "%.120s is not a store: it holds %s", path, found->stranger);
+    if (found->stranger[0] != 0 && !MUTANT(NO_STRANGER_TEST)) return fail(AEGIS_E_NOTSTORE, "%.120s is not a store: it holds %s", path, found->stranger);
     if (!may_make) return fail(AEGIS_E_NOTFOUND, "there is no store at %.200s: the directory is empty", path);
     return AEGIS_OK;
 }

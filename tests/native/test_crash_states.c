@@ -358,27 +358,3 @@ TEST(a_missing_sync_of_directories_is_noticed) {
     EXPECT(violations_with(&how, first) > 0);
     printf("    %.200s\n", first);
 }
-
-#ifdef AEGIS_MUTANTS
-/* Safeguards that only a crash can show; the others of base.h are shown by the tests of the files that have them. */
-static const struct { int mutant; const char *name; } MUTANTS[] = {
-    {MUTANT_NO_GROUP_SYNC, "no sync of a group"},
-    {MUTANT_NO_MANIFEST_SYNC, "no sync of the manifest"},
-    {MUTANT_NO_DIRECTORY_SYNC, "no sync of directories"},
-    {MUTANT_MANIFEST_AFTER_FRAME, "a frame before the manifest that lists its segment"},
-    {MUTANT_NO_GROUP_FLAG, "every frame ends a group"},
-    {MUTANT_NO_BODY_CHECKSUM, "no body checksum"},
-};
-
-TEST(every_safeguard_that_is_taken_out_is_missed) {
-    for (size_t i = 0; i < sizeof MUTANTS / sizeof MUTANTS[0]; i++) {
-        const plan how = {.all_subsets = 256, .random = 16};
-        char first[512] = "";
-        aegis_mutant = MUTANTS[i].mutant;
-        uint64_t violations = violations_with(&how, first);
-        aegis_mutant = MUTANT_NONE;
-        printf("    %-50s %s\n", MUTANTS[i].name, violations > 0 ? first : "NOT NOTICED");
-        EXPECT(violations > 0);
-    }
-}
-#endif
