@@ -15,14 +15,18 @@ _Static_assert(TREE_LEVELS * HEIGHT == 64, "levels cover every size");
 int tree_init(tree *t, const scope *s, vfs_dir *dir, bool writable, uint64_t cache_bytes, tree_leaf_fn leaves, void *context) {
     *t = (tree){.s = s, .dir = dir, .writable = writable, .leaves = leaves, .context = context};
     t->cache_count = (uint32_t)max_u64(8, min_u64(cache_bytes, 1u << 30) / sizeof(tile));
-    t->cache = calloc(t->cache_count, sizeof *t->cache);
+    /* Tiles are megabytes, and most stay unused: keys, counts and widths say which hold something, so nothing is zeroed. */
+    t->cache = malloc(t->cache_count * sizeof *t->cache);
     t->cache_keys = calloc(t->cache_count, sizeof *t->cache_keys);
     t->cache_uses = calloc(t->cache_count, sizeof *t->cache_uses);
     t->cache_made = calloc(t->cache_count, sizeof *t->cache_made);
     t->cache_proven = calloc(t->cache_count, sizeof *t->cache_proven);
-    t->pending = calloc(TREE_PENDING, sizeof *t->pending);
-    tile *edges = calloc(TREE_LEVELS, sizeof *edges);
-    for (unsigned level = 0; level < TREE_LEVELS; level++) t->edges[level] = edges == NULL ? NULL : edges + level;
+    t->pending = malloc(TREE_PENDING * sizeof *t->pending);
+    tile *edges = malloc(TREE_LEVELS * sizeof *edges);
+    for (unsigned level = 0; level < TREE_LEVELS; level++) {
+        t->edges[level] = edges == NULL ? NULL : edges + level;
+        if (edges != NULL) edges[level].number = 0;
+    }
     if (t->cache != NULL && t->cache_keys != NULL && t->cache_uses != NULL && t->cache_made != NULL &&
         t->cache_proven != NULL && t->pending != NULL && edges != NULL) return AEGIS_OK;
     tree_free(t);

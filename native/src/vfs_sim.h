@@ -15,9 +15,11 @@
  *   (7) a sync that fails leaves every pending sector of the file in doubt for ever: later syncs say OK and mean only what was
  *       written since (Linux marks the pages clean). A size that grew by writes shares that fate until a write reaches the
  *       end again. The view of the running system (the page cache) shows the newest bytes all the time;
- *   (8) a rename or removal acts on the file's entry, under whatever name the disk has it.
+ *   (8) a rename or removal acts on the file's entry, under whatever name the disk has it;
+ *   (9) only where asked for (vfs_sim_limits.garbage), against (4): a sector that was being changed may hold garbage. One that was
+ *       written again as it was does not.
  *
- * (1)-(8) each have a test of that number in tests/native/test_vfs_sim_disk.c.
+ * (1)-(9) each have a test of that number in tests/native/test_vfs_sim_disk.c.
  *
  * A simulator has one store: the path given to open_root is a label. All calls on one simulator may come from any thread, but
  * nothing may run on a recording while images are made from it. Functions return AEGIS_OK or a code unless they say otherwise.
@@ -115,6 +117,15 @@ uint64_t vfs_sim_rings(vfs_sim *sim);
 
 /* ---- power cuts ------------------------------------------------------------------------------------------------------- */
 
+/* The content of a disk: names, sizes and bytes. Two that differ share one once in 2^128. */
+typedef struct vfs_sim_id {
+    uint64_t a, b;
+} vfs_sim_id;
+
+/* Asked before an image is made: whether the caller knows it and needs no other. The disk can be wrong after an acknowledgement that
+ * was right before it, so who remembers images has to remember what they were found to hold. */
+typedef bool (*vfs_sim_known_fn)(void *context, vfs_sim_id id, size_t cut);
+
 typedef struct vfs_sim_limits {
     size_t all_subsets;         /* a cut with at most so many combinations is tried with all of them */
     size_t all_names;           /* the same for subsets of pending names alone; else prefixes, each missing, each alone */
@@ -122,9 +133,11 @@ typedef struct vfs_sim_limits {
     uint64_t seed;              /* of these */
     bool torn_bytes;            /* tear the newest write at every byte, against (4) */
     bool record;                /* images record, so that recovery's own operations can be cut in turn */
+    bool garbage;               /* spoil sectors: see (9) */
+    vfs_sim_known_fn known;     /* instead of seeing each distinct image once between two marks */
 } vfs_sim_limits;
 
-#define VFS_SIM_LIMITS {4096, 64, 64, 1, false, false}
+#define VFS_SIM_LIMITS {4096, 64, 64, 1, false, false, false, NULL}
 
 typedef struct vfs_sim_counts {
     uint64_t cuts;
@@ -143,6 +156,13 @@ typedef int (*vfs_sim_image_fn)(void *context, vfs_sim *image, size_t cut);
  * so it is seen again (a submit doesn't count: it forbids nothing). Returns what the function returned. */
 int vfs_sim_enumerate(const vfs_sim *recording, size_t from, size_t to, const vfs_sim_limits *limits, vfs_sim_image_fn fn,
                       void *context, vfs_sim_counts *counts);
+/* The disk as it was given, with nothing in the files of `ends` from there on, as though they ended there: what a recovery that
+ * cuts tails at these places would leave of it. Only inside the function that was given the image. */
+typedef struct vfs_sim_end {
+    const char *path;
+    uint64_t size;
+} vfs_sim_end;
+int vfs_sim_image_id(const vfs_sim *image, const vfs_sim_end *ends, size_t count, vfs_sim_id *out);
 /* What of the pending this image kept, for people; only inside the function that was given it. */
 void vfs_sim_explain(const vfs_sim *image, char *text, size_t capacity);
 
@@ -165,6 +185,10 @@ int vfs_sim_remove(vfs_sim *sim, const char *path);
 int vfs_sim_copy_file(vfs_sim *from, const char *path, vfs_sim *to, const char *to_path);
 /* Every file, with its path, sorted; directories end in "/". */
 int vfs_sim_files(vfs_sim *sim, vfs_name_fn fn, void *context);
+/* Each sector in which the two differ; UINT64_MAX for sizes, and for a file or directory that only one has. A result that is not zero
+ * ends it and is returned. */
+typedef int (*vfs_sim_difference_fn)(void *context, const char *path, uint64_t sector);
+int vfs_sim_differences(vfs_sim *a, vfs_sim *b, vfs_sim_difference_fn fn, void *context);
 /* The same files, directories and bytes; else the first difference in words. */
 bool vfs_sim_same(vfs_sim *a, vfs_sim *b, char *difference, size_t capacity);
 

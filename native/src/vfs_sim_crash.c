@@ -2,9 +2,10 @@
  *
  * At each cut all combinations of values and names, where they are few. Where they are many, those that have found bugs in
  * logs: every prefix of what was done; everything but one sector or size, nothing but one; the same with two, where there are
- * few enough; and random ones. In either case every prefix with its last write torn at every sector.
+ * few enough; and random ones. In either case every prefix with its last write torn at every sector. With garbage, each sector
+ * that was being written spoilt alone, among others that are all durable, all newest or up to it; all of them; and random ones.
  *
- * An image is built only if its hash is new since the last mark.
+ * An image is built only if its hash is new since the last mark, or as the caller says.
  */
 #include "vfs_sim_cut.h"
 
@@ -83,7 +84,8 @@ static int emit(run *r) {
         sim_hash hash = cut_image_hash(&r->cut, s);
         bool added = false;
         r->counts.combinations++;
-        TRY(set_add(&r->seen, hash, &added));
+        if (r->limits.known != NULL) added = !r->limits.known(r->context, hash, r->cut.disk.at);
+        else TRY(set_add(&r->seen, hash, &added));
         if (added) TRY(show(r, s, hash));
         else r->counts.duplicates++;
     }
@@ -292,6 +294,54 @@ static int some_choices(run *r) {
     return AEGIS_OK;
 }
 
+/* ---- garbage ---------------------------------------------------------------------------------------------------------- */
+
+static void spoil_all(sim_cut *cut, bool spoilt) {
+    for (size_t v = 0; v < cut->variable_count; v++) cut_spoil(cut, v, spoilt);
+}
+
+static int spoil_each(run *r, bool others_newest) {
+    sim_cut *cut = &r->cut;
+    choose_all(cut, others_newest);
+    for (size_t v = 0; v < cut->variable_count; v++) {
+        if (cut->variables[v].cell == NULL) continue;
+        cut_spoil(cut, v, true);
+        TRY(emit(r));
+        cut_spoil(cut, v, false);
+    }
+    return AEGIS_OK;
+}
+
+static int spoil_last(run *r) {
+    sim_cut *cut = &r->cut;
+    for (size_t v = 0; v < cut->variable_count; v++) {
+        if (cut->variables[v].cell == NULL) continue;
+        choose_all(cut, false);
+        for (size_t before = 0; before < v; before++) cut_choose(cut, before, cut_newest(cut, before));
+        cut_spoil(cut, v, true);
+        TRY(emit(r));
+        cut_spoil(cut, v, false);
+    }
+    return AEGIS_OK;
+}
+
+static int garbage(run *r) {
+    sim_cut *cut = &r->cut;
+    TRY(spoil_each(r, true));
+    TRY(spoil_each(r, false));
+    TRY(spoil_last(r));
+    choose_all(cut, true);
+    spoil_all(cut, true);
+    TRY(emit(r));
+    for (size_t i = 0; i < r->limits.random; i++) {
+        choose_random(cut);
+        for (size_t v = 0; v < cut->variable_count; v++) cut_spoil(cut, v, cut_draw(cut, 2) == 1);
+        TRY(emit(r));
+    }
+    spoil_all(cut, false);
+    return AEGIS_OK;
+}
+
 /* ---- cuts ------------------------------------------------------------------------------------------------------------- */
 
 static uint64_t times(uint64_t a, uint64_t b) {
@@ -315,6 +365,7 @@ static int try_cut(run *r) {
     TRY(every_name ? all_names(cut) : some_names(cut));
     TRY(every_choice ? all_choices(r) : some_choices(r));
     if (r->limits.torn_bytes) TRY(tear_bytes(r));
+    if (r->limits.garbage) TRY(garbage(r));
     cut_leave(cut);
     return AEGIS_OK;
 }

@@ -24,7 +24,7 @@ void cut_leave(sim_cut *cut) {
 
 static int add_variable(sim_cut *cut, const sim_cell *cell, size_t values) {
     TRY(sim_room(&cut->variables, cut->variable_count, &cut->variable_room, sizeof *cut->variables));
-    cut->variables[cut->variable_count++] = (variable){cut->file_count, cell, values, 0};
+    cut->variables[cut->variable_count++] = (variable){cut->file_count, cell, values, 0, false};
     return AEGIS_OK;
 }
 
@@ -86,6 +86,13 @@ void cut_choose(sim_cut *cut, size_t v, size_t value) {
     cut->files[var->file].stale = true;
 }
 
+void cut_spoil(sim_cut *cut, size_t v, bool spoilt) {
+    variable *var = &cut->variables[v];
+    if (var->cell == NULL || var->spoilt == spoilt) return;
+    var->spoilt = spoilt;
+    cut->files[var->file].stale = true;
+}
+
 void cut_tear(sim_cut *cut, tear t) {
     if (cut->tear.file != NONE) cut->files[cut->tear.file].stale = true;
     if (t.file != NONE) cut->files[t.file].stale = true;
@@ -102,10 +109,10 @@ static uint64_t size_of(const sim_cut *cut, const pending_file *p) {
     return p->file->sizes[cut_chosen_size(cut, p)].size;
 }
 
-/* Hash of a sector of which a file's end leaves `keep` bytes; `whole` is that of all its bytes. */
-static sim_hash short_hash(uint64_t sector, const uint8_t *bytes, sim_hash whole, size_t keep) {
+/* Hash of a sector of which a file's end leaves `keep` bytes; `whole` is that of all its bytes, NULL if nobody has it yet. */
+static sim_hash short_hash(uint64_t sector, const uint8_t *bytes, const sim_hash *whole, size_t keep) {
     uint8_t copy[SECTOR] = {0};
-    if (keep >= SECTOR || all_zero(bytes + keep, SECTOR - keep)) return whole;
+    if (keep >= SECTOR || all_zero(bytes + keep, SECTOR - keep)) return whole != NULL ? *whole : hash_sector(sector, bytes);
     memcpy(copy, bytes, keep);
     return hash_sector(sector, copy);
 }
@@ -115,25 +122,15 @@ static sim_hash durable_hash(const sim_file *file, uint64_t sector, size_t keep)
     if (sector >= file->hash_count) return (sim_hash){0, 0};
     if (keep >= SECTOR) return file->hashes[sector];
     content_read(file->durable, sector * SECTOR, bytes, SECTOR);
-    return short_hash(sector, bytes, file->hashes[sector], keep);
+    return short_hash(sector, bytes, &file->hashes[sector], keep);
 }
 
-static sim_hash fast_hash(const sim_cut *cut, const pending_file *p) {
-    uint64_t size = size_of(cut, p);
-    sim_hash sum = p->file->sum;
-    for (uint64_t s = size / SECTOR; s < p->file->hash_count; s++) sum = hash_minus(sum, p->file->hashes[s]);
-    if (size % SECTOR != 0) sum = hash_plus(sum, durable_hash(p->file, size / SECTOR, (size_t)(size % SECTOR)));
-    for (size_t v = p->first; v < p->end; v++) {
-        const variable *var = &cut->variables[v];
-        if (var->cell == NULL || var->chosen == 0) continue;
-        uint64_t start = var->cell->sector * SECTOR;
-        if (start >= size) continue;
-        size_t keep = (size_t)min_u64(size - start, SECTOR);
-        const sim_version *version = var->cell->versions[var->chosen - 1];
-        sum = hash_minus(sum, durable_hash(p->file, var->cell->sector, keep));
-        sum = hash_plus(sum, short_hash(var->cell->sector, version->bytes, version->hash, keep));
-    }
-    return hash_file(sum, size);
+/* Sum of the durable sectors up to `size`. */
+static sim_hash durable_sum(const sim_file *file, uint64_t size) {
+    sim_hash sum = file->sum;
+    for (uint64_t s = size / SECTOR; s < file->hash_count; s++) sum = hash_minus(sum, file->hashes[s]);
+    if (size % SECTOR != 0) sum = hash_plus(sum, durable_hash(file, size / SECTOR, (size_t)(size % SECTOR)));
+    return sum;
 }
 
 /* The bytes of a sector's version, without what the truncations that happened took from it. `value` 0 is durable. */
@@ -153,6 +150,55 @@ static void version_bytes(const sim_cut *cut, const pending_file *p, const sim_c
     }
 }
 
+static bool torn_here(const sim_cut *cut, const pending_file *p, const variable *var) {
+    return cut->tear.file != NONE && &cut->files[cut->tear.file] == p && cut->tear.sector == var->cell->sector;
+}
+
+/* Bytes that no version of the sector has, the same each time. */
+static void garbage_bytes(const sim_cell *cell, uint8_t bytes[SECTOR]) {
+    sim_hash word = hash_pair((sim_hash){cell->sector, 9}, cell->versions[cell->count - 1]->hash);
+    for (size_t i = 0; i < SECTOR; i += sizeof word) {
+        memcpy(bytes + i, &word, sizeof word);
+        word = hash_pair(word, (sim_hash){i, 9});
+    }
+}
+
+/* What a sector holds by the choice: its version, torn where there is a tear, or garbage. */
+static void chosen_bytes(const sim_cut *cut, const pending_file *p, const variable *var, uint8_t bytes[SECTOR]) {
+    uint8_t torn[SECTOR];
+    if (var->spoilt) {
+        garbage_bytes(var->cell, bytes);
+        return;
+    }
+    version_bytes(cut, p, var->cell, var->chosen, bytes);
+    if (var->chosen == 0 || !torn_here(cut, p, var)) return;
+    version_bytes(cut, p, var->cell, var->chosen - 1, torn);
+    memcpy(bytes + cut->tear.keep, torn + cut->tear.keep, SECTOR - cut->tear.keep);
+}
+
+/* Hash of a file that no pending truncation touches, as though it ended at `end`: no content is built for it. */
+static sim_hash fast_hash(const sim_cut *cut, const pending_file *p, uint64_t end) {
+    uint64_t size = min_u64(size_of(cut, p), end);
+    sim_hash sum = durable_sum(p->file, size);
+    for (size_t v = p->first; v < p->end; v++) {
+        const variable *var = &cut->variables[v];
+        if (var->cell == NULL || (var->chosen == 0 && !var->spoilt)) continue;
+        uint64_t start = var->cell->sector * SECTOR;
+        if (start >= size) continue;
+        size_t keep = (size_t)min_u64(size - start, SECTOR);
+        sum = hash_minus(sum, durable_hash(p->file, var->cell->sector, keep));
+        if (var->spoilt || torn_here(cut, p, var)) {
+            uint8_t bytes[SECTOR];
+            chosen_bytes(cut, p, var, bytes);
+            sum = hash_plus(sum, short_hash(var->cell->sector, bytes, NULL, keep));
+            continue;
+        }
+        const sim_version *version = var->cell->versions[var->chosen - 1];
+        sum = hash_plus(sum, short_hash(var->cell->sector, version->bytes, &version->hash, keep));
+    }
+    return hash_file(sum, size);
+}
+
 static int build_content(const sim_cut *cut, const pending_file *p, sim_content **out) {
     for (size_t i = 1; i <= cut_chosen_size(cut, p); i++) {
         const sim_size *size = &p->file->sizes[i];
@@ -160,13 +206,9 @@ static int build_content(const sim_cut *cut, const pending_file *p, sim_content 
     }
     for (size_t v = p->first; v < p->end; v++) {
         const variable *var = &cut->variables[v];
-        uint8_t bytes[SECTOR], torn[SECTOR];
-        if (var->cell == NULL || var->chosen == 0) continue;
-        version_bytes(cut, p, var->cell, var->chosen, bytes);
-        if (cut->tear.file != NONE && &cut->files[cut->tear.file] == p && cut->tear.sector == var->cell->sector) {
-            version_bytes(cut, p, var->cell, var->chosen - 1, torn);
-            memcpy(bytes + cut->tear.keep, torn + cut->tear.keep, SECTOR - cut->tear.keep);
-        }
+        uint8_t bytes[SECTOR];
+        if (var->cell == NULL || (var->chosen == 0 && !var->spoilt)) continue;
+        chosen_bytes(cut, p, var, bytes);
         TRY(content_write(out, var->cell->sector * SECTOR, bytes, SECTOR));
     }
     return content_resize(out, size_of(cut, p));
@@ -178,20 +220,28 @@ static int need_content(const sim_cut *cut, pending_file *p) {
     return build_content(cut, p, &p->content);
 }
 
+/* The hash of a file as though it ended at `end`. */
+static int hash_up_to(sim_cut *cut, pending_file *p, uint64_t end, sim_hash *hash) {
+    if (!p->shrinks) {
+        *hash = fast_hash(cut, p, end);
+        return AEGIS_OK;
+    }
+    /* A truncation reaches into versions of sectors: rare enough to build the file first. */
+    TRY(need_content(cut, p));
+    sim_content *content = content_share(p->content);
+    int code = content_resize(&content, min_u64(content->size, end));
+    *hash = hash_file(content_sum(content), content->size);
+    content_drop(content);
+    return code;
+}
+
 static int refresh(sim_cut *cut, size_t f) {
     pending_file *p = &cut->files[f];
     if (!p->stale) return AEGIS_OK;
     p->stale = false;
     content_drop(p->content);
     p->content = NULL;
-    if (!p->shrinks && (cut->tear.file != f || cut->tear.keep == SECTOR)) {
-        p->hash = fast_hash(cut, p);
-        return AEGIS_OK;
-    }
-    /* A truncation reaches into versions of sectors, and a tear makes new ones: rare enough to build the file first. */
-    TRY(need_content(cut, p));
-    p->hash = hash_file(content_sum(p->content), p->content->size);
-    return AEGIS_OK;
+    return hash_up_to(cut, p, UINT64_MAX, &p->hash);
 }
 
 size_t cut_op(const sim_cut *cut, size_t v, size_t value) {
@@ -214,6 +264,44 @@ sim_hash cut_image_hash(const sim_cut *cut, const subset *s) {
     return hash;
 }
 
+static sim_hash path_hash(sim_hash above, const char *name, size_t length) { return hash_pair(above, hash_bytes(3, name, length)); }
+
+/* The hash of "session/00000000.seg" as `visit` has it. */
+static sim_hash hash_of_path(const char *path) {
+    sim_hash hash = path_hash((sim_hash){5, 5}, SIM_ROOT_NAME, strlen(SIM_ROOT_NAME));
+    while (*path != '\0') {
+        size_t length = strcspn(path, "/");
+        hash = path_hash(hash, path, length);
+        path += length + (path[length] == '/');
+    }
+    return hash;
+}
+
+int vfs_sim_image_id(const vfs_sim *image, const vfs_sim_end *ends, size_t count, vfs_sim_id *out) {
+    sim_cut *cut = (sim_cut *)(uintptr_t)image->origin;
+    if (cut == NULL || cut->shown == NULL) return fail(AEGIS_E_ARGUMENT, "not the image of an enumeration");
+    *out = cut_image_hash(cut, cut->shown);
+    for (size_t e = 0; e < count; e++) {
+        sim_hash path = hash_of_path(ends[e].path);
+        for (size_t i = 0; i < cut->shown->reach_count; i++) {
+            const reach *at = &cut->shown->reached[i];
+            const sim_file *file = &cut->disk.files[at->node];
+            sim_hash now, then;
+            if (!hash_equal(at->path, path) || file->is_dir) continue;
+            if (at->pending == NONE) {
+                uint64_t size = file->sizes[0].size, end = min_u64(size, ends[e].size);
+                now = hash_file(file->sum, size);
+                then = hash_file(durable_sum(file, end), end);
+            } else {
+                now = cut->files[at->pending].hash;
+                TRY(hash_up_to(cut, &cut->files[at->pending], ends[e].size, &then));
+            }
+            *out = hash_plus(hash_minus(*out, hash_pair(path, now)), hash_pair(path, then));
+        }
+    }
+    return AEGIS_OK;
+}
+
 /* ---- subsets of names ------------------------------------------------------------------------------------------------- */
 
 static int visit(sim_cut *cut, subset *s, uint32_t dir, sim_hash path) {
@@ -221,7 +309,7 @@ static int visit(sim_cut *cut, subset *s, uint32_t dir, sim_hash path) {
     for (size_t i = 0; i < table->count; i++) {
         uint32_t node = table->entries[i].node;
         const sim_file *file = &cut->disk.files[node];
-        sim_hash here = hash_pair(path, hash_bytes(3, table->entries[i].name, strlen(table->entries[i].name)));
+        sim_hash here = path_hash(path, table->entries[i].name, strlen(table->entries[i].name));
         TRY(sim_room(&s->reached, s->reach_count, &s->reach_room, sizeof *s->reached));
         s->reached[s->reach_count++] = (reach){node, file->is_dir ? NONE : cut->pending_of[node], here};
         if (file->is_dir) {
@@ -311,7 +399,7 @@ void vfs_sim_explain(const vfs_sim *image, char *text, size_t capacity) {
         for (size_t v = p->first; v < p->end; v++) {
             const variable *var = &cut->variables[v];
             if (var->cell == NULL) continue;
-            say(&w, " %llu=%zu/%zu", (unsigned long long)var->cell->sector, var->chosen, var->values - 1);
+            say(&w, " %llu=%zu/%zu%s", (unsigned long long)var->cell->sector, var->chosen, var->values - 1, var->spoilt ? " spoilt" : "");
             if (cut->tear.file == f && cut->tear.sector == var->cell->sector) say(&w, " torn at %zu", cut->tear.keep);
         }
         say(&w, ";");

@@ -23,6 +23,7 @@ typedef struct variable {
     const sim_cell *cell;       /* NULL: the size */
     size_t values;
     size_t chosen;
+    bool spoilt;                /* holds garbage, whatever is chosen */
 } variable;
 
 typedef struct pending_file {
@@ -85,6 +86,8 @@ void cut_leave(sim_cut *cut);
 
 /* Gives a variable a value. */
 void cut_choose(sim_cut *cut, size_t v, size_t value);
+/* Spoils a sector, or mends it. */
+void cut_spoil(sim_cut *cut, size_t v, bool spoilt);
 /* Tears, or, with .file NONE, mends. */
 void cut_tear(sim_cut *cut, tear t);
 static inline size_t cut_newest(const sim_cut *cut, size_t v) { return cut->variables[v].values - 1; }

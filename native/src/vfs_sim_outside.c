@@ -220,6 +220,41 @@ static bool same(const listing *x, const listing *y, char *text, size_t capacity
     return true;
 }
 
+static int differing_sectors(const listed *x, const listed *y, vfs_sim_difference_fn fn, void *context) {
+    const sim_content *a = x->content, *b = y->content;
+    if ((a == NULL) != (b == NULL)) return fn(context, x->path, UINT64_MAX);
+    if (a == NULL || a == b) return AEGIS_OK;
+    if (a->size != b->size) TRY(fn(context, x->path, UINT64_MAX));
+    for (uint64_t at = 0; at < max_u64(a->size, b->size); at += VFS_SIM_SECTOR) {
+        uint64_t page = at / SIM_PAGE;
+        uint8_t p[VFS_SIM_SECTOR], q[VFS_SIM_SECTOR];
+        if ((page < a->count ? a->pages[page] : NULL) == (page < b->count ? b->pages[page] : NULL)) {
+            at = (page + 1) * SIM_PAGE - VFS_SIM_SECTOR;
+            continue;
+        }
+        content_read(a, at, p, sizeof p);
+        content_read(b, at, q, sizeof q);
+        if (memcmp(p, q, sizeof p) != 0) TRY(fn(context, x->path, at / VFS_SIM_SECTOR));
+    }
+    return AEGIS_OK;
+}
+
+int vfs_sim_differences(vfs_sim *a, vfs_sim *b, vfs_sim_difference_fn fn, void *context) {
+    listing x, y = {0, 0, NULL};
+    int code = list_all(a, &x);
+    if (code == AEGIS_OK) code = list_all(b, &y);
+    for (size_t i = 0, j = 0; code == AEGIS_OK && (i < x.count || j < y.count);) {
+        const listed *p = i < x.count ? &x.all[i] : NULL, *q = j < y.count ? &y.all[j] : NULL;
+        int order = p == NULL ? 1 : q == NULL ? -1 : strcmp(p->path, q->path);
+        code = order == 0 ? differing_sectors(p, q, fn, context) : fn(context, order < 0 ? p->path : q->path, UINT64_MAX);
+        i += order <= 0;
+        j += order >= 0;
+    }
+    listing_free(&x);
+    listing_free(&y);
+    return code;
+}
+
 bool vfs_sim_same(vfs_sim *a, vfs_sim *b, char *difference, size_t capacity) {
     listing x, y = {0, 0, NULL};
     bool listed_both = list_all(a, &x) == AEGIS_OK && list_all(b, &y) == AEGIS_OK;

@@ -24,9 +24,7 @@
 #define SIM_NO_NODE UINT32_MAX
 
 /* 128 bits, for telling images apart; not against an adversary. Sums of hashes stand for sets. */
-typedef struct sim_hash {
-    uint64_t a, b;
-} sim_hash;
+typedef vfs_sim_id sim_hash;
 
 static inline sim_hash hash_plus(sim_hash x, sim_hash y) { return (sim_hash){x.a + y.a, x.b + y.b}; }
 static inline sim_hash hash_minus(sim_hash x, sim_hash y) { return (sim_hash){x.a - y.a, x.b - y.b}; }
