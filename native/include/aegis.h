@@ -109,6 +109,7 @@ extern "C" {
 #define AEGIS_VERDICT_POISON 32         /* the last writer had a failed write */
 #define AEGIS_VERDICT_MANIFEST_COPY 64  /* one copy of the manifest was damaged */
 #define AEGIS_VERDICT_MANIFEST_REBUILT 128 /* both were: it was made again from the segments */
+#define AEGIS_VERDICT_DAMAGED 256       /* records that were durable are damaged: reading them is refused, the others are served */
 
 typedef struct aegis_store aegis_store;
 typedef struct aegis_verifier aegis_verifier;
@@ -146,6 +147,8 @@ typedef struct aegis_verdict {
     uint64_t size;                  /* records served */
     uint64_t cut_bytes;             /* dropped past the last whole group */
     char saved[64];                 /* where they were saved, relative to the store; empty if nowhere */
+    uint64_t damaged;               /* damaged records that opening came upon; it does not look at all */
+    uint64_t first_damaged;         /* the first of them; all ones: none */
 } aegis_verdict;
 
 typedef struct aegis_report {

@@ -31,8 +31,8 @@ static uint32_t body_close(uint32_t open_body, uint64_t index, uint8_t flags) {
     return crc32c(open_body, last, sizeof last);
 }
 
-static void link_of(const scope *s, const uint8_t nonce[NONCE_SIZE], uint64_t offset, uint64_t index, uint64_t watermark,
-                    const uint8_t leaf[HASH_SIZE], uint32_t body, uint8_t out[MAC_SIZE]) {
+void frame_link(const scope *s, const uint8_t nonce[NONCE_SIZE], uint64_t offset, uint64_t index, uint64_t watermark,
+                const uint8_t leaf[HASH_SIZE], uint32_t body, uint8_t out[MAC_SIZE]) {
     uint8_t message[1 + NONCE_SIZE + 8 + 8 + 8 + HASH_SIZE + 4];
     uint8_t *p = message;
     *p++ = MAC_LINK;
@@ -82,11 +82,10 @@ void frame_finish(const scope *s, uint8_t *bytes, uint8_t flags, uint64_t waterm
     bytes[AT_FLAGS] = flags;
     store_u32(bytes + AT_BODY, body);
     store_u64(bytes + AT_WATERMARK, watermark);
-    link_of(s, nonce, offset, index, watermark, leaf, body, bytes + AT_LINK);
+    frame_link(s, nonce, offset, index, watermark, leaf, body, bytes + AT_LINK);
 }
 
-int frame_parse(const uint8_t *bytes, uint64_t available, frame *out) {
-    if (available < FRAME_HEADER || !frame_may_start(bytes)) return AEGIS_E_TORN;
+void frame_fields(const uint8_t *bytes, frame *out) {
     out->kind = bytes[AT_KIND];
     out->flags = bytes[AT_FLAGS];
     out->entry_length = load_u16(bytes + AT_ENTRY_LENGTH);
@@ -95,8 +94,13 @@ int frame_parse(const uint8_t *bytes, uint64_t available, frame *out) {
     out->index = load_u64(bytes + AT_INDEX);
     out->watermark = load_u64(bytes + AT_WATERMARK);
     memcpy(out->link, bytes + AT_LINK, MAC_SIZE);
-    if (!MUTANT(NO_LENGTH_LIMIT) && (out->entry_length == 0 || out->payload_length > AEGIS_PAYLOAD_MAX)) return AEGIS_E_CORRUPT;
     out->size = frame_size(out->entry_length, out->payload_length);
+}
+
+int frame_parse(const uint8_t *bytes, uint64_t available, frame *out) {
+    if (available < FRAME_HEADER || !frame_may_start(bytes)) return AEGIS_E_TORN;
+    frame_fields(bytes, out);
+    if (!MUTANT(NO_LENGTH_LIMIT) && (out->entry_length == 0 || out->payload_length > AEGIS_PAYLOAD_MAX)) return AEGIS_E_CORRUPT;
     return out->size <= available ? AEGIS_OK : AEGIS_E_TORN;
 }
 
@@ -113,6 +117,6 @@ int frame_check_link(const scope *s, const frame *f, const uint8_t nonce[NONCE_S
                      const uint8_t leaf[HASH_SIZE]) {
     if (!s->keyed || MUTANT(NO_LINK_CHECK)) return AEGIS_OK;
     uint8_t expected[MAC_SIZE];
-    link_of(s, nonce, offset, f->index, f->watermark, leaf, f->body, expected);
+    frame_link(s, nonce, offset, f->index, f->watermark, leaf, f->body, expected);
     return equal_secret(expected, f->link, MAC_SIZE) ? AEGIS_OK : AEGIS_E_CORRUPT;
 }

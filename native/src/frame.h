@@ -49,6 +49,8 @@ void frame_finish(const scope *s, uint8_t *bytes, uint8_t flags, uint64_t waterm
  * another magic, or past the end). AEGIS_E_CORRUPT: it says that it is one, and cannot be. No detail is set: the caller knows
  * what it means. `bytes` needs FRAME_HEADER readable bytes at most. */
 int frame_parse(const uint8_t *bytes, uint64_t available, frame *out);
+/* What the fields of a header say, right or not. `bytes` has FRAME_HEADER of them. */
+void frame_fields(const uint8_t *bytes, frame *out);
 /* Whether the magic stands there: for searching. */
 static inline bool frame_may_start(const uint8_t *bytes) {
     return bytes[0] == 'A' && bytes[1] == 'F' && bytes[2] == 'R' && bytes[3] == '0';
@@ -58,6 +60,9 @@ int frame_check_body(const scope *s, const frame *f, const uint8_t *bytes, uint6
 /* The link of a frame in an active segment; AEGIS_OK where the scope has no key. */
 int frame_check_link(const scope *s, const frame *f, const uint8_t nonce[NONCE_SIZE], uint64_t offset,
                      const uint8_t leaf[HASH_SIZE]);
+/* The link that such a frame has. */
+void frame_link(const scope *s, const uint8_t nonce[NONCE_SIZE], uint64_t offset, uint64_t index, uint64_t watermark,
+                const uint8_t leaf[HASH_SIZE], uint32_t body, uint8_t out[MAC_SIZE]);
 
 static inline const uint8_t *frame_entry(const uint8_t *bytes) { return bytes + FRAME_HEADER; }
 static inline const uint8_t *frame_payload(const frame *f, const uint8_t *bytes) { return bytes + FRAME_HEADER + f->entry_length; }

@@ -46,7 +46,9 @@ void log_free(log *l) {
         free(l->segments[i]);
     }
     free(l->segments);
+    free(l->damaged);
     l->segments = NULL;
+    l->damaged = NULL;
     l->segment_count = 0;
     if (l->tree.dir != NULL) v->close_dir(v, l->tree.dir);
     tree_free(&l->tree);
@@ -76,6 +78,29 @@ int log_add_segment(log *l, const segment *seg, segment **added) {
     pthread_mutex_unlock(&l->state);
     *added = own;
     return AEGIS_OK;
+}
+
+/* The leaf hash of a record that is known to be damaged, else NULL. */
+static const uint8_t *leaf_of_damaged(const log *l, uint64_t index) {
+    for (uint64_t i = 0; i < l->damaged_count; i++)
+        if (l->damaged[i].index == index) return l->damaged[i].leaf;
+    return NULL;
+}
+
+int log_note_damaged(log *l, uint64_t index, const uint8_t leaf[HASH_SIZE]) {
+    int code = AEGIS_OK;
+    pthread_mutex_lock(&l->state);
+    if (leaf_of_damaged(l, index) == NULL) {
+        damaged_record *grown = realloc(l->damaged, (size_t)(l->damaged_count + 1) * sizeof *grown);
+        if (grown == NULL) code = fail(AEGIS_E_NOMEM, "no memory for a list of damaged records");
+        else {
+            l->damaged = grown;
+            l->damaged[l->damaged_count].index = index;
+            memcpy(l->damaged[l->damaged_count++].leaf, leaf, HASH_SIZE);
+        }
+    }
+    pthread_mutex_unlock(&l->state);
+    return code;
 }
 
 /* ---- what a crash in a rotation leaves ------------------------------------------------------------------------------ */
@@ -344,6 +369,11 @@ static int read_leaves(void *context, uint64_t first, unsigned count, uint8_t (*
             size_t got = 0;
             frame f;
             uint64_t extent = offsets[i + 1] - offsets[i];
+            const uint8_t *known = leaf_of_damaged(l, first + i);
+            if (known != NULL) {
+                memcpy(out[i], known, HASH_SIZE);
+                continue;
+            }
             TRY(v->read(v, seg->file, offsets[i], bytes, (size_t)min_u64(extent, ENTRY_GUESS), &got));
             if (frame_parse(bytes, got < FRAME_HEADER ? got : extent, &f) != AEGIS_OK || (f.index != first + i && !MUTANT(NO_LEAF_INDEX_TEST)))
                 return damaged(l, seg, first + i, offsets[i], "frame header");

@@ -13,6 +13,12 @@
 #include "segment.h"
 #include "tree.h"
 
+/* A record that is damaged, and what the tree was made with in its place. */
+typedef struct damaged_record {
+    uint64_t index;
+    uint8_t leaf[HASH_SIZE];
+} damaged_record;
+
 typedef struct log {
     scope s;
     vfs_dir *dir;
@@ -23,6 +29,8 @@ typedef struct log {
     segment **segments;
     uint64_t segment_count;
     uint64_t segment_capacity;
+    damaged_record *damaged; /* those that were found while the log was opened or followed, in no order; under `state` */
+    uint64_t damaged_count;
     tree tree;               /* its size is the number of readable records */
 } log;
 
@@ -34,6 +42,8 @@ int log_init(log *l, const scope *s, vfs_dir *root, bool create, manifest *m, lo
 void log_free(log *l);
 /* Adds a segment to the end of the list; on success the list owns what *seg held. */
 int log_add_segment(log *l, const segment *seg, segment **added);
+/* Notes what a damaged record's leaf hash is, for the tree cannot ask its entry; once is enough. */
+int log_note_damaged(log *l, uint64_t index, const uint8_t leaf[HASH_SIZE]);
 /* Removes segment files that the manifest does not list and that hold no record, as a crash between two steps of a rotation leaves
  * them. CORRUPT where one holds records: then the manifest is older than the segments, and nothing is removed. */
 int log_remove_unlisted(log *l);

@@ -58,6 +58,8 @@
     X(NO_SLOT_SIZE_TEST, "the watermark slot's word for what was durable")                                          \
     X(NO_MANIFEST_SIZE_TEST, "the manifest's word for what was durable")                                            \
     X(NO_ANCHOR_SIZE_TEST, "a kept head's word for what was durable")                                               \
+    X(STEP_OVER_ANYTHING, "that damaged frames are stepped over only where they were durable")                     \
+    X(NO_WITNESS_TEST, "the link that says which frame a damaged one was")                                          \
     X(NO_LIVE_SIZE_TEST, "the live writer's word for what is durable")                                              \
     X(READERS_SERVE_ALL, "that a reader serves durable records only")                                               \
     X(BELIEVE_WITHOUT_SECRET, "that who has no secret believes the manifest alone")                                 \

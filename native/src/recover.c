@@ -38,34 +38,116 @@ static int add_record(log *l, segment *seg, tail *t, const scanned *frame) {
     return AEGIS_OK;
 }
 
-/* Scans from the segment's known end (seg->count, seg->tail) on, at most `most` records. Past a bad frame it looks on for valid ones,
- * for what their watermarks say. */
-static int scan_tail(log *l, segment *seg, uint64_t most, tail *t) {
-    scan sc;
+/* Valid frames from the scan's place on, until there are `most` or one is not valid (TORN, CORRUPT). */
+static int scan_valid(log *l, segment *seg, scan *sc, uint64_t most, tail *t) {
     scanned frame;
+    while (t->seen < most) {
+        TRY(scan_next(sc, &frame));
+        TRY(add_record(l, seg, t, &frame));
+        if (!MUTANT(NO_WATERMARK_BEFORE)) t->watermark = max_u64(t->watermark, frame.head.watermark);
+        if (frame.head.flags & FRAME_LAST) {
+            t->count = t->seen;
+            t->end = sc->offset;
+        }
+    }
+    return AEGIS_OK;
+}
+
+static void move_scan(scan *sc, uint64_t offset, uint64_t index) {
+    sc->offset = offset;
+    sc->index = index;
+}
+
+/* What the watermarks of all valid frames behind the scan's place say; the scan stays there. */
+static int look_behind(scan *sc, tail *t) {
+    const uint64_t offset = sc->offset, index = sc->index;
+    scanned frame;
+    int code;
+    while ((code = scan_find(sc, &frame)) == AEGIS_OK)
+        if (!MUTANT(NO_WATERMARK_BEHIND)) t->watermark = max_u64(t->watermark, frame.head.watermark);
+    move_scan(sc, offset, index);
+    return code == AEGIS_E_TORN ? AEGIS_OK : code;
+}
+
+/* ---- records that were durable and are damaged -------------------------------------------------------------------------- */
+
+/* Moves the scan from a damaged frame of `size` bytes, if that length is not damaged as well, to where the next one starts or the frames
+ * end: that of all `durable` records was then the last. AEGIS_E_PROOF: nobody can say where that is. */
+static int move_behind(const segment *seg, scan *sc, uint64_t size, uint64_t durable) {
+    const uint64_t at = sc->offset, index = sc->index + 1, packed = at + size;
+    const uint64_t ends[2] = {packed, align_up(packed, sc->s->align)};
+    const slot *mark = &seg->last_slot;
+    scanned next;
+    bool zeros = false;
+    uint8_t leaf[HASH_SIZE];
+    uint64_t ignored = 0;
+    if (mark->size == index && mark->offset > at) {
+        move_scan(sc, mark->offset, index);
+        return AEGIS_OK;
+    }
+    for (int i = 0; i < 2; i++) {
+        move_scan(sc, ends[i], index);
+        int code = scan_next(sc, &next);
+        move_scan(sc, ends[i], index);
+        if (code != AEGIS_E_TORN && code != AEGIS_E_CORRUPT) return code;
+    }
+    move_scan(sc, at + FRAME_ALIGN, index);
+    int code = scan_find(sc, &next);
+    if (code == AEGIS_OK) {
+        move_scan(sc, next.offset, index);
+        return next.head.index == index ? AEGIS_OK : AEGIS_E_PROOF;
+    }
+    if (code != AEGIS_E_TORN) return code;
+    move_scan(sc, ends[1], index);
+    if (packed > sc->end) return AEGIS_E_PROOF;
+    if (index < durable) return scan_witness(sc, NULL, leaf, &ignored);
+    TRY(scan_zeros(sc, packed, sc->end, &zeros));
+    return zeros ? AEGIS_OK : AEGIS_E_PROOF;
+}
+
+/* Takes the damaged frame at the scan's place for the record that it was, if it still proves that, and goes on behind it. The record is
+ * there and cannot be read: log_read finds it damaged each time, and the tree has its leaf. AEGIS_E_PROOF: it proves nothing. */
+static int step_over(log *l, segment *seg, scan *sc, uint64_t durable, tail *t) {
+    scanned frame = {.offset = sc->offset};
+    uint8_t hint[HASH_SIZE];
+    uint64_t index = sc->index, size = 0;
+    bool hinted = tree_hint(&l->tree, index, hint);
+    TRY(scan_witness(sc, hinted ? hint : NULL, frame.leaf, &size));
+    TRY(move_behind(seg, sc, size, durable));
+    TRY(add_record(l, seg, t, &frame));
+    TRY(log_note_damaged(l, index, frame.leaf));
+    /* Whether it ended its group its flags no longer say; what was durable ends with one. */
+    if (index + 1 == durable) {
+        t->count = t->seen;
+        t->end = sc->offset;
+    }
+    return AEGIS_OK;
+}
+
+/* Scans from the segment's known end (seg->count, seg->tail) on, at most `most` records, of which those below `vouched` were durable.
+ * Past a bad frame it looks on for valid ones, for what their watermarks say. If one of these or `vouched` says that the bad one was
+ * durable, it is damage and stepped over. Else it is where the frames end, and so is damage that proves nothing. */
+static int scan_tail(log *l, segment *seg, uint64_t most, uint64_t vouched, tail *t) {
+    scan sc;
     uint64_t size = 0;
+    bool looked = false;
     TRY(l->s.vfs->size(l->s.vfs, seg->file, &size));
     scan_start(&sc, &l->s, seg->file, seg->nonce, seg->tail, size, seg->first + seg->count);
     *t = (tail){.end = seg->tail, .watermark = seg->first};
     int code = AEGIS_OK;
-    while (t->seen < most && (code = scan_next(&sc, &frame)) == AEGIS_OK) {
-        code = add_record(l, seg, t, &frame);
-        if (code != AEGIS_OK) break;
-        if (!MUTANT(NO_WATERMARK_BEFORE)) t->watermark = max_u64(t->watermark, frame.head.watermark);
-        if (frame.head.flags & FRAME_LAST) {
-            t->count = t->seen;
-            t->end = sc.offset;
-        }
-    }
-    t->stop = sc.offset;
-    if (code == AEGIS_E_TORN || code == AEGIS_E_CORRUPT) {
+    while (code == AEGIS_OK) {
+        code = scan_valid(l, seg, &sc, most, t);
+        t->stop = sc.offset;
+        if (code != AEGIS_E_TORN && code != AEGIS_E_CORRUPT) break;
         /* Without the secret no watermark is believed, and nothing bounds what a search costs. */
-        while ((code = l->s.keyed || MUTANT(BELIEVE_WITHOUT_SECRET) ? scan_find(&sc, &frame) : AEGIS_E_TORN) == AEGIS_OK)
-            if (!MUTANT(NO_WATERMARK_BEHIND)) t->watermark = max_u64(t->watermark, frame.head.watermark);
-        if (code == AEGIS_E_TORN) code = AEGIS_OK;
+        code = l->s.keyed || MUTANT(BELIEVE_WITHOUT_SECRET) ? AEGIS_OK : AEGIS_E_PROOF;
+        if (code == AEGIS_OK && !looked) code = look_behind(&sc, t);
+        looked = true;
+        uint64_t durable = max_u64(vouched, t->watermark);
+        if (code == AEGIS_OK) code = sc.index < durable || MUTANT(STEP_OVER_ANYTHING) ? step_over(l, seg, &sc, durable, t) : AEGIS_E_PROOF;
     }
     scan_stop(&sc);
-    return code;
+    return code == AEGIS_E_PROOF ? AEGIS_OK : code;
 }
 
 static int damaged(const log *l, const segment *seg, uint64_t first, uint64_t end, uint64_t offset) {
@@ -114,7 +196,7 @@ static int recover_full(log *l, segment *seg, uint64_t end, merkle_range *range)
     }
     if (code != AEGIS_E_TORN && code != AEGIS_E_CORRUPT) return code;
     /* Full, and its footer not written before the power went, or damaged: the frames are the truth. */
-    code = scan_tail(l, seg, end - seg->first, &t);
+    code = scan_tail(l, seg, end - seg->first, end, &t);
     if (code == AEGIS_OK && t.count != end - seg->first && !MUTANT(NO_FULL_COUNT_TEST)) code = damaged(l, seg, seg->first + t.seen, end, t.stop);
     if (code == AEGIS_OK) {
         take_records(seg, &t, t.count, t.end, range);
@@ -213,16 +295,24 @@ static int settle(log *l, segment *seg, bool clean, uint64_t durable, aegis_verd
     return AEGIS_OK;
 }
 
-/* How many records of the log were durable by all that is believed. Without the secret only the manifest is: everything else could
- * have been written by anybody. */
-static uint64_t known_durable(const log *l, const segment *seg, const recovery *how, const tail *t) {
+/* How many records of the log were durable by what is believed before a frame is looked at. Without the secret only the manifest is:
+ * everything else could have been written by anybody. */
+static uint64_t vouched_for(const log *l, const segment *seg, const recovery *how) {
     uint64_t listed = max_u64(MUTANT(NO_MANIFEST_SIZE_TEST) ? 0 : l->manifest->tiers[l->s.tier].size, seg->first);
     if (!l->s.keyed && !MUTANT(BELIEVE_WITHOUT_SECRET)) return listed;
-    uint64_t known = max_u64(listed, max_u64(t->watermark, MUTANT(NO_SLOT_SIZE_TEST) ? 0 : seg->last_slot.size)), found = seg->first + t->count;
+    uint64_t known = max_u64(listed, MUTANT(NO_SLOT_SIZE_TEST) ? 0 : seg->last_slot.size);
+    return !l->writable && how->live && !MUTANT(NO_LIVE_SIZE_TEST) ? max_u64(known, how->limit) : known;
+}
+
+/* … and by what the frames say. */
+static uint64_t known_durable(const log *l, const segment *seg, const recovery *how, const tail *t) {
+    uint64_t known = vouched_for(l, seg, how), found = seg->first + t->count;
+    if (!l->s.keyed && !MUTANT(BELIEVE_WITHOUT_SECRET)) return known;
+    known = max_u64(known, t->watermark);
     /* A released head covers durable records only; one that is longer than all that was found is check_heads' to name. */
     for (uint32_t i = 0; i < how->anchor_count; i++)
         if (how->anchors[i].tier == l->s.tier && how->anchors[i].size <= found && !MUTANT(NO_ANCHOR_SIZE_TEST)) known = max_u64(known, how->anchors[i].size);
-    return !l->writable && how->live && !MUTANT(NO_LIVE_SIZE_TEST) ? max_u64(known, how->limit) : known;
+    return known;
 }
 
 /* Takes what an undisturbed clean close left: the records of the end mark, by the outline beside it, and no frame is looked at. A
@@ -252,7 +342,7 @@ static int scan_active(log *l, segment *seg, const recovery *how, merkle_range *
                           bool *clean) {
     tail t = {0};
     const slot *mark = &seg->last_slot;
-    int code = scan_tail(l, seg, UINT64_MAX, &t);
+    int code = scan_tail(l, seg, UINT64_MAX, vouched_for(l, seg, how), &t);
     uint64_t found = seg->first + t.count;
     *durable = known_durable(l, seg, how, &t);
     *clean = l->s.keyed && (mark->flags & SLOT_END) && mark->size == found && mark->offset == t.end && (!how->poisoned || MUTANT(POISON_WORD_IGNORED));
@@ -306,6 +396,41 @@ static int open_listed(log *l, uint32_t position, segment **out) {
     return code;
 }
 
+/* Asks the records of the tree's unfinished edge, which is read from their entries, whether they are damaged and what they were. */
+static int ask_edge(log *l, uint64_t size) {
+    uint64_t index = size - size % TILE_WIDTH;
+    for (uint64_t i = 0; i < l->segment_count; i++) {
+        const segment *seg = l->segments[i];
+        for (; index >= seg->first && index < seg->first + seg->count; index++) {
+            uint64_t offsets[2], ignored = 0;
+            uint8_t leaf[HASH_SIZE];
+            scan sc;
+            scanned frame;
+            TRY(segment_locate(&l->s, seg, index - seg->first, 1, offsets));
+            scan_start(&sc, &l->s, seg->file, seg->sealed ? NULL : seg->nonce, offsets[0], offsets[1], index);
+            int code = scan_next(&sc, &frame);
+            if (code == AEGIS_E_TORN || code == AEGIS_E_CORRUPT) {
+                sc.nonce = seg->nonce;
+                code = scan_witness(&sc, NULL, leaf, &ignored);
+                if (code == AEGIS_OK) code = log_note_damaged(l, index, leaf);
+            }
+            scan_stop(&sc);
+            if (code == AEGIS_E_PROOF) return damaged(l, seg, index, index + 1, offsets[0]);
+            TRY(code);
+        }
+    }
+    return AEGIS_OK;
+}
+
+/* Starts the tree with what the segments say that it is. */
+static int start_tree(log *l, const merkle_range *range) {
+    uint64_t known = l->damaged_count;
+    int code = tree_start(&l->tree, range);
+    if (code != AEGIS_E_CORRUPT || !l->s.keyed) return code;
+    TRY(ask_edge(l, range->size));
+    return l->damaged_count > known ? tree_start(&l->tree, range) : code;
+}
+
 /* The active segment, and the tree at its end; *range is the tree at its start on entry. */
 static int recover_active(log *l, segment *seg, const recovery *how, merkle_range *range, aegis_verdict *verdict, uint64_t *durable,
                           bool *clean) {
@@ -313,17 +438,24 @@ static int recover_active(log *l, segment *seg, const recovery *how, merkle_rang
     bool outlined = false;
     TRY(take_outline(l, seg, how, range, &outlined));
     if (outlined) {
-        int code = tree_start(&l->tree, range);
+        int code = start_tree(l, range);
         *durable = range->size;
         *clean = true;
         if (code == AEGIS_OK) verdict->flags |= AEGIS_VERDICT_CLEAN;
-        /* The newest entries are read for the tree's edge, and one of them is damaged: a scan says which. */
+        /* The newest entries are read for the tree's edge, and one of them is damaged and proves nothing: a scan says which. */
         if (code != AEGIS_E_CORRUPT) return code;
         segment_forget(seg);
         *range = before;
     }
     TRY(scan_active(l, seg, how, range, verdict, durable, clean));
-    return tree_start(&l->tree, range);
+    return start_tree(l, range);
+}
+
+static void report_damaged(const log *l, aegis_verdict *verdict) {
+    verdict->damaged = l->damaged_count;
+    verdict->first_damaged = UINT64_MAX;
+    for (uint64_t i = 0; i < l->damaged_count; i++) verdict->first_damaged = min_u64(verdict->first_damaged, l->damaged[i].index);
+    if (l->damaged_count > 0) verdict->flags |= AEGIS_VERDICT_DAMAGED;
 }
 
 int recover_log(log *l, const recovery *how, aegis_verdict *verdict, uint64_t *zeroed) {
@@ -345,6 +477,7 @@ int recover_log(log *l, const recovery *how, aegis_verdict *verdict, uint64_t *z
     if (MUTANT(SETTLE_BEFORE_HEADS) && l->writable) TRY(settle(l, seg, clean, durable, verdict, zeroed));
     TRY(check_heads(l, how, &seg->last_slot));
     verdict->size = range.size;
+    report_damaged(l, verdict);
     if (!l->writable) return l->s.vfs->size(l->s.vfs, seg->file, zeroed);
     TRY(log_remove_unlisted(l));
     TRY(settle(l, seg, clean, durable, verdict, zeroed));
@@ -368,7 +501,7 @@ static int follow_segment(log *l, segment *seg, uint64_t size) {
     tail t = {0};
     uint64_t known = seg->first + seg->count;
     if (size <= known) return AEGIS_OK;
-    int code = scan_tail(l, seg, size - known, &t);
+    int code = scan_tail(l, seg, size - known, size, &t);
     if (code == AEGIS_OK && t.count < size - known && !MUTANT(NO_FOLLOW_COUNT_TEST)) code = damaged(l, seg, known + t.seen, size, t.stop);
     if (code == AEGIS_OK) follow_records(l, seg, &t, t.count, t.end);
     free(t.leaves);

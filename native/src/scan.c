@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "witness.h"
+
 #define WINDOW 262144
 
 void scan_start(scan *sc, const scope *s, vfs_file *file, const uint8_t *nonce, uint64_t offset, uint64_t end, uint64_t index) {
@@ -110,6 +112,18 @@ int scan_find(scan *sc, scanned *out) {
         at += FRAME_ALIGN;
     }
     return AEGIS_E_TORN;
+}
+
+int scan_witness(scan *sc, const uint8_t *hint, uint8_t leaf[HASH_SIZE], uint64_t *size) {
+    const uint8_t *bytes = NULL;
+    uint64_t got = 0;
+    frame head;
+    if (sc->nonce == NULL) return AEGIS_E_PROOF;
+    TRY(view(sc, sc->offset, WITNESS_BYTES, &bytes, &got));
+    TRY(witness_leaf(sc->s, sc->nonce, sc->offset, sc->index, bytes, got, hint, leaf));
+    frame_fields(bytes, &head);
+    *size = head.size;
+    return AEGIS_OK;
 }
 
 int scan_zeros(scan *sc, uint64_t offset, uint64_t end, bool *zeros) {

@@ -78,6 +78,9 @@ int tree_prove(tree *t, uint64_t index, const uint8_t leaf[HASH_SIZE]);
  * all of them, and their own tile is not asked. AEGIS_E_PROOF: one of them is not; tree_prove can say which. */
 int tree_prove_tile(tree *t, uint64_t number, const uint8_t node[HASH_SIZE]);
 
+/* The leaf hash of record `index` by its tile on disk, believed by nobody yet; false: there is no such tile. */
+bool tree_hint(const tree *t, uint64_t index, uint8_t leaf[HASH_SIZE]);
+
 /* Takes the oldest finished tile that is not on disk; false: none. Writing it needs no lock: tree_write_tile. */
 bool tree_take_pending(tree *t, pending_tile *out);
 int tree_write_tile(const tree *t, const pending_tile *tile);

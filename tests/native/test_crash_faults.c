@@ -97,7 +97,7 @@ static int check_image(void *context, vfs_sim *image, size_t cut) {
 }
 
 static void enumerate(scene *s, size_t from, size_t subsets, vfs_sim_image_fn check) {
-    vfs_sim_limits limits = {subsets, 8, subsets / 4, 3, false, false};
+    vfs_sim_limits limits = {.all_subsets = subsets, .all_names = 8, .random = subsets / 4, .seed = 3};
     int code = vfs_sim_enumerate(s->sim, from, SIZE_MAX, &limits, check, s, NULL);
     EXPECT(code == AEGIS_OK || s->broken);
 }
@@ -302,7 +302,7 @@ TEST(a_cut_and_a_flipped_bit_never_turn_a_durable_record_into_an_unfinished_one)
     commit_group(&s, store, &next, 2);
     aegis_abandon(store);
     /* A slot is less than a sector, and a device may tear it all the same: the one before must still vouch. */
-    vfs_sim_limits limits = {4, 2, 1, 3, true, false};
+    vfs_sim_limits limits = {.all_subsets = 4, .all_names = 2, .random = 1, .seed = 3, .torn_bytes = true};
     int code = vfs_sim_enumerate(s.sim, 0, SIZE_MAX, &limits, check_flipped, &s, NULL);
     EXPECT(code == AEGIS_OK || s.broken);
     printf("    %" PRIu64 " flipped bits on disks that a cut left\n", s.images);
