@@ -253,6 +253,7 @@ static int write_group(writer *w, group *g, uint64_t offset, uint64_t watermark,
                      (const uint8_t *)g->leaves[i]);
     }
     TRY(v->write(v, active->file, offset, g->bytes, (size_t)g->used));
+    if (MUTANT(SYNC_TRIED_AGAIN) && v->sync(v, active->file) == AEGIS_OK) return AEGIS_OK;
     return w->sync_groups && !MUTANT(NO_GROUP_SYNC) ? v->sync(v, active->file) : AEGIS_OK;
 }
 

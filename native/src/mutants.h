@@ -38,6 +38,7 @@
     X(NO_PARENT_SYNC_AT_OPEN, "the sync of the store's own name by the next open")                                  \
     X(NO_MANIFEST_REPAIR, "that a damaged manifest is written again")                                               \
     /* after a failure (commit, upkeep, recover, lockfile) */                                                       \
+    X(SYNC_TRIED_AGAIN, "that a failed sync is not tried again")                                                    \
     X(NO_POISON, "that nothing is written after a failed write")                                                    \
     X(NO_POISON_BY_WATERMARK, "that a failed watermark poisons")                                                    \
     X(NO_OUTCOME_UNKNOWN, "that waiters are told of a failed write")                                                \

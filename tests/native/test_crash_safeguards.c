@@ -57,14 +57,14 @@ static void keeps_its_promises(const char *name) {
     EXPECT(false);
 }
 
-TEST(first_open) { keeps_its_promises("first open"); }
-TEST(steady_appends) { keeps_its_promises("steady appends"); }
-TEST(groups_of_records) { keeps_its_promises("groups"); }
-TEST(rotation_of_segments) { keeps_its_promises("rotation"); }
-TEST(swap_of_manifests) { keeps_its_promises("manifest swap"); }
-TEST(close_and_open) { keeps_its_promises("close"); }
-TEST(close_with_an_outline) { keeps_its_promises("closed with an outline"); }
-TEST(open_after_a_crash) { keeps_its_promises("reopen after a crash"); }
-TEST(several_tiers) { keeps_its_promises("two tiers"); }
-TEST(blocks_with_garbage) { keeps_its_promises("blocks, with garbage"); }
+TEST(cuts_of_a_first_open) { keeps_its_promises("first open"); }
+TEST(cuts_of_steady_appends) { keeps_its_promises("steady appends"); }
+TEST(cuts_of_groups) { keeps_its_promises("groups"); }
+TEST(cuts_of_rotations) { keeps_its_promises("rotation"); }
+TEST(cuts_of_manifest_swaps) { keeps_its_promises("manifest swap"); }
+TEST(cuts_of_closes) { keeps_its_promises("close"); }
+TEST(cuts_of_closes_with_an_outline) { keeps_its_promises("closed with an outline"); }
+TEST(cuts_of_opens_after_a_crash) { keeps_its_promises("reopen after a crash"); }
+TEST(cuts_of_two_tiers) { keeps_its_promises("two tiers"); }
+TEST(cuts_of_blocks_with_garbage) { keeps_its_promises("blocks, with garbage"); }
 #endif
