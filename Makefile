@@ -6,7 +6,7 @@ VENV ?= .venv
 SESSIONS ?= $(wildcard $(AEGIS_SHARED)/data/sessions-public.jsonl.zst)
 NATIVE := $(MAKE) --no-print-directory -C tests/native check
 
-.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants crash kill bench bench-hot ci clean
+.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants native-mutants-evidence crash kill bench bench-hot ci clean
 
 # Shows this list.
 help:
@@ -47,9 +47,15 @@ native-asan:
 native-tsan:
 	$(NATIVE) WERROR=1 SAN=tsan
 
-# Takes single safeguards out, one after another, and demands that the enumeration of crash states notices.
+# Takes every safeguard out, one after another, and demands that a test notices.
 native-mutants:
-	$(NATIVE) WERROR=1 MUTANTS=1 TESTS=test_crash_states.c
+	$(MAKE) --no-print-directory -C tests/native mutants WERROR=1
+
+# The same, and keeps the table in docs/evidence/mutants.txt.
+native-mutants-evidence:
+	mkdir -p docs/evidence
+	printf 'make native-mutants-evidence\ncommit %s, kernel %s, %s\n\n' "$$(git rev-parse --short HEAD)" "$$(uname -r)" "$$(date -u +%F)" > docs/evidence/mutants.txt
+	$(MAKE) --no-print-directory -C tests/native mutants WERROR=1 KEEP=$(CURDIR)/docs/evidence/mutants.txt
 
 # Enumerates crash states, the long way.
 crash:

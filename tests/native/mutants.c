@@ -51,7 +51,7 @@ typedef struct run {
     FILE *output;
     bool ended;
     bool failed;
-    char first[400];         /* of what it said, the first line that is no heading */
+    char first[420];         /* of what it said, the first line that is no heading */
 } run;
 
 static const char *folder;
