@@ -6,7 +6,7 @@ VENV ?= .venv
 SESSIONS ?= $(wildcard $(AEGIS_SHARED)/data/sessions-public.jsonl.zst)
 NATIVE := $(MAKE) --no-print-directory -C tests/native check
 
-.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants native-mutants-evidence crash kill bench bench-hot ci clean
+.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants native-mutants-evidence crash flips flips-ci kill bench bench-hot ci clean
 
 # Shows this list.
 help:
@@ -60,6 +60,16 @@ native-mutants-evidence:
 # Enumerates crash states, the long way.
 crash:
 	$(VENV)/bin/pytest tests/crash -m "long or not long"
+
+# Flips every bit of every file of small stores and cuts every file at every length; takes long. Writes docs/evidence/flips.txt.
+flips:
+	$(MAKE) --no-print-directory -C tests/native all WERROR=1 TESTS="test_flips.c test_flips_files.c"
+	sh tests/native/flips.sh all $(CURDIR)/docs/evidence/flips.txt
+
+# Flips what CI has time for: every bit of what has structure, one of each byte of payloads and zeros.
+flips-ci:
+	$(MAKE) --no-print-directory -C tests/native all WERROR=1 TESTS="test_flips.c test_flips_files.c"
+	sh tests/native/flips.sh ci
 
 # Kills writers with SIGKILL, again and again, and looks at what is left.
 kill:

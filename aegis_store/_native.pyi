@@ -72,6 +72,7 @@ class _Lib:
     AEGIS_VERDICT_POISON: Final[int]
     AEGIS_VERDICT_MANIFEST_COPY: Final[int]
     AEGIS_VERDICT_MANIFEST_REBUILT: Final[int]
+    AEGIS_VERDICT_DAMAGED: Final[int]
 
     def aegis_open(self, path: bytes, options: Any, out: Any, report: Any) -> int: ...
     def aegis_close(self, store: Any) -> int: ...

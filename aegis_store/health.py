@@ -137,6 +137,9 @@ def _damage(facts: Facts, place: str) -> Iterator[Finding]:
             Aspect.INTEGRITY, what, f"look at the disk; then open it for writing, which repairs it, and: aegis verify {place}"
         )
     for tier in facts.tiers:
+        if Verdict.DAMAGED in tier.verdict:
+            what = f"{tier.tier.label}: records that were stored are damaged and can't be read; all others can"
+            yield _attention(Aspect.INTEGRITY, what, f"look at the disk, and see which: aegis verify {place} --deep")
         if Verdict.TAIL_AMBIGUOUS in tier.verdict:
             kept = "" if tier.saved is None else f"; its bytes are kept in {tier.saved}"
             what = f"{tier.tier.label}: the last group was torn by a crash, or damaged, which look the same{kept}"
@@ -226,7 +229,7 @@ def gather(store: Store, *, clock: Clock | None = None) -> Facts:
     tiers = []
     for tier, report in store.report.tiers.items():
         head = released.get(tier)
-        footers = engine.segments(tier) if engine.size(tier) else iter(())
+        footers = engine.segments(tier, lambda error: None) if engine.size(tier) else iter(())  # damage: verifying names it
         tiers.append(
             TierFacts(
                 tier=tier,

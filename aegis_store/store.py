@@ -427,7 +427,8 @@ class Store:
         """Sign the footers of sealed segments, off the commit path."""
         if self._mode == "r":
             return
-        for footer in self._engine.segments(Tier.SESSION):
+        # A damaged footer is not signed, and keeps no other from being: verifying names it.
+        for footer in self._engine.segments(Tier.SESSION, lambda error: None):
             if footer.position < self._unsigned_from or not footer.sealed:
                 continue
             if footer.signature is None:

@@ -145,12 +145,12 @@ def _verify_segments(engine: Engine, tier: Tier, log_key: bytes, findings: list[
 
 
 def _footers(engine: Engine, tier: Tier, findings: list[Finding]) -> Iterator[Footer]:
-    try:
-        yield from engine.segments(tier)
-    except Corrupt as error:
-        # A footer that was whole when the store was opened. The look at every byte will have named it, by its file.
-        if not any(each.tier is tier for each in findings):
+    def found(error: AegisError) -> None:
+        # A footer that was whole when the store was opened. The look at every byte will have named it, by its first record.
+        if not any(each.tier is tier and each.index == error.index for each in findings):
             findings.append(_finding(tier, error))
+
+    yield from engine.segments(tier, found)
 
 
 def footer_message(footer: Footer) -> bytes:

@@ -59,6 +59,7 @@ def test_a_store_that_is_well_has_something_to_say_of_each_aspect():
         (having(suspects=2), Aspect.INTEGRITY, "2 records can't be read", "aegis verify state --deep"),
         (tier(verdict=Verdict.MANIFEST_COPY), Aspect.INTEGRITY, "one of the two copies in MANIFEST", "aegis verify state"),
         (tier(verdict=Verdict.MANIFEST_REBUILT), Aspect.INTEGRITY, "MANIFEST is missing", "aegis verify state"),
+        (tier(verdict=Verdict.DAMAGED), Aspect.INTEGRITY, "session: records that were stored are damaged", "--deep"),
         (tier(verdict=Verdict.TAIL_AMBIGUOUS, saved="session/x.tail"), Aspect.INTEGRITY, "kept in session/x.tail", "--deep"),
         (tier(verdict=Verdict.POISON), Aspect.POISON, "a write or a sync has failed", "dmesg"),
         (having(is_poisoned=True), Aspect.POISON, "a write or a sync has failed", "dmesg"),

@@ -288,6 +288,23 @@ def test_a_footer_that_was_damaged_while_the_store_is_open_is_found(place, fille
         assert store.verify(deep=True).ok
 
 
+def test_footers_that_were_damaged_while_the_store_is_open_keep_no_other_from_being_looked_at(place, filled):
+    first, second, third = segments(place)[:3]
+    with aegis_store.open(place) as store:
+        flip(first, first.stat().st_size - FOOTER + 60)
+        flip(second, second.stat().st_size - FOOTER + 60)
+        flip(third, third.stat().st_size - FOOTER + 150)  # its signature, which only the log key's owner can tell
+        result = store.verify()
+        problems = [each.problem for each in result.findings]
+        assert len(problems) == 3
+        assert first.name in problems[0]
+        assert second.name in problems[1]
+        assert problems[2] == "the log key did not sign the footer of segment 2"
+        store._sign_segments()
+    with aegis_store.open(place) as store:  # both are made again from the frames
+        assert len(store.verify().findings) == 1
+
+
 # ---- chains -----------------------------------------------------------------------------------------------------------------
 
 

@@ -321,15 +321,22 @@ class Engine:
 
     # ---- segments
 
-    def segments(self, tier: Tier) -> Iterator[Footer]:
-        """The tier's segments, oldest first."""
+    def segments(self, tier: Tier, found: Callable[[errors.AegisError], object] | None = None) -> Iterator[Footer]:
+        """The tier's segments, oldest first. Corrupt where a footer was damaged since the store was opened.
+
+        With `found`, that does not end the work: it is called for each such footer, which is left out.
+        """
         out = ffi.new("aegis_footer *")
         position = 0
-        while (code := self._try("segments", lib.aegis_segment, tier, position, out)) == lib.AEGIS_OK:
-            yield facts.footer(position, out)
+        while (code := self._try("segments", lib.aegis_segment, tier, position, out)) != lib.AEGIS_E_RANGE:
+            if code == lib.AEGIS_OK:
+                yield facts.footer(position, out)
+            else:
+                error = failure(code, "segments", self.path, tier=tier, keyed=self._keyed)
+                if found is None or not isinstance(error, errors.Corrupt):
+                    raise error
+                found(error)
             position += 1
-        if code != lib.AEGIS_E_RANGE:
-            raise failure(code, "segments", self.path, tier=tier, keyed=self._keyed)
 
     def sign_segment(self, tier: Tier, position: int, signature: bytes) -> None:
         """Writes the signature [64] of the sealed segment at `position`, once. KeysWrong where another one stands already."""

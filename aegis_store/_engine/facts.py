@@ -48,16 +48,23 @@ class Verdict(IntFlag):
     MANIFEST_COPY = lib.AEGIS_VERDICT_MANIFEST_COPY
     #: Both were: it was made again from the segments.
     MANIFEST_REBUILT = lib.AEGIS_VERDICT_MANIFEST_REBUILT
+    #: Records that were durable are damaged: reading them is refused, the others are served.
+    DAMAGED = lib.AEGIS_VERDICT_DAMAGED
 
 
 class TierReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What opening found in one tier. `saved` names the file, within the store, that holds `cut_bytes`; None if none were."""
+    """What opening found in one tier. `saved` names the file, within the store, that holds `cut_bytes`; None if none were.
+
+    `damaged` counts the damaged records that opening came upon, which does not look at all; the first of them is `first_damaged`.
+    """
 
     tier: Tier
     verdict: Verdict
     size: int
     cut_bytes: int
     saved: str | None
+    damaged: int = 0
+    first_damaged: int | None = None
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,7 +162,13 @@ def report(found: Any) -> Report:
         tier = Tier(verdict.tier)
         saved = as_text(verdict.saved) or None
         tiers[tier] = TierReport(
-            tier=tier, verdict=Verdict(verdict.flags), size=verdict.size, cut_bytes=verdict.cut_bytes, saved=saved
+            tier=tier,
+            verdict=Verdict(verdict.flags),
+            size=verdict.size,
+            cut_bytes=verdict.cut_bytes,
+            saved=saved,
+            damaged=verdict.damaged,
+            first_damaged=verdict.first_damaged if verdict.damaged else None,
         )
     return Report(created=bool(found.created), tiers=tiers)
 

@@ -35,7 +35,7 @@ def gather(store: Store) -> dict[str, Any]:
     infos = list(store.sessions())
     tiers = []
     for label, tier in numbers.tiers.items():
-        footers = list(store.records.engine.segments(Tier.labelled(label)))
+        footers = list(store.records.engine.segments(Tier.labelled(label), lambda error: None))
         tiers.append(
             {
                 "tier": label,

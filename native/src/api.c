@@ -305,8 +305,14 @@ AEGIS_API int aegis_segment(aegis_store *store, uint32_t tier, uint64_t position
     pthread_mutex_unlock(&l->state);
     if (!sealed) return AEGIS_OK;
     int code = footer_read(&l->s, seg, &f);
-    if (code == AEGIS_E_TORN) return fail(AEGIS_E_CORRUPT, "the footer of segment %llu is damaged", (unsigned long long)seg->number);
-    TRY(code);
+    if (code != AEGIS_OK) {
+        char name[SEGMENT_NAME_SIZE];
+        segment_name(seg->number, name);
+        const place where = {.tier = tier, .segment = seg->number, .offset = seg->tail, .first = out->first, .end = out->first + out->count, .path = name};
+        if (code == AEGIS_E_TORN) return fail_at(AEGIS_E_CORRUPT, &where, "the footer of segment %s is damaged", name);
+        fail_add_place(&where);
+        return code;
+    }
     out->is_signed = f.is_signed;
     memcpy(out->root, f.root, HASH_SIZE);
     memcpy(out->frames_sha256, f.frames_sha256, HASH_SIZE);

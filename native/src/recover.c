@@ -77,13 +77,13 @@ static int move_behind(const segment *seg, scan *sc, uint64_t size, uint64_t dur
     const uint64_t at = sc->offset, index = sc->index + 1, packed = at + size;
     const uint64_t ends[2] = {packed, align_up(packed, sc->s->align)};
     const slot *mark = &seg->last_slot;
-    scanned next;
+    scanned next = {.offset = at};
     bool zeros = false;
     uint8_t leaf[HASH_SIZE];
     uint64_t ignored = 0;
     if (mark->size == index && mark->offset > at) {
         move_scan(sc, mark->offset, index);
-        return AEGIS_OK;
+        return mark->offset <= sc->end ? AEGIS_OK : AEGIS_E_PROOF;    /* the file was cut: not the record's damage alone */
     }
     for (int i = 0; i < 2; i++) {
         move_scan(sc, ends[i], index);
@@ -91,16 +91,19 @@ static int move_behind(const segment *seg, scan *sc, uint64_t size, uint64_t dur
         move_scan(sc, ends[i], index);
         if (code != AEGIS_E_TORN && code != AEGIS_E_CORRUPT) return code;
     }
+    /* Its length is damaged, or the next frame is as well. */
     move_scan(sc, at + FRAME_ALIGN, index);
     int code = scan_find(sc, &next);
-    if (code == AEGIS_OK) {
-        move_scan(sc, next.offset, index);
-        return next.head.index == index ? AEGIS_OK : AEGIS_E_PROOF;
+    if (code != AEGIS_OK && code != AEGIS_E_TORN) return code;
+    move_scan(sc, next.offset, index);
+    if (code == AEGIS_OK && next.head.index == index) return AEGIS_OK;
+    for (int i = 0; i < 2 && index < durable; i++) {
+        move_scan(sc, ends[i], index);
+        code = scan_witness(sc, NULL, leaf, &ignored);
+        if (code != AEGIS_E_PROOF) return code;
     }
-    if (code != AEGIS_E_TORN) return code;
     move_scan(sc, ends[1], index);
-    if (packed > sc->end) return AEGIS_E_PROOF;
-    if (index < durable) return scan_witness(sc, NULL, leaf, &ignored);
+    if (index < durable || packed > sc->end) return AEGIS_E_PROOF;
     TRY(scan_zeros(sc, packed, sc->end, &zeros));
     return zeros ? AEGIS_OK : AEGIS_E_PROOF;
 }
@@ -170,6 +173,14 @@ static void take_records(segment *seg, const tail *t, uint64_t count, uint64_t e
 
 /* ---- full segments --------------------------------------------------------------------------------------------------- */
 
+/* The tree at the end of a full segment that has no footer yet. */
+static int keep_frontier(segment *seg, const merkle_range *range) {
+    seg->frontier = malloc(sizeof *seg->frontier);
+    if (seg->frontier == NULL) return fail(AEGIS_E_NOMEM, "no memory for a frontier");
+    *seg->frontier = *range;
+    return AEGIS_OK;
+}
+
 /* A segment that the manifest says is full, up to `end`. *range is the tree at its start on entry where it is known (size equals
  * first), and the tree at its end on return if the segment had to be scanned. */
 static int recover_full(log *l, segment *seg, uint64_t end, merkle_range *range) {
@@ -200,9 +211,7 @@ static int recover_full(log *l, segment *seg, uint64_t end, merkle_range *range)
     if (code == AEGIS_OK && t.count != end - seg->first && !MUTANT(NO_FULL_COUNT_TEST)) code = damaged(l, seg, seg->first + t.seen, end, t.stop);
     if (code == AEGIS_OK) {
         take_records(seg, &t, t.count, t.end, range);
-        seg->frontier = malloc(sizeof *seg->frontier);
-        if (seg->frontier == NULL) code = fail(AEGIS_E_NOMEM, "no memory for a frontier");
-        else *seg->frontier = *range;
+        code = keep_frontier(seg, range);
     }
     free(t.leaves);
     return code;
@@ -396,12 +405,37 @@ static int open_listed(log *l, uint32_t position, segment **out) {
     return code;
 }
 
+/* A sealed segment whose offset table is damaged is as good as one without a footer: its frames say where they are. */
+static int check_offsets(log *l, segment *seg) {
+    footer f;
+    tail t = {0};
+    merkle_range range;
+    if (!seg->sealed) return AEGIS_OK;
+    TRY(footer_read(&l->s, seg, &f));
+    TRY(footer_frontier(&l->s, seg, &f, &range));
+    int code = footer_check_table(&l->s, seg, &f);
+    if (code != AEGIS_E_CORRUPT) return code;
+    seg->sealed = seg->is_signed = false;
+    segment_forget(seg);
+    code = scan_tail(l, seg, f.count, range.size, &t);
+    if (code == AEGIS_OK && t.count != f.count) code = damaged(l, seg, seg->first + t.seen, range.size, t.stop);
+    if (code == AEGIS_OK) {
+        seg->count = t.count;
+        seg->tail = t.end;
+        code = keep_frontier(seg, &range);
+    }
+    free(t.leaves);
+    return code;
+}
+
 /* Asks the records of the tree's unfinished edge, which is read from their entries, whether they are damaged and what they were. */
 static int ask_edge(log *l, uint64_t size) {
     uint64_t index = size - size % TILE_WIDTH;
     for (uint64_t i = 0; i < l->segment_count; i++) {
-        const segment *seg = l->segments[i];
-        for (; index >= seg->first && index < seg->first + seg->count; index++) {
+        segment *seg = l->segments[i];
+        if (index >= seg->first + seg->count) continue;
+        TRY(check_offsets(l, seg));
+        for (; index < seg->first + seg->count; index++) {
             uint64_t offsets[2], ignored = 0;
             uint8_t leaf[HASH_SIZE];
             scan sc;
@@ -424,11 +458,10 @@ static int ask_edge(log *l, uint64_t size) {
 
 /* Starts the tree with what the segments say that it is. */
 static int start_tree(log *l, const merkle_range *range) {
-    uint64_t known = l->damaged_count;
     int code = tree_start(&l->tree, range);
     if (code != AEGIS_E_CORRUPT || !l->s.keyed) return code;
     TRY(ask_edge(l, range->size));
-    return l->damaged_count > known ? tree_start(&l->tree, range) : code;
+    return tree_start(&l->tree, range);
 }
 
 /* The active segment, and the tree at its end; *range is the tree at its start on entry. */

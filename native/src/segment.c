@@ -143,6 +143,7 @@ int segment_create(const scope *s, vfs_dir *dir, uint64_t number, uint64_t gener
 int segment_open(const scope *s, vfs_dir *dir, uint64_t number, uint64_t generation, bool writable, segment *out) {
     char name[SEGMENT_NAME_SIZE];
     uint8_t header[HEADER_SIZE];
+    uint64_t size = 0;
     size_t got = 0;
     memset(out, 0, sizeof *out);
     out->number = number;
@@ -157,6 +158,10 @@ int segment_open(const scope *s, vfs_dir *dir, uint64_t number, uint64_t generat
     if (code == AEGIS_OK && got < sizeof header)
         code = fail_at(AEGIS_E_CORRUPT, &where, "segment %s is cut off within its header", name);
     if (code == AEGIS_OK) code = header_check(s, out, header, &where);
+    if (code == AEGIS_OK) code = s->vfs->size(s->vfs, out->file, &size);
+    /* It was made with room for its slots, and that was durable before anything named it. */
+    if (code == AEGIS_OK && size < SEGMENT_FRAMES)
+        code = fail_at(AEGIS_E_CORRUPT, &where, "segment %s is cut off before its frames", name);
     if (code == AEGIS_OK) {
         memcpy(out->nonce, header + H_NONCE, NONCE_SIZE);
         code = read_slots(s, out);

@@ -298,12 +298,33 @@ def test_a_verification_can_be_stopped_by_its_watcher(opened, fill):
     assert engine.verify(Tier.SESSION).done
 
 
-def test_damage_in_the_last_segment_keeps_the_store_shut_and_names_the_records(opened, fill, place):
+def test_a_damaged_record_of_the_last_segment_is_reported_and_refused_alone(opened, fill, place):
     engine = opened()
     written = fill(engine, Tier.SESSION, 50)
     engine.close()
     damage(place / "session" / "00000000.seg", written[30][1])
-    before = (place / "session" / "00000000.seg").read_bytes()
+    for mode in ("r", "w", "a"):
+        engine = opened(mode)
+        report = engine.report.tiers[Tier.SESSION]
+        assert Verdict.DAMAGED in report.verdict
+        assert (report.damaged, report.first_damaged) == (1, 30)
+        with pytest.raises(errors.Corrupt, match=r"record 30 is damaged.*00000000\.seg") as caught:
+            engine.read(Tier.SESSION, 30)
+        assert (caught.value.tier, caught.value.index) == ("session", 30)
+        assert [engine.read(Tier.SESSION, index).payload for index in (29, 31, 49)] == [
+            written[index][1] for index in (29, 31, 49)
+        ]
+        engine.close()
+
+
+def test_damage_in_the_last_segment_that_proves_nothing_keeps_the_store_shut_and_names_the_records(opened, fill, place):
+    engine = opened()
+    written = fill(engine, Tier.SESSION, 50)
+    engine.close()
+    path = place / "session" / "00000000.seg"
+    whole = path.read_bytes()
+    before = whole.replace(written[30][0], bytes(len(written[30][0])))
+    path.write_bytes(before)
     for mode in ("a", "w", "r"):
         with pytest.raises(errors.Corrupt, match="records 30 to 49") as caught:
             opened(mode)

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -311,6 +312,28 @@ def read_frame(data: bytes, at: int, header: Header, secret: bytes | None) -> Fr
         message = b"L" + header.nonce + struct.pack("<QQQ", at, index, watermark) + leaf_hash(entry) + struct.pack("<I", body)
         demand(link == mac(secret, message), "the link of a frame")
     return Frame(at, kind, bool(flags & 1), index, watermark, entry, payload, end)
+
+
+def witness(data: bytes, at: int, index: int, header: Header, secret: bytes) -> bytes | None:
+    """The leaf hash of the damaged record `index` at offset `at`, by the reading that its link holds for; None: by none."""
+    entry_length, _, body, _, watermark, link = struct.unpack_from("<HIIQQ16s", data, at + 6)
+    entry = data[at + 48 : at + 48 + entry_length]
+
+    def apart(entry: bytes, watermark: int, body: int) -> int:
+        place = struct.pack("<QQQ", at, index, watermark)
+        made = mac(secret, b"L" + header.nonce + place + leaf_hash(entry) + struct.pack("<I", body))
+        return (int.from_bytes(made) ^ int.from_bytes(link)).bit_count()
+
+    def turned() -> Iterator[tuple[bytes, int, int]]:
+        yield from ((entry, watermark ^ 1 << bit, body) for bit in range(64))
+        yield from ((entry, watermark, body ^ 1 << bit) for bit in range(32))
+        yield from ((data[at + 48 : at + 48 + (entry_length ^ 1 << bit)], watermark, body) for bit in range(16))
+        whole = int.from_bytes(entry)
+        yield from (((whole ^ 1 << bit).to_bytes(len(entry)), watermark, body) for bit in range(8 * len(entry)))
+
+    if apart(entry, watermark, body) <= 1:
+        return leaf_hash(entry)
+    return next((leaf_hash(reading[0]) for reading in turned() if apart(*reading) == 0), None)
 
 
 @dataclass

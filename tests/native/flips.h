@@ -23,8 +23,6 @@ enum outcome { HARMLESS = 1, REPAIRED = 2, RECORD = 4, FOUND = 8, REFUSED = 16, 
 static const char *const OUTCOME_WORDS[OUTCOMES] = {"harmless", "repaired", "record", "found", "refused", "tail", "withheld"};
 
 #define NO_RECORD UINT64_MAX
-/* What is scanned at open is refused as a whole until recovery can tell the damaged record from the others. */
-#define REFUSED_TODAY 0
 #define FLIP_TIERS 2
 #define FLIP_RECORDS 512
 #define FLIP_SEGMENTS 16
@@ -56,6 +54,7 @@ typedef struct flip_plan {
     uint64_t records;
     uint32_t payload;
     uint64_t segment_bytes;
+    uint32_t align;
     enum store_end end;
 } flip_plan;
 
@@ -100,17 +99,18 @@ static inline void flip_truth(flip_tier *t) {
     }
 }
 
-static inline void flip_note_segments(flip_tier *t, aegis_store *store, enum store_end end) {
+static inline void flip_note_segments(flip_tier *t, aegis_store *store, const flip_plan *plan) {
     const log *l = store_log(store, t->tier);
     t->segment_count = (unsigned)l->segment_count;
     for (unsigned n = 0; n < t->segment_count; n++) {
         const segment *seg = l->segments[n];
-        bool last = n + 1 == t->segment_count, sealed = seg->sealed || (!last && end == CLOSED);
-        t->segments[n] = (flip_segment){seg->number, seg->first, seg->count, seg->tail, sealed, !sealed && end != CLOSED};
+        bool last = n + 1 == t->segment_count, sealed = seg->sealed || (!last && plan->end == CLOSED);
+        t->segments[n] = (flip_segment){seg->number, seg->first, seg->count, seg->tail, sealed, !sealed && plan->end != CLOSED};
         uint64_t at = SEGMENT_FRAMES;
         for (uint64_t i = seg->first; i < seg->first + seg->count; i++) {
             t->offsets[i] = at;
             at += frame_size(t->records[i].entry_length, t->records[i].payload_length);
+            if (i % 3 == 2 || i + 1 == t->count) at = align_up(at, plan->align);
         }
         EXPECT_EQ_U64(at, seg->tail);
     }
@@ -127,13 +127,16 @@ static inline int flip_note_file(void *context, const char *path) {
 
 /* Groups of three, so that some frames end one and some do not. The segments are smaller than the interface allows: the format has
  * no smallest one, and every bit is to be tried. */
-static inline bool flip_make(const flip_plan *plan, uint64_t seed, flip_store *f) {
+static inline bool flip_make(const flip_plan *plan, uint64_t seed, const uint8_t id[16], flip_store *f) {
     static const uint32_t TIERS[FLIP_TIERS] = {AEGIS_TIER_SESSION, AEGIS_TIER_AUDIT};
     memset(f, 0, sizeof *f);
     f->plan = plan;
     f->sim = vfs_sim_new(seed);
     if (!EXPECT(f->sim != NULL) || !EXPECT_OK(vfs_sim_settle(f->sim, false))) return false;
-    aegis_store *store = open_test(vfs_sim_vfs(f->sim), AEGIS_MODE_APPEND, NULL);
+    aegis_options o = test_options(AEGIS_MODE_APPEND);
+    o.align = plan->align;
+    o.store_id = id;
+    aegis_store *store = open_with(vfs_sim_vfs(f->sim), &o, NULL);
     if (store == NULL) return false;
     store->manifest.segment_bytes = plan->segment_bytes;
     f->tier_count = plan->tiers;
@@ -154,7 +157,7 @@ static inline bool flip_make(const flip_plan *plan, uint64_t seed, flip_store *f
         EXPECT_OK(aegis_background(store, &wait));
     }
     for (unsigned n = 0; n < plan->tiers; n++) {
-        flip_note_segments(&f->tiers[n], store, plan->end);
+        flip_note_segments(&f->tiers[n], store, plan);
         if (plan->end == KILLED) f->tiers[n].proven = (plan->records - 1) / 3 * 3;
     }
     if (plan->end == CLOSED ? !EXPECT_OK(aegis_close(store)) : !EXPECT_OK(aegis_abandon(store))) return false;
@@ -189,13 +192,13 @@ static inline void flip_frame(const flip_store *f, unsigned tier, const flip_seg
         made->tier = tier;
         /* Whole records whose link is gone are served, and verifying says it. A watermark above the index is no frame's. */
         if (fields[n].linked) made->allowed[0] = made->allowed[1] = FOUND | RECORD;
-        made->allowed[0] |= REFUSED_TODAY;
-        made->allowed[1] |= REFUSED_TODAY;
         if (seg->scanned && i >= t->proven) {
             made->allowed[0] = WITHHELD;
             made->allowed[1] = TAIL;
         }
     }
+    /* What lies between a group and the next block belongs to no frame. */
+    flip_add(l, (i + 1 < seg->first + seg->count ? t->offsets[i + 1] : seg->tail) - t->offsets[i] - size, "between groups", HARMLESS, false);
 }
 
 static inline void flip_segment_layout(const flip_store *f, unsigned tier, unsigned n, uint64_t size, flip_layout *l) {
@@ -214,7 +217,7 @@ static inline void flip_segment_layout(const flip_store *f, unsigned tier, unsig
     flip_add(l, SEGMENT_FRAMES - l->ranges[l->count - 1].to, "gap", HARMLESS, false);
     for (uint64_t i = seg->first; i < seg->first + seg->count; i++) flip_frame(f, tier, seg, i, l);
     if (seg->sealed) {
-        flip_add(l, seg->count * 4, "offset table", RECORD | FOUND, true);
+        flip_add(l, seg->count * 4, "offset table", RECORD | FOUND | REPAIRED, true);
         flip_add(l, (uint64_t)merkle_peak_count(seg->first + seg->count) * 32, "frontier", REPAIRED, true);
         flip_add(l, 144, "footer", REPAIRED, true);
         /* The engine has no signature code: whoever has, checks it (tests/test_verification.py). */
@@ -330,7 +333,7 @@ static inline void flip_verify(const flip_tier *t, aegis_store *store, answer *a
 }
 
 /* Everything there is to ask an open store. */
-static inline void flip_ask(const flip_store *f, aegis_store *store, answer *a) {
+static inline void flip_ask(const flip_store *f, aegis_store *store, bool every_root, answer *a) {
     for (unsigned n = 0; n < f->tier_count; n++) {
         const flip_tier *t = &f->tiers[n];
         uint64_t size = UINT64_MAX;
@@ -340,7 +343,7 @@ static inline void flip_ask(const flip_store *f, aegis_store *store, answer *a) 
         }
         a->sizes[n] = size;
         flip_read(t, store, size, a);
-        for (uint64_t at = 0; at <= size; at++) {
+        for (uint64_t at = every_root ? 0 : size; at <= size; at++) {
             aegis_head head;
             if (aegis_head_at(store, t->tier, at, &head) != AEGIS_OK) flip_wrong(a, "no root at size", at);
             else if (memcmp(head.root, t->roots[at], 32) != 0) flip_wrong(a, "another root at size", at);
@@ -349,7 +352,7 @@ static inline void flip_ask(const flip_store *f, aegis_store *store, answer *a) 
     }
 }
 
-static inline void flip_open(const flip_store *f, vfs_sim *sim, bool appending, answer *a, aegis_store **store) {
+static inline void flip_open(const flip_store *f, vfs_sim *sim, bool appending, bool every_root, answer *a, aegis_store **store) {
     aegis_options o = test_options(appending ? AEGIS_MODE_WRITE : AEGIS_MODE_READ);
     aegis_report report;
     memset(a, 0, sizeof *a);
@@ -362,17 +365,17 @@ static inline void flip_open(const flip_store *f, vfs_sim *sim, bool appending, 
         return;
     }
     for (uint32_t i = 0; i < report.tier_count; i++) a->flags |= report.tiers[i].flags;
-    flip_ask(f, *store, a);
+    flip_ask(f, *store, every_root, a);
 }
 
-/* Opens what stands on `sim`, asks it everything and gives it up. A writer takes one record more, and what it left opens again. */
+/* Opens what stands on `sim`, asks it everything and gives it up; a writer closes it, and what it left is opened `again`. */
 static inline void flip_try(const flip_store *f, vfs_sim *sim, bool appending, bool again, answer *a) {
     aegis_store *store = NULL;
-    flip_open(f, sim, appending, a, &store);
+    flip_open(f, sim, appending, !appending || again, a, &store);
     if (store != NULL && appending && again) {
         answer second;
         if (aegis_close(store) != AEGIS_OK) flip_wrong(a, "it does not close", 0);
-        flip_open(f, sim, false, &second, &store);
+        flip_open(f, sim, false, true, &second, &store);
         if (second.code != AEGIS_OK) flip_wrong(a, "it does not open again: code", (uint64_t)-second.code);
         if (second.wrong[0] != '\0') flip_wrong(a, second.wrong, 2);
         if (second.bad_records + second.findings > a->bad_records + a->findings) flip_wrong(a, "opened again there is more damage:", second.findings);
@@ -398,8 +401,8 @@ static inline unsigned flip_judge(const flip_store *f, const char *path, const f
     if (a->wrong[0] != '\0') return 0;
     if (a->code != AEGIS_OK) {
         if (a->code != AEGIS_E_CORRUPT) flip_wrong(a, "refused as something else: code", (uint64_t)-a->code);
-        else if (r->record == NO_RECORD && !flip_names(&a->error, f, path, r)) flip_wrong(a, "refused without the name: segment", a->error.segment);
-        else if (r->record != NO_RECORD && a->error.path[0] != '\0' && (a->error.first > r->record || a->error.end <= r->record))
+        else if (!flip_names(&a->error, f, path, r)) flip_wrong(a, "refused without the name: segment", a->error.segment);
+        else if (r->record != NO_RECORD && (a->error.first > r->record || a->error.end <= r->record))
             flip_wrong(a, "refused, but not the record:", a->error.first);
         return a->wrong[0] != '\0' ? 0 : REFUSED;
     }

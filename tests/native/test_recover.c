@@ -8,7 +8,7 @@
 enum { GROUPS = 5, GROUP = 3, COUNT = GROUPS * GROUP };
 
 static vfs_sim *base;            /* the store that each test starts from a copy of */
-static uint64_t ends[COUNT + 1]; /* ends[n]: where record n starts, or the frames end */
+static uint64_t ends[COUNT + 2]; /* ends[n]: where record n starts, or the frames end */
 static aegis_report report;
 
 /* Five groups of three records, killed; or closed. No idle watermark: the last group is vouched for by nothing. */
@@ -85,6 +85,44 @@ static bool refused(uint64_t first, uint64_t end) {
         }
         vfs_sim_free(before);
     }
+    return right;
+}
+
+/* The flipped byte is in record i: opens as a reader, who finds `proven` records, and as a writer, who finds `size`, and that record alone
+ * is refused. Where only its watermark or link is damaged it may be served. A writer goes on appending, and what it leaves is the
+ * same again. */
+static bool damaged_alone(uint64_t i, uint64_t byte, uint64_t proven, uint64_t size) {
+    vfs_sim *kept = sim;
+    bool right = true, link_only = byte - ends[i] >= 24 && byte - ends[i] < 48;
+    for (int round = 0; round < 3; round++) {
+        aegis_store *store = NULL;
+        aegis_error error;
+        uint8_t buffer[4096];
+        aegis_record found;
+        uint64_t there = round == 0 ? proven : size + (round == 2 ? 1 : 0);
+        if (round == 1) sim = vfs_sim_clone(kept);
+        v = vfs_sim_vfs(sim);
+        right = EXPECT_OK(open_code(round == 0 ? AEGIS_MODE_READ : AEGIS_MODE_WRITE, &store)) && right;
+        if (store == NULL) break;
+        right = EXPECT(report.tiers[0].flags & AEGIS_VERDICT_DAMAGED) && EXPECT_EQ_U64(report.tiers[0].damaged, 1) &&
+                EXPECT_EQ_U64(report.tiers[0].first_damaged, i) && EXPECT_EQ_U64(size_of(store, SESSION), there) && right;
+        for (uint64_t n = 0; n < there; n++)
+            if (n != i) right = has_record(store, SESSION, n, PAYLOAD) && right;
+        if (aegis_read(store, SESSION, i, buffer, sizeof buffer, &found) == AEGIS_OK) {
+            right = EXPECT(link_only) && has_record(store, SESSION, i, PAYLOAD) && right;
+        } else {
+            aegis_last_error(&error);
+            right = EXPECT_EQ_U64(error.first, i) && EXPECT_EQ_U64(error.end, i + 1) && EXPECT_EQ_U64(error.offset, ends[i]) &&
+                    EXPECT_STRING(error.path, "00000000.seg") && right;
+        }
+        right = EXPECT_CODE(verify_whole(store, SESSION), AEGIS_E_CORRUPT) && right;
+        if (round == 1) right = EXPECT_OK(append_committed(store, SESSION, size, PAYLOAD)) && right;
+        right = EXPECT_OK(round == 1 ? aegis_abandon(store) : aegis_close(store)) && right;
+    }
+    if (sim != kept) vfs_sim_free(sim);
+    sim = kept;
+    v = vfs_sim_vfs(sim);
+    if (!right) printf("    byte %llu of record %llu\n", (unsigned long long)(byte - ends[i]), (unsigned long long)i);
     return right;
 }
 
@@ -295,18 +333,52 @@ TEST(a_recovery_that_is_interrupted_loses_nothing_and_is_done_again) {
 
 /* ---- damage ----------------------------------------------------------------------------------------------------------- */
 
-TEST(damage_below_the_watermark_of_a_later_frame_is_refused_and_named) {
+TEST(a_damaged_record_below_the_watermark_of_a_later_frame_is_refused_alone) {
     if (!begin_base(8, false)) return;
     for (uint64_t i = 0; i < COUNT - GROUP; i++) {
         for (uint64_t byte = ends[i]; byte < ends[i + 1]; byte += byte < ends[i] + FRAME_HEADER ? 3 : 29) {
             use_copy();
             flip(PATH, 8 * byte + byte % 8);
             /* The frames of the last group say that all before it was durable. */
-            if (!refused(i, COUNT - GROUP)) printf("    byte %llu of record %llu\n", (unsigned long long)(byte - ends[i]), (unsigned long long)i);
+            damaged_alone(i, byte, COUNT - GROUP, COUNT);
             drop_copy();
         }
     }
-    /* Zeros, garbage, a gap: the same. */
+    vfs_sim_free(base);
+}
+
+TEST(neighbours_that_are_damaged_are_refused_each_and_no_others) {
+    if (!begin_base(8, false)) return;
+    use_copy();
+    for (uint64_t i = 4; i < 7; i++) flip(PATH, 8 * (ends[i] + 50));
+    aegis_store *store = NULL;
+    if (!EXPECT_OK(open_code(AEGIS_MODE_WRITE, &store))) return;
+    EXPECT_EQ_U64(report.tiers[0].damaged, 3);
+    EXPECT_EQ_U64(report.tiers[0].first_damaged, 4);
+    for (uint64_t i = 0; i < COUNT; i++) {
+        uint8_t buffer[4096];
+        aegis_record found;
+        if (i < 4 || i > 6) has_record(store, SESSION, i, PAYLOAD);
+        else EXPECT_CODE(aegis_read(store, SESSION, i, buffer, sizeof buffer, &found), AEGIS_E_CORRUPT);
+    }
+    EXPECT_OK(aegis_close(store));
+    drop_copy();
+    /* In the last group nothing vouches for what is damaged, however well its link holds. */
+    use_copy();
+    flip(PATH, 8 * (ends[2] + 50));
+    flip(PATH, 8 * (ends[COUNT - 1] - 9));
+    if (!EXPECT_OK(open_code(AEGIS_MODE_WRITE, &store))) return;
+    EXPECT_EQ_U64(report.tiers[0].damaged, 1);
+    EXPECT_EQ_U64(report.tiers[0].size, COUNT - GROUP);
+    EXPECT(report.tiers[0].flags & AEGIS_VERDICT_TAIL_AMBIGUOUS);
+    EXPECT_OK(aegis_close(store));
+    drop_copy();
+    vfs_sim_free(base);
+}
+
+TEST(damage_that_proves_nothing_below_a_watermark_is_refused_and_named) {
+    if (!begin_base(8, false)) return;
+    /* Zeros, garbage, a gap. */
     for (enum tear how = ZEROS_FROM; how < TEARS; how++) {
         use_copy();
         tear_at(how, ends[4], ends[5], ends[6]);
@@ -316,7 +388,7 @@ TEST(damage_below_the_watermark_of_a_later_frame_is_refused_and_named) {
     vfs_sim_free(base);
 }
 
-TEST(damage_below_a_watermark_slot_is_refused_and_named) {
+TEST(below_a_watermark_slot_a_damaged_record_is_refused_alone_and_a_missing_one_with_the_store) {
     uint64_t wait = 0;
     if (!begin_base(8, false)) return;
     use_copy();
@@ -329,7 +401,7 @@ TEST(damage_below_a_watermark_slot_is_refused_and_named) {
     EXPECT_OK(aegis_abandon(store));
     for (uint64_t byte = ends[COUNT]; byte < end; byte++) {
         flip(PATH, 8 * byte);
-        if (!refused(COUNT, COUNT + 1)) printf("    byte %llu\n", (unsigned long long)(byte - ends[COUNT]));
+        damaged_alone(COUNT, byte, COUNT + 1, COUNT + 1);
         flip(PATH, 8 * byte);
     }
     EXPECT_OK(vfs_sim_resize(sim, PATH, end - 1));
@@ -340,7 +412,7 @@ TEST(damage_below_a_watermark_slot_is_refused_and_named) {
     vfs_sim_free(base);
 }
 
-TEST(damage_below_the_size_in_the_manifest_is_refused_and_named) {
+TEST(a_damaged_record_below_the_size_in_the_manifest_is_refused_alone) {
     uint8_t zeros[96] = {0};
     if (!begin_base(8, true)) return;
     use_copy();
@@ -352,6 +424,10 @@ TEST(damage_below_the_size_in_the_manifest_is_refused_and_named) {
     EXPECT_OK(vfs_sim_patch(sim, PATH, 4096, zeros, sizeof zeros));
     EXPECT_OK(vfs_sim_patch(sim, PATH, 8192, zeros, sizeof zeros));
     flip(PATH, 8 * (ends[COUNT - 1] + 60));
+    damaged_alone(COUNT - 1, ends[COUNT - 1] + 60, COUNT, COUNT);
+    /* Its length is damaged, and nothing says where it ended. */
+    flip(PATH, 8 * (ends[COUNT - 1] + 60));
+    flip(PATH, 8 * (ends[COUNT - 1] + 8) + 5);
     refused(COUNT - 1, COUNT);
     drop_copy();
     vfs_sim_free(base);
@@ -368,9 +444,9 @@ TEST(after_a_clean_close_any_flipped_byte_of_a_frame_is_damage) {
     drop_copy();
     use_copy();
     for (uint64_t i = 0; i < COUNT; i++) {
-        for (uint64_t byte = ends[i]; byte < ends[i + 1]; byte++) {
+        for (uint64_t byte = ends[i]; byte < ends[i + 1]; byte += byte < ends[i] + FRAME_HEADER ? 1 : 7) {
             flip(PATH, 8 * byte + byte % 8);
-            if (!refused(i, COUNT)) printf("    byte %llu of record %llu\n", (unsigned long long)(byte - ends[i]), (unsigned long long)i);
+            damaged_alone(i, byte, COUNT, COUNT);
             flip(PATH, 8 * byte + byte % 8);
         }
     }

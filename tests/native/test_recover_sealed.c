@@ -96,7 +96,7 @@ TEST(a_full_segment_without_a_footer_is_scanned_and_later_sealed) {
     end_segments();
 }
 
-TEST(damage_in_a_full_segment_without_a_footer_is_refused_and_named) {
+TEST(of_a_full_segment_without_a_footer_a_damaged_record_is_refused_alone_and_a_missing_one_with_the_store) {
     aegis_error error;
     if (!begin_segments(false) || !reopen(AEGIS_MODE_READ)) return;
     const segment *first = store_log(store, SESSION)->segments[0];
@@ -104,12 +104,37 @@ TEST(damage_in_a_full_segment_without_a_footer_is_refused_and_named) {
     const uint64_t indexes[3] = {0, 7, count - 1};
     EXPECT_OK(aegis_close(store));
     for (int i = 0; i < 3; i++) {
+        vfs_sim *whole = vfs_sim_clone(sim);
+        uint8_t buffer[4096];
+        aegis_record found;
         flip("session/00000000.seg", 8 * (offsets[i] + 50));
+        if (!reopen(AEGIS_MODE_WRITE)) return;
+        EXPECT_EQ_U64(report.tiers[0].first_damaged, indexes[i]);
+        upkeep_until_idle(store);    /* sealing it changes nothing */
+        EXPECT_OK(aegis_close(store));
+        if (!reopen(AEGIS_MODE_READ)) return;
+        EXPECT_EQ_U64(sealed_count(), segment_count() - 1);
+        for (uint64_t n = 0; n < COUNT; n++)
+            if (n != indexes[i]) has_record(store, SESSION, n, PAYLOAD);
+        EXPECT_CODE(aegis_read(store, SESSION, indexes[i], buffer, sizeof buffer, &found), AEGIS_E_CORRUPT);
+        aegis_last_error(&error);
+        EXPECT_EQ_U64(error.first, indexes[i]);
+        EXPECT_CODE(verify_whole(store, SESSION), AEGIS_E_CORRUPT);
+        EXPECT_OK(aegis_close(store));
+        /* The frame is gone, and what it proved with it. */
+        vfs_sim_free(sim);
+        sim = whole;
+        v = vfs_sim_vfs(sim);
+        static const uint8_t zeros[64];
+        whole = vfs_sim_clone(sim);
+        EXPECT_OK(vfs_sim_patch(sim, "session/00000000.seg", offsets[i], zeros, sizeof zeros));
         refused(AEGIS_E_CORRUPT, "00000000.seg", "durable and");
         aegis_last_error(&error);
         EXPECT_EQ_U64(error.first, indexes[i]);
         EXPECT_EQ_U64(error.end, count);
-        flip("session/00000000.seg", 8 * (offsets[i] + 50));
+        vfs_sim_free(sim);
+        sim = whole;
+        v = vfs_sim_vfs(sim);
     }
     EXPECT_OK(vfs_sim_resize(sim, "session/00000000.seg", offsets[2] + 20));
     refused(AEGIS_E_CORRUPT, "00000000.seg", "durable and");
@@ -425,11 +450,26 @@ TEST(a_follower_sees_rotations_and_seals_and_refuses_damage) {
     const segment *seg = l->segments[l->segment_count - 1];
     snprintf(path, sizeof path, "session/%08x.seg", (unsigned)seg->number);
     flip(path, 8 * (8ull * seg->offsets[seg->count - 1] + 50));
-    EXPECT_CODE(aegis_refresh(followed), AEGIS_E_CORRUPT);
-    EXPECT_EQ_U64(size_of(followed, SESSION), size);
-    flip(path, 8 * (8ull * seg->offsets[seg->count - 1] + 50));
+    uint8_t buffer[4096];
+    aegis_record found;
     EXPECT_OK(aegis_refresh(followed));
     EXPECT_EQ_U64(size_of(followed, SESSION), size + 1);
+    EXPECT_CODE(aegis_read(followed, SESSION, size, buffer, sizeof buffer, &found), AEGIS_E_CORRUPT);
+    flip(path, 8 * (8ull * seg->offsets[seg->count - 1] + 50));
+    EXPECT(has_record(followed, SESSION, size, PAYLOAD));
+    /* One that proves nothing is waited for. */
+    static const uint8_t zeros[64];
+    size_t got = 0;
+    uint8_t kept[64];
+    EXPECT_OK(append_committed(store, SESSION, size + 1, PAYLOAD));
+    const uint64_t at = 8ull * seg->offsets[seg->count - 1];
+    EXPECT_OK(vfs_sim_get(sim, path, at, kept, sizeof kept, &got));
+    EXPECT_OK(vfs_sim_patch(sim, path, at, zeros, sizeof zeros));
+    EXPECT_CODE(aegis_refresh(followed), AEGIS_E_CORRUPT);
+    EXPECT_EQ_U64(size_of(followed, SESSION), size + 1);
+    EXPECT_OK(vfs_sim_patch(sim, path, at, kept, sizeof kept));
+    EXPECT_OK(aegis_refresh(followed));
+    EXPECT_EQ_U64(size_of(followed, SESSION), size + 2);
     EXPECT_OK(aegis_close(followed));
     EXPECT_OK(aegis_close(store));
     end_segments();
