@@ -6,7 +6,7 @@ VENV ?= .venv
 SESSIONS ?= $(wildcard $(AEGIS_SHARED)/data/sessions-public.jsonl.zst)
 NATIVE := $(MAKE) --no-print-directory -C tests/native check
 
-.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants native-mutants-evidence crash flips flips-ci kill bench bench-hot ci clean
+.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants native-mutants-evidence crash-states crash flips flips-ci kill bench bench-hot ci clean
 
 # Shows this list.
 help:
@@ -57,8 +57,15 @@ native-mutants-evidence:
 	printf 'make native-mutants-evidence\ncommit %s, kernel %s, %s\n\n' "$$(git rev-parse --short HEAD)" "$$(uname -r)" "$$(date -u +%F)" > docs/evidence/mutants.txt
 	$(MAKE) --no-print-directory -C tests/native mutants WERROR=1 KEEP=$(CURDIR)/docs/evidence/mutants.txt
 
-# Enumerates crash states, the long way.
+# Opens a million distinct disks that a power cut may leave.
+crash-states:
+	$(MAKE) --no-print-directory -C tests/native WERROR=1 TESTS=test_crash_states.c
+	$(PYTHON) tests/native/crash_states.py build/native/plain/test_crash_states --states 50000
+
+# Opens more than ten million, writes docs/evidence/crash-states.txt, and runs the long tests of real crashes.
 crash:
+	$(MAKE) --no-print-directory -C tests/native WERROR=1 TESTS=test_crash_states.c
+	$(PYTHON) tests/native/crash_states.py build/native/plain/test_crash_states --states 500000 --evidence docs/evidence/crash-states.txt
 	$(VENV)/bin/pytest tests/crash -m "long or not long"
 
 # Flips every bit of every file of small stores and cuts every file at every length; takes long. Writes docs/evidence/flips.txt.

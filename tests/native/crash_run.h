@@ -22,12 +22,13 @@ typedef struct plan {
 /* One seed of the workload: what it does, and every disk that this may leave. */
 static inline void run_seed(oracle *o, const plan *how, uint64_t seed) {
     static script s;
-    play p = {.sim = vfs_sim_new(seed), .script = &s, .work = o->work, .seed = seed};
+    play p = {.sim = vfs_sim_new(seed), .script = &s, .work = o->work, .turn = seed, .seed = seed};
     vfs_sim_limits limits = how->limits, deeper = how->deeper;
     s.payload_max = o->work->payload_max;
     s.large = o->work->large;
     script_write(&s, seed);
     o->script = &s;
+    o->seed = seed;
     for (uint32_t t = 0; t < TIERS_USED; t++) p.start[t] = said_all(0);
     EXPECT_OK(vfs_sim_drop_sync(p.sim, how->drop_sync));
     vfs_sim_drop_dir_sync(p.sim, how->drop_dir_sync);

@@ -24,6 +24,7 @@ typedef struct play {
     const script *script;
     const struct workload *work;
     aegis_store *store;
+    uint64_t turn;                           /* the seed that it started from */
     uint64_t seed;
     uint64_t next[TIERS_USED];               /* record to submit */
     said start[TIERS_USED];                  /* what was said before the record begins */
@@ -128,6 +129,16 @@ static inline void play_groups(play *p, uint32_t t, uint64_t count, uint64_t mos
     }
 }
 
+/* A group whose sync fails: nobody is told that it is there, and the page cache shows it while the disk may not have it. */
+static inline void play_fail(play *p, uint32_t t) {
+    const vfs_sim_fault fault = {.nth = 1, .kinds = 1u << VFS_SIM_SYNC, .code = AEGIS_E_IO};
+    play_submit(p, t, draw(p, 1, 3));
+    say(p->sim, MARK_GROUP, t, p->next[t]);
+    vfs_sim_fail(p->sim, &fault);
+    EXPECT_CODE(aegis_commit(p->store, TIER[t], p->next[t] - 1), AEGIS_E_UNKNOWN);
+    vfs_sim_fail(p->sim, NULL);
+}
+
 /* Long enough for a watermark slot, and for all else that waits for an idle moment. */
 static inline void play_idle(play *p) {
     static uint64_t clock;
@@ -210,14 +221,16 @@ static void close_and_reopen(play *p) {
     play_kill(p);
 }
 
-/* Killed, or without power in the middle of something, and opened again: with a tail to cut, and with one to write again. */
+/* Killed, or killed after a sync failed, or without power in the middle of something, and opened again: with a tail to cut, and with one
+ * to write again. */
 static void reopen_after_a_crash(play *p) {
     play_open(p);
     play_groups(p, 0, draw(p, 1, 3), 3);
     if (draw(p, 0, 1) == 1) play_idle(p);
     play_groups(p, 0, 1, 3);
-    if (draw(p, 0, 2) == 0) play_kill(p);
-    else play_power_cut(p);
+    if (p->turn % 3 == 1) play_fail(p, 0);
+    if (p->turn % 3 == 2) play_power_cut(p);
+    else play_kill(p);
     play_open(p);
     play_groups(p, 0, 1, 2);
     play_kill(p);

@@ -5,7 +5,7 @@
 
 /* A few subsets show what is missing; the first violation ends it. */
 static const plan FAST = {.limits = {64, 8, 4, 1, false, false, false, NULL}, .deeper = {64, 8, 4, 1, false, false, false, NULL},
-                          .deeper_every = 13, .seed = 1, .stop_at_violation = true};
+                          .deeper_every = 13, .seed = 1, .wanted = 400, .stop_at_violation = true};
 
 /* Whether any workload shows it; the one named `first` is tried before the others. */
 static bool is_noticed(const plan *how, const char *first) {

@@ -420,6 +420,39 @@ TEST(the_disk_can_be_read_and_changed_from_outside) {
     end();
 }
 
+static int note_path(void *context, const char *path, uint64_t sector) {
+    char *text = context;
+    size_t used = strlen(text);
+    if (sector == UINT64_MAX) snprintf(text + used, 200 - used, "%s ", path);
+    else snprintf(text + used, 200 - used, "%s:%" PRIu64 " ", path, sector);
+    return AEGIS_OK;
+}
+
+TEST(two_disks_differ_by_sectors_sizes_and_names) {
+    char found[200] = "";
+    uint8_t letters[5000];
+    vfs_sim *one = vfs_sim_new(1);
+    vfs_dir *dir = NULL;
+    EXPECT_OK(vfs_sim_vfs(one)->open_root(vfs_sim_vfs(one), "store", VFS_CREATE, &dir));
+    memset(letters, 'a', sizeof letters);
+    EXPECT_OK(vfs_sim_patch(one, "same", 0, letters, sizeof letters));
+    EXPECT_OK(vfs_sim_patch(one, "other", 0, letters, sizeof letters));
+    EXPECT_OK(vfs_sim_patch(one, "short", 0, letters, 100));
+    vfs_sim *two = vfs_sim_clone(one);
+    EXPECT_OK(vfs_sim_differences(one, two, note_path, found));
+    EXPECT_STRING(found, "");
+    EXPECT_OK(vfs_sim_patch(two, "other", 511, "b", 1));
+    EXPECT_OK(vfs_sim_patch(two, "other", 4999, "b", 1));
+    EXPECT_OK(vfs_sim_resize(two, "short", 200));
+    EXPECT_OK(vfs_sim_patch(two, "new", 0, "b", 1));
+    EXPECT_OK(vfs_sim_remove(one, "same"));
+    EXPECT_OK(vfs_sim_differences(one, two, note_path, found));
+    EXPECT_STRING(found, "new other:0 other:9 same short ");
+    vfs_sim_vfs(one)->close_dir(vfs_sim_vfs(one), dir);
+    vfs_sim_free(two);
+    vfs_sim_free(one);
+}
+
 TEST(a_clone_has_a_life_of_its_own) {
     uint8_t a[16], b[16];
     if (!begin()) return;

@@ -196,6 +196,65 @@ TEST(an_image_is_a_machine_that_can_be_cut_again) {
     end();
 }
 
+/* Ids of images, with and without what is past the first sector of "a". */
+typedef struct ids {
+    vfs_sim_id whole[16], asked[64], first[16];
+    size_t count, asked_count;
+} ids;
+
+static size_t distinct_ids(const vfs_sim_id *all, size_t count) {
+    size_t distinct = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t before = 0;
+        while (before < i && (all[before].a != all[i].a || all[before].b != all[i].b)) before++;
+        distinct += before == i;
+    }
+    return distinct;
+}
+
+static bool knows(void *context, vfs_sim_id id, size_t cut) {
+    ids *all = context;
+    (void)cut;
+    if (all->asked_count < 64) all->asked[all->asked_count++] = id;
+    return distinct_ids(all->asked, all->asked_count) == distinct_ids(all->asked, all->asked_count - 1);
+}
+
+static int take_ids(void *context, vfs_sim *image, size_t cut) {
+    ids *all = context;
+    const vfs_sim_end end = {"a", SECTOR};
+    (void)cut;
+    if (!EXPECT(all->count < 16)) return AEGIS_E_LIMIT;
+    EXPECT_OK(vfs_sim_image_id(image, NULL, 0, &all->whole[all->count]));
+    EXPECT_OK(vfs_sim_image_id(image, &end, 1, &all->first[all->count]));
+    all->count++;
+    return AEGIS_OK;
+}
+
+/* Sectors A, B of "a" become X, Y, and `size` sectors remain if that is fewer: a truncation in doubt is another way to the id. */
+static void expect_ids(uint64_t size, size_t images, size_t without_the_end) {
+    static ids all;
+    vfs_sim_limits limits = VFS_SIM_LIMITS;
+    vfs_sim_id id;
+    if (!begin()) return;
+    memset(&all, 0, sizeof all);
+    vfs_file *file = durable_file("a", "AB");
+    put(file, 0, "XY");
+    if (size < 2) EXPECT_OK(v->truncate(v, file, size * SECTOR));
+    limits.known = knows;
+    EXPECT_OK(vfs_sim_enumerate(sim, vfs_sim_op_count(sim), SIZE_MAX, &limits, take_ids, &all, NULL));
+    EXPECT_EQ_U64(all.count, images);
+    EXPECT_EQ_U64(distinct_ids(all.whole, all.count), images);
+    EXPECT_EQ_U64(distinct_ids(all.first, all.count), without_the_end);
+    EXPECT_CODE(vfs_sim_image_id(sim, NULL, 0, &id), AEGIS_E_ARGUMENT);
+    v->close(v, file);
+    end();
+}
+
+TEST(images_have_ids_and_those_that_differ_past_an_end_have_one) {
+    expect_ids(2, 4, 2);
+    expect_ids(1, 6, 2);     /* and A and X alone */
+}
+
 static int keep_random(void *context, vfs_sim *image, size_t cut) {
     uint8_t(*drawn)[16] = context;
     (void)cut;

@@ -1,4 +1,4 @@
-/* vfs_sim_disk.c and vfs_sim_cut.c: what a power cut may leave. The rules (1)-(8) are those of vfs_sim.h. */
+/* vfs_sim_disk.c and vfs_sim_cut.c: what a power cut may leave. The rules (1)-(9) are those of vfs_sim.h. */
 #include "check.h"
 
 #include "vfs_letters.h"
@@ -272,6 +272,28 @@ static void write_and_acknowledge(vfs_file *file) {
     EXPECT_OK(v->sync(v, file));
     EXPECT_OK(v->sync_dir(v, root));
     EXPECT_OK(vfs_sim_mark(sim, VFS_SIM_ACK, 1, NULL, 0));
+}
+
+/* Each of two sectors that were being changed may be what it was, what it was to be, or garbage. */
+TEST(rule_9_a_sector_that_was_being_changed_may_hold_garbage_where_asked_for) {
+    vfs_sim_limits limits = VFS_SIM_LIMITS;
+    if (!begin()) return;
+    vfs_file *file = durable_file("a", "AB");
+    put(file, 0, "XY");
+    limits.garbage = true;
+    images found = all_images(1, 1, &limits, NULL);
+    EXPECT_EQ_U64(found.count, 9);
+    const char *wanted[] = {"a:AB", "a:XB", "a:AY", "a:XY", "a:?B", "a:?Y", "a:A?", "a:X?", "a:??"};
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) EXPECT(has(&found, wanted[i]));
+    free(found.texts);
+    /* Written again as it was, and synced: neither is in doubt. */
+    EXPECT_OK(v->sync(v, file));
+    put(file, 0, "XY");
+    found = all_images(3, 3, &limits, NULL);
+    EXPECT_EQ_U64(found.count, 1);
+    free(found.texts);
+    v->close(v, file);
+    end();
 }
 
 TEST(a_missing_sync_shows_after_the_acknowledgement) {
