@@ -86,10 +86,13 @@ static void end(run *r, int status) {
     if (!exited) snprintf(r->first, sizeof r->first, "ended by signal %d", WTERMSIG(status));
     rewind(r->output);
     while (fgets(line, sizeof line, r->output) != NULL) {
+        if (strstr(line, ": no test of that name") != NULL) snprintf(r->first, sizeof r->first, "there is no such test");
         if (strncmp(line, "    ", 4) != 0 || !r->failed || r->first[0] != 0) continue;
         line[strcspn(line, "\n")] = 0;
-        const char *said = strstr(line, ".c:") != NULL ? strstr(line, ".c:") + 3 : line + 4;    /* no path of this machine */
-        snprintf(r->first, sizeof r->first, "%s%s", said != line + 4 ? "line " : "", said);
+        const char *said = line + 4, *colon = strchr(said, ':');    /* of a path the last name */
+        for (const char *p = said; *said == '/' && colon != NULL && p < colon; p++)
+            if (*p == '/' && memchr(p + 1, '/', (size_t)(colon - p - 1)) == NULL) said = p + 1;
+        snprintf(r->first, sizeof r->first, "%s", said);
     }
     fclose(r->output);
 }

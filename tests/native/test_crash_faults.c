@@ -239,7 +239,7 @@ TEST(a_rotation_that_is_cut_breaks_no_promise) {
     upkeep_until_idle(store);
     aegis_abandon(store);
     enumerate(&s, from, 6, check_image);
-    printf("    %" PRIu64 " crash states\n", s.images);
+    if (!s.broken) printf("    %" PRIu64 " crash states\n", s.images);
     scene_end(&s);
 }
 
@@ -249,7 +249,7 @@ static void with_saved_syncs(void (*play)(scene *), size_t subsets) {
     s.options.durability[s.tier] = AEGIS_DURABILITY_WRITE;
     play(&s);
     enumerate(&s, s.from, subsets, check_image);
-    printf("    %" PRIu64 " crash states\n", s.images);
+    if (!s.broken) printf("    %" PRIu64 " crash states\n", s.images);
     scene_end(&s);
 }
 
@@ -316,8 +316,8 @@ TEST(a_cut_and_damage_never_turn_a_durable_record_into_an_unfinished_one) {
         idle(&s, store, 1000 * (round + 1), next);
     }
     commit_group(&s, store, &next, 1);
-    mark(&s, MARK_PROVEN, next - 1);
     commit_group(&s, store, &next, 1);
+    mark(&s, MARK_PROVEN, next - 1);    /* by the watermark of the last one */
     idle(&s, store, 9000, next);
     EXPECT_OK(aegis_close(store));
     mark(&s, MARK_PROVEN, next);
@@ -328,7 +328,7 @@ TEST(a_cut_and_damage_never_turn_a_durable_record_into_an_unfinished_one) {
     vfs_sim_limits limits = {.all_subsets = 4, .all_names = 2, .random = 1, .seed = 3, .torn_bytes = true};
     int code = vfs_sim_enumerate(s.sim, 0, SIZE_MAX, &limits, check_damaged, &s, NULL);
     EXPECT(code == AEGIS_OK || s.broken);
-    printf("    %" PRIu64 " damaged records on disks that a cut left\n", s.images);
+    if (!s.broken) printf("    %" PRIu64 " damaged records on disks that a cut left\n", s.images);
     scene_end(&s);
 }
 
