@@ -51,7 +51,7 @@ typedef struct run {
     FILE *output;
     bool ended;
     bool failed;
-    char first[420];         /* of what it said, the first line that is no heading */
+    char first[220];         /* of what it said, the first line that is no heading */
 } run;
 
 static const char *folder;
@@ -92,7 +92,7 @@ static void end(run *r, int status) {
         const char *said = line + 4, *colon = strchr(said, ':');    /* of a path the last name */
         for (const char *p = said; *said == '/' && colon != NULL && p < colon; p++)
             if (*p == '/' && memchr(p + 1, '/', (size_t)(colon - p - 1)) == NULL) said = p + 1;
-        snprintf(r->first, sizeof r->first, "%s", said);
+        snprintf(r->first, sizeof r->first, "%.200s", said);
     }
     fclose(r->output);
 }

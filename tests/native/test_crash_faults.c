@@ -51,7 +51,8 @@ static int break_promise(scene *s, vfs_sim *image, size_t cut, const char *what)
     aegis_last_error(&error);
     vfs_sim_explain(image, kept, sizeof kept);
     if (cut > 0) vfs_sim_op_text(s->sim, cut - 1, last, sizeof last);
-    snprintf(s->how, sizeof s->how, "%s (%s), cut after %s; kept: %s", what, error.message, last, kept);
+    bool refused = strstr(what, "does not open") != NULL;    /* else the last error is of another call */
+    snprintf(s->how, sizeof s->how, "%s%s%s, cut after %s; %s", what, refused ? ": " : "", refused ? error.message : "", last, kept);
     s->broken = true;
     return AEGIS_E_BUG;
 }
