@@ -26,7 +26,7 @@ from tests.golden import reader
 from tests.stores import SMALL, fill, flip, frames, segments
 
 SESSIONS = ("s", "t")
-EACH = 24
+EACH = 27
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,7 @@ class Verdict(IntFlag):
 class TierReport(msgspec.Struct, frozen=True, kw_only=True):
     """What opening found in one tier. `saved` names the file, within the store, that holds `cut_bytes`; None if none were.
 
-    `damaged` counts the damaged records that opening came upon, which does not look at all; the first of them is `first_damaged`.
+    `damaged` counts the damaged records that opening came upon (it does not look at all); `first_damaged` is the first of them.
     """
 
     tier: Tier

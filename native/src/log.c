@@ -322,8 +322,9 @@ static void tile_root(const aegis_record *records, uint8_t root[HASH_SIZE]) {
 }
 
 /* Proves what was read: one path where it is a whole tile, else, and where that fails, one for each leaf. */
-static int prove_entries(log *l, uint64_t first, unsigned n, const aegis_record *records) {
+static int prove_entries(log *l, const segment *seg, uint64_t first, unsigned n, const uint64_t *offsets, const aegis_record *records) {
     uint8_t root[HASH_SIZE];
+    char name[SEGMENT_NAME_SIZE];
     int code = AEGIS_E_PROOF;
     bool whole = n == TILE_WIDTH;
     if (whole) tile_root(records, root);
@@ -331,7 +332,12 @@ static int prove_entries(log *l, uint64_t first, unsigned n, const aegis_record 
     if (whole) code = tree_prove_tile(&l->tree, first / TILE_WIDTH, root);
     if (code == AEGIS_E_PROOF) {
         code = AEGIS_OK;
-        for (unsigned i = 0; i < n && code == AEGIS_OK; i++) code = tree_prove(&l->tree, first + i, records[i].leaf);
+        for (unsigned i = 0; i < n && code == AEGIS_OK; i++) {
+            code = tree_prove(&l->tree, first + i, records[i].leaf);
+            if (code != AEGIS_E_CORRUPT) continue;
+            segment_name(seg->number, name);
+            fail_add_place(&(place){.tier = l->s.tier, .segment = seg->number, .offset = offsets[i], .path = name});
+        }
     }
     pthread_mutex_unlock(&l->state);
     return code;
@@ -348,7 +354,7 @@ int log_read_entries(log *l, uint64_t first, uint32_t limit, uint64_t payloads, 
     bool dense = stretch <= capacity && stretch <= (uint64_t)n * DENSE_BYTES;
     TRY(dense ? read_dense(l, seg, first, n, offsets, payloads, buffer, records)
               : read_sparse(l, seg, first, &n, offsets, payloads, buffer, capacity, records));
-    if (!MUTANT(NO_ENTRY_PROOF)) TRY(prove_entries(l, first, n, records));
+    if (!MUTANT(NO_ENTRY_PROOF)) TRY(prove_entries(l, seg, first, n, offsets, records));
     *count = n;
     return AEGIS_OK;
 }

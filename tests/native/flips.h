@@ -315,6 +315,31 @@ static inline void flip_read(const flip_tier *t, aegis_store *store, uint64_t si
     }
 }
 
+/* The entries alone, as who indexes a log reads them. */
+static inline void flip_read_entries(const flip_tier *t, aegis_store *store, uint64_t size, answer *a) {
+    static uint8_t buffer[1 << 17];
+    static aegis_record found[AEGIS_ENTRIES_MAX];
+    for (uint64_t i = 0, limit = size; i < size; limit = size) {
+        uint32_t count = 0;
+        aegis_error error;
+        int code = aegis_read_entries(store, t->tier, i, (uint32_t)(limit - i), 0, buffer, sizeof buffer, found, &count);
+        if (code != AEGIS_OK) {
+            aegis_last_error(&error);
+            if (code != AEGIS_E_CORRUPT || error.path[0] == '\0' || error.tier != t->tier) flip_wrong(a, "entries refused without the name:", i);
+            count = 0;
+            uint64_t bad = error.first >= i && error.first < size ? error.first : i;
+            if (bad > i) code = aegis_read_entries(store, t->tier, i, (uint32_t)(bad - i), 0, buffer, sizeof buffer, found, &count);
+            if (bad > i && code != AEGIS_OK) flip_wrong(a, "an entry is refused with another one:", i);
+        }
+        for (uint32_t k = 0; k < count; k++) {
+            const test_record *r = &t->records[i + k];
+            if (found[k].entry_length != r->entry_length || memcmp(buffer + found[k].entry_at, r->entry, r->entry_length) != 0)
+                flip_wrong(a, "another entry is served as", i + k);
+        }
+        i += count > 0 ? count : 1;
+    }
+}
+
 static inline void flip_verify(const flip_tier *t, aegis_store *store, answer *a) {
     aegis_verifier *verifier = NULL;
     aegis_progress progress = {0};
@@ -343,6 +368,7 @@ static inline void flip_ask(const flip_store *f, aegis_store *store, bool every_
         }
         a->sizes[n] = size;
         flip_read(t, store, size, a);
+        if (every_root) flip_read_entries(t, store, size, a);
         for (uint64_t at = every_root ? 0 : size; at <= size; at++) {
             aegis_head head;
             if (aegis_head_at(store, t->tier, at, &head) != AEGIS_OK) flip_wrong(a, "no root at size", at);
