@@ -361,7 +361,7 @@ static void lead(writer *w) {
     if (MUTANT(LOCK_BEFORE_GROUP)) lockfile_publish(w->l->lock, w->l->s.tier, g->first + g->count);
     if (code == AEGIS_OK) code = write_group(w, g, offset, watermark, w->l->segments[w->l->segment_count - 1]);
     /* For readers elsewhere; while busy, so that sizes go out in order. */
-    if (code == AEGIS_OK) lockfile_publish(w->l->lock, w->l->s.tier, g->first + g->count);
+    if (code == AEGIS_OK && !MUTANT(LOCK_BEFORE_GROUP)) lockfile_publish(w->l->lock, w->l->s.tier, g->first + g->count);
     pthread_mutex_lock(&w->mutex);
     if (code == AEGIS_OK) {
         publish(w, g, offset);
