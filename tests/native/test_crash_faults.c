@@ -378,6 +378,7 @@ TEST(readers_are_told_of_a_group_after_its_sync) {
     bool written = false;
     scene_begin(&s, SESSION);
     aegis_store *store = reopen(&s, &next);
+    commit_group(&s, store, &next, 1);    /* makes the tier */
     size_t from = vfs_sim_op_count(s.sim);
     for (unsigned i = 0; i < 5; i++) commit_group(&s, store, &next, 2);
     for (size_t i = from; i < vfs_sim_op_count(s.sim); i++) {
