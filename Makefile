@@ -7,7 +7,7 @@ SESSIONS ?= $(wildcard $(AEGIS_SHARED)/data/sessions-public.jsonl.zst)
 NATIVE := $(MAKE) --no-print-directory -C tests/native check
 FUZZ := $(MAKE) --no-print-directory -j2 -C tests/fuzz
 
-.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants crash-states fuzz fuzz-ci fuzz-planted crash flips flips-ci kill bench bench-hot ci clean
+.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants native-mutants-evidence crash-states fuzz fuzz-ci fuzz-planted crash flips flips-ci kill bench bench-hot ci clean
 
 # Shows this list.
 help:
@@ -49,9 +49,15 @@ native-tsan:
 	@echo "left out: test_crash_states*, for a single thread makes millions of states there, and has nobody to race with"
 	$(NATIVE) WERROR=1 SAN=tsan TESTS="$(filter-out test_crash_states%,$(notdir $(sort $(wildcard tests/native/test_*.c))))"
 
-# Takes single safeguards out, one after another, and demands that the enumeration of crash states notices.
+# Takes every safeguard out, one after another, and demands that a test notices.
 native-mutants:
-	$(NATIVE) WERROR=1 MUTANTS=1 TESTS=test_crash_safeguards.c
+	$(MAKE) --no-print-directory -C tests/native mutants WERROR=1
+
+# The same, and keeps the table in docs/evidence/mutants.txt.
+native-mutants-evidence:
+	mkdir -p docs/evidence
+	printf 'make native-mutants-evidence\ncommit %s, kernel %s, %s\n\n' "$$(git rev-parse --short HEAD)" "$$(uname -r)" "$$(date -u +%F)" > docs/evidence/mutants.txt
+	$(MAKE) --no-print-directory -C tests/native mutants WERROR=1 KEEP=$(CURDIR)/docs/evidence/mutants.txt
 
 # Feeds every decoder with made-up bytes, FUZZ_SECONDS each (clang with libFuzzer); tests/fuzz/Makefile has more.
 fuzz:

@@ -16,25 +16,9 @@
 
 #define HASH_SIZE 32
 
-/* Mutation switches: a test build compiles each safeguard with an `unless`, so that the test of that safeguard can be seen to
- * fail without it (docs/DURABILITY.md lists them). A normal build has none of this. */
+/* A test build can take out each safeguard, so that its test is seen to fail without it. A normal build has none of this. */
 #ifdef AEGIS_MUTANTS
-#define MUTANT(name) (aegis_mutant == MUTANT_##name)
-enum aegis_mutants {
-    MUTANT_NONE = 0,
-    MUTANT_NO_GROUP_SYNC,
-    MUTANT_NO_BODY_CHECKSUM,
-    MUTANT_NO_LINK_CHECK,
-    MUTANT_NO_WATERMARK_TEST,
-    MUTANT_NO_ZERO_PAST_CUT,
-    MUTANT_NO_TAIL_REWRITE,
-    MUTANT_NO_MANIFEST_SYNC,
-    MUTANT_NO_DIRECTORY_SYNC,
-    MUTANT_NO_NEW_SEGMENT_SYNC,
-    MUTANT_MANIFEST_AFTER_FRAME,
-    MUTANT_NO_GROUP_FLAG,
-};
-extern int aegis_mutant;
+#include "mutants.h"
 #else
 #define MUTANT(name) 0
 #endif

@@ -88,6 +88,7 @@ static bool passes_end(const writer *w, uint64_t size) {
 
 static bool has_room(const writer *w, uint64_t size) {
     uint64_t used = w->groups[w->building].used + size;
+    if (MUTANT(NO_ROOM_TEST)) return !passes_end(w, size) || w->next_ready;
     if (passes_end(w, size)) return w->next_ready && SEGMENT_FRAMES + used <= w->next_zeroed;
     return w->tail + used <= w->zeroed;
 }
@@ -100,7 +101,7 @@ static int zero_range(writer *w, bool in_next, uint64_t from, uint64_t to) {
     if (!in_next) return segment_zero(&l->s, l->dir, active, from, to);
     if (w->next_ready) return segment_zero(&l->s, l->dir, &w->next, from, to);
     TRY(segment_create(&l->s, l->dir, active->number + 1, manifest_next_generation(l->manifest), to, &w->next));
-    return MUTANT(NO_DIRECTORY_SYNC) ? AEGIS_OK : l->s.vfs->sync_dir(l->s.vfs, l->dir);
+    return MUTANT(NO_NEXT_SEGMENT_NAME_SYNC) ? AEGIS_OK : l->s.vfs->sync_dir(l->s.vfs, l->dir);
 }
 
 static int make_range(writer *w, bool in_next, uint64_t to) {
@@ -256,6 +257,7 @@ static int write_group(writer *w, group *g, uint64_t offset, uint64_t watermark,
                      (const uint8_t *)g->leaves[i]);
     }
     TRY(v->write(v, active->file, offset, g->bytes, (size_t)g->used));
+    if (MUTANT(SYNC_TRIED_AGAIN) && v->sync(v, active->file) == AEGIS_OK) return AEGIS_OK;
     return w->sync_groups && !MUTANT(NO_GROUP_SYNC) ? v->sync(v, active->file) : AEGIS_OK;
 }
 
@@ -265,7 +267,7 @@ static int rotate(writer *w) {
     segment *full = l->segments[l->segment_count - 1], *added = NULL;
     uint8_t root[HASH_SIZE];
     /* With `write` durability the full segment may not have been synced yet. */
-    if (!w->sync_groups) TRY(l->s.vfs->sync(l->s.vfs, full->file));
+    if (!w->sync_groups && !MUTANT(NO_SYNC_BEFORE_ROTATION)) TRY(l->s.vfs->sync(l->s.vfs, full->file));
     full->frontier = malloc(sizeof *full->frontier);
     if (full->frontier == NULL) return fail(AEGIS_E_NOMEM, "no memory to close a segment");
     pthread_mutex_lock(&l->state);
@@ -298,12 +300,12 @@ static void publish(writer *w, group *g, uint64_t offset) {
 }
 
 void writer_poison(writer *w, int code) {
-    if (w->poison != AEGIS_OK) return;
+    if (w->poison != AEGIS_OK || MUTANT(NO_POISON)) return;
     w->poison = code;
     aegis_last_error(&w->cause);    /* now: telling LOCK may fail as well, and other threads have other last errors */
     w->cause.code = code;
     w->stats.poisoned = 1;
-    lockfile_poison(w->l->lock);
+    if (!MUTANT(NO_POISON_WORD)) lockfile_poison(w->l->lock);
     if (w->requested > w->acknowledged) tell(w, w->acknowledged, &w->cause);
     pthread_cond_broadcast(&w->landed[0]);
     pthread_cond_broadcast(&w->landed[1]);
@@ -343,7 +345,7 @@ static void lead(writer *w) {
         w->stats.rotations++;
         w->seal_failed = false;
     }
-    uint64_t offset = w->tail, watermark = w->synced, first = g->first;
+    uint64_t offset = w->tail, watermark = MUTANT(WATERMARK_NOT_SYNCED) ? w->acknowledged : w->synced, first = g->first;
     w->tail = align_up(offset + g->used, w->l->s.align);
     w->holds_records = true;
     w->building ^= 1;
@@ -364,9 +366,10 @@ static void lead(writer *w) {
         pthread_cond_broadcast(&w->room);
         pthread_mutex_unlock(&w->mutex);
     }
+    if (MUTANT(LOCK_BEFORE_GROUP)) lockfile_publish(w->l->lock, w->l->s.tier, g->first + g->count);
     if (code == AEGIS_OK) code = write_group(w, g, offset, watermark, w->l->segments[w->l->segment_count - 1]);
     /* For readers elsewhere; while busy, so that sizes go out in order. */
-    if (code == AEGIS_OK) lockfile_publish(w->l->lock, w->l->s.tier, g->first + g->count);
+    if (code == AEGIS_OK && !MUTANT(LOCK_BEFORE_GROUP)) lockfile_publish(w->l->lock, w->l->s.tier, g->first + g->count);
     pthread_mutex_lock(&w->mutex);
     if (code == AEGIS_OK) {
         publish(w, g, offset);
@@ -463,7 +466,7 @@ int writer_commit(writer *w, uint64_t index) {
             gathered = true;
         } else pthread_cond_wait(&w->landed[flying ? (building->round + 1) & 1 : building->round & 1], &w->mutex);
     }
-    bool there = w->acknowledged > index;
+    bool there = w->acknowledged > index || MUTANT(NO_OUTCOME_UNKNOWN);
     pthread_mutex_unlock(&w->mutex);
     if (there) return AEGIS_OK;
     /* Only poison ends the wait early, and what poisoned does not change any more. */
@@ -496,10 +499,10 @@ int writer_close(writer *w) {
     segment *active = l->segments[l->segment_count - 1];
     merkle_root(&l->tree.range, root);
     int code = AEGIS_OK;
-    if (!w->sync_groups) code = v->sync(v, active->file);    /* the mark must not be durable before what it marks */
+    if (!w->sync_groups && !MUTANT(NO_SYNC_BEFORE_END_MARK)) code = v->sync(v, active->file);    /* the mark must not be durable before what it marks */
     if (code == AEGIS_OK) code = segment_write_slot(&l->s, active, l->tree.range.size, root, SLOT_END);
     if (code == AEGIS_OK) code = v->truncate(v, active->file, active->tail);
-    if (code == AEGIS_OK) code = v->sync(v, active->file);
+    if (code == AEGIS_OK && !MUTANT(NO_SYNC_OF_CLOSED_FILE)) code = v->sync(v, active->file);
     if (w->next_ready) {
         char name[SEGMENT_NAME_SIZE];
         segment_name(w->next.number, name);

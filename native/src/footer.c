@@ -44,13 +44,14 @@ int footer_read(const scope *s, const segment *seg, footer *out) {
     where.offset = size - FOOTER_FIXED;
     TRY(s->vfs->read(s->vfs, seg->file, where.offset, fixed, sizeof fixed, &got));
     if (got < sizeof fixed || memcmp(fixed, MAGIC, 8) != 0) return AEGIS_E_TORN;
-    if (load_u32(fixed + F_CRC) != crc32c(0, fixed, FOOTER_MESSAGE)) return AEGIS_E_TORN;
+    if (!MUTANT(NO_FOOTER_CHECKSUM) && load_u32(fixed + F_CRC) != crc32c(0, fixed, FOOTER_MESSAGE)) return AEGIS_E_TORN;
     if (load_u32(fixed + F_VERSION) != FORMAT_VERSION)
         return fail_at(AEGIS_E_VERSION, &where, "the footer of %s has a newer format", name);
-    if (memcmp(fixed + F_STORE, s->store_id, STORE_ID_SIZE) != 0 || load_u32(fixed + F_TIER) != s->tier ||
-        load_u64(fixed + F_NUMBER) != seg->number || load_u64(fixed + F_GENERATION) != seg->generation)
+    if (!MUTANT(NO_FOOTER_OWNER_TEST) &&
+        (memcmp(fixed + F_STORE, s->store_id, STORE_ID_SIZE) != 0 || load_u32(fixed + F_TIER) != s->tier ||
+         load_u64(fixed + F_NUMBER) != seg->number || load_u64(fixed + F_GENERATION) != seg->generation))
         return fail_at(AEGIS_E_FOREIGN, &where, "the footer of %s belongs to another segment", name);
-    if (s->keyed) {
+    if (s->keyed && !MUTANT(NO_FOOTER_CODE)) {
         uint8_t expected[MAC_SIZE];
         footer_mac(s, fixed, expected);
         if (!equal_secret(expected, fixed + F_MAC, MAC_SIZE))
@@ -85,7 +86,7 @@ int footer_frontier(const scope *s, const segment *seg, const footer *f, merkle_
     where.offset = f->frames_end + f->count * 4;
     TRY(s->vfs->read(s->vfs, seg->file, where.offset, out->peaks, (size_t)peaks * HASH_SIZE, &got));
     merkle_root(out, root);
-    if (got != (size_t)peaks * HASH_SIZE || memcmp(root, f->root, HASH_SIZE) != 0)
+    if (!MUTANT(NO_FRONTIER_TEST) && (got != (size_t)peaks * HASH_SIZE || memcmp(root, f->root, HASH_SIZE) != 0))
         return fail_at(AEGIS_E_CORRUPT, &where, "the frontier in the footer of %s does not give its root", name);
     return AEGIS_OK;
 }
@@ -117,7 +118,7 @@ int footer_check_table(const scope *s, const segment *seg, const footer *f) {
     }
     free(chunk);
     if (code != AEGIS_OK && code != AEGIS_E_CORRUPT) return code;
-    if (code != AEGIS_OK || !ordered || crc != f->table_crc)
+    if (code != AEGIS_OK || (!ordered && !MUTANT(NO_TABLE_ORDER_TEST)) || (crc != f->table_crc && !MUTANT(NO_TABLE_CHECKSUM)))
         return fail_at(AEGIS_E_CORRUPT, &where, "the offset table in the footer of %s is damaged", name);
     return AEGIS_OK;
 }
@@ -137,7 +138,7 @@ int footer_offsets(const scope *s, const segment *seg, uint64_t n, unsigned coun
     if (last) offsets[count] = seg->tail;
     bool right = got == wanted && offsets[0] >= SEGMENT_FRAMES && offsets[count] <= seg->tail;
     for (unsigned i = 0; right && i < count; i++) right = offsets[i] + FRAME_HEADER < offsets[i + 1];
-    if (!right) return fail_at(AEGIS_E_CORRUPT, &where, "the offset table in the footer of %s is damaged", name);
+    if (!right && !MUTANT(NO_OFFSETS_TEST)) return fail_at(AEGIS_E_CORRUPT, &where, "the offset table in the footer of %s is damaged", name);
     return AEGIS_OK;
 }
 
@@ -198,9 +199,9 @@ int footer_write(const scope *s, const segment *seg, uint8_t root[HASH_SIZE]) {
      * on the way leaves zeros, or the old end of the file, where it would stand: not a footer, and the frames are scanned again. */
     int code = s->vfs->write(s->vfs, seg->file, seg->tail, bytes, table + peaks);
     if (code == AEGIS_OK) code = s->vfs->truncate(s->vfs, seg->file, seg->tail + whole);
-    if (code == AEGIS_OK) code = s->vfs->sync(s->vfs, seg->file);
+    if (code == AEGIS_OK && !MUTANT(NO_SYNC_BEFORE_FOOTER)) code = s->vfs->sync(s->vfs, seg->file);
     if (code == AEGIS_OK) code = s->vfs->write(s->vfs, seg->file, seg->tail + table + peaks, fixed, FOOTER_FIXED);
-    if (code == AEGIS_OK) code = s->vfs->sync(s->vfs, seg->file);
+    if (code == AEGIS_OK && !MUTANT(NO_FOOTER_SYNC)) code = s->vfs->sync(s->vfs, seg->file);
     free(bytes);
     return code;
 }
@@ -220,12 +221,12 @@ int footer_sign(const scope *s, segment *seg, const uint8_t signature[SIGNATURE_
     if (code == AEGIS_E_TORN) return fail(AEGIS_E_CORRUPT, "the footer of segment %llu is damaged", (unsigned long long)seg->number);
     TRY(code);
     if (memcmp(f.signature, signature, SIGNATURE_SIZE) == 0) return AEGIS_OK;
-    if (!begun_to_be(f.signature, signature))
+    if (!begun_to_be(f.signature, signature) && !MUTANT(SIGN_AGAIN))
         return fail(AEGIS_E_EXISTS, "segment %llu is signed already", (unsigned long long)seg->number);
     uint64_t size = 0;
     TRY(s->vfs->size(s->vfs, seg->file, &size));
     TRY(s->vfs->write(s->vfs, seg->file, size - FOOTER_FIXED + F_SIGNATURE, signature, SIGNATURE_SIZE));
-    TRY(s->vfs->sync(s->vfs, seg->file));
+    if (!MUTANT(NO_SIGNATURE_SYNC)) TRY(s->vfs->sync(s->vfs, seg->file));
     seg->is_signed = true;
     return AEGIS_OK;
 }

@@ -100,17 +100,17 @@ void frame_fields(const uint8_t *bytes, frame *out) {
 int frame_parse(const uint8_t *bytes, uint64_t available, frame *out) {
     if (available < FRAME_HEADER || !frame_may_start(bytes)) return AEGIS_E_TORN;
     frame_fields(bytes, out);
-    if (out->entry_length == 0 || out->payload_length > AEGIS_PAYLOAD_MAX) return AEGIS_E_CORRUPT;
+    if (!MUTANT(NO_LENGTH_LIMIT) && (out->entry_length == 0 || out->payload_length > AEGIS_PAYLOAD_MAX)) return AEGIS_E_CORRUPT;
     return out->size <= available || PLANTED(FRAME_END) ? AEGIS_OK : AEGIS_E_TORN;
 }
 
 int frame_check_body(const scope *s, const frame *f, const uint8_t *bytes, uint64_t expected_index) {
-    if (f->index != expected_index || f->watermark > f->index) return AEGIS_E_CORRUPT;
+    if ((f->index != expected_index && !MUTANT(NO_READ_INDEX_TEST)) || (f->watermark > f->index && !MUTANT(NO_WATERMARK_LIMIT))) return AEGIS_E_CORRUPT;
     uint32_t open_body = frame_body_open(s, f->kind, frame_entry(bytes), f->entry_length, frame_payload(f, bytes),
                                          f->payload_length);
     if (!MUTANT(NO_BODY_CHECKSUM) && body_close(open_body, f->index, f->flags) != f->body) return AEGIS_E_CORRUPT;
     uint64_t used = (uint64_t)FRAME_HEADER + f->entry_length + f->payload_length;
-    return all_zero(bytes + used, (size_t)(f->size - used)) ? AEGIS_OK : AEGIS_E_CORRUPT;
+    return MUTANT(NO_PADDING_TEST) || all_zero(bytes + used, (size_t)(f->size - used)) ? AEGIS_OK : AEGIS_E_CORRUPT;
 }
 
 int frame_check_link(const scope *s, const frame *f, const uint8_t nonce[NONCE_SIZE], uint64_t offset,

@@ -23,7 +23,7 @@ int lockfile_open_writer(lockfile *l, vfs *v, vfs_dir *dir, bool *poisoned) {
     uint8_t bytes[LOCK_SIZE];
     *l = (lockfile){.vfs = v, .writer = true};
     TRY(v->open(v, dir, LOCK_NAME, VFS_WRITE | VFS_CREATE, &l->file));
-    int code = v->lock(v, l->file, BYTE_WRITER, VFS_EXCLUSIVE_LOCK);
+    int code = MUTANT(NO_WRITER_LOCK) ? AEGIS_OK : v->lock(v, l->file, BYTE_WRITER, VFS_EXCLUSIVE_LOCK);
     int read = read_whole(l, bytes);
     if (code == AEGIS_E_LOCKED) {
         bytes[LOCK_SIZE - 1] = 0;
@@ -48,7 +48,7 @@ int lockfile_begin(lockfile *l, const uint64_t sizes[AEGIS_TIERS + 1]) {
     for (uint32_t t = 1; t <= AEGIS_TIERS; t++) encode_size(bytes + L_SIZES + 16 * (t - 1), sizes[t]);
     l->vfs->identify(l->vfs, (char *)bytes + L_HOLDER, HOLDER_SIZE);
     TRY(l->vfs->write(l->vfs, l->file, 0, bytes, sizeof bytes));
-    return l->vfs->sync(l->vfs, l->file);
+    return MUTANT(NO_LOCK_SYNC) ? AEGIS_OK : l->vfs->sync(l->vfs, l->file);
 }
 
 int lockfile_open_reader(lockfile *l, vfs *v, vfs_dir *dir) {
@@ -77,7 +77,7 @@ void lockfile_publish(lockfile *l, uint32_t tier, uint64_t size) {
 
 void lockfile_poison(lockfile *l) {
     (void)l->vfs->write(l->vfs, l->file, L_POISON, POISONED, sizeof POISONED);
-    (void)l->vfs->sync(l->vfs, l->file);
+    if (!MUTANT(NO_POISON_WORD_SYNC)) (void)l->vfs->sync(l->vfs, l->file);
 }
 
 int lockfile_view(lockfile *l, lock_view *out) {
@@ -87,11 +87,11 @@ int lockfile_view(lockfile *l, lock_view *out) {
     TRY(l->vfs->lock_held(l->vfs, l->file, BYTE_WRITER, &out->live));
     TRY(read_whole(l, bytes));
     out->poisoned = memcmp(bytes + L_POISON, POISONED, 8) == 0;
-    if (out->poisoned || memcmp(bytes, MAGIC, 8) != 0) out->live = false;
+    if ((out->poisoned && !MUTANT(POISONED_IS_LIVE)) || memcmp(bytes, MAGIC, 8) != 0) out->live = false;
     for (uint32_t t = 1; t <= AEGIS_TIERS; t++) {
         const uint8_t *p = bytes + L_SIZES + 16 * (t - 1);
         /* A size that was read while it was written: nothing new this time, the next look will tell. */
-        out->sizes[t] = load_u64(p) == ~load_u64(p + 8) ? load_u64(p) : 0;
+        out->sizes[t] = load_u64(p) == ~load_u64(p + 8) || MUTANT(NO_SIZE_COMPLEMENT) ? load_u64(p) : 0;
     }
     return AEGIS_OK;
 }

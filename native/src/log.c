@@ -30,7 +30,7 @@ int log_init(log *l, const scope *s, vfs_dir *root, bool create, manifest *m, lo
         const place where = {.tier = s->tier, .path = tier_name(s->tier)};
         code = fail_at(AEGIS_E_CORRUPT, &where, "the directory of tier %s is missing", tier_name(s->tier));
     }
-    if (code == AEGIS_OK && create && !MUTANT(NO_DIRECTORY_SYNC)) code = v->sync_dir(v, root);
+    if (code == AEGIS_OK && create && !MUTANT(NO_TIER_NAME_SYNC)) code = v->sync_dir(v, root);
     /* Tiles are a cache: a place that cannot hold them is no error. */
     if (code == AEGIS_OK && v->open_dir(v, l->dir, TILES_NAME, l->writable ? VFS_CREATE : VFS_READ, &tiles) != AEGIS_OK) tiles = NULL;
     /* Whatever comes of it, the tree has the folder then, and log_free closes it. */
@@ -134,7 +134,7 @@ static int check_empty(log *l, uint64_t number) {
     int code = v->read(v, file, SEGMENT_FRAMES, bytes, sizeof bytes, &got);
     v->close(v, file);
     TRY(code);
-    if (all_zero(bytes, sizeof bytes)) return AEGIS_OK;
+    if (all_zero(bytes, sizeof bytes) || MUTANT(NO_UNLISTED_TEST)) return AEGIS_OK;
     return fail_at(AEGIS_E_CORRUPT, &where, "segment %s holds records and the manifest does not name it", name);
 }
 
@@ -232,7 +232,7 @@ int log_read(log *l, uint64_t first, uint32_t limit, uint8_t *buffer, uint64_t c
         frame f;
         if (at >= got || frame_parse(buffer + at, got - at, &f) != AEGIS_OK)
             return damaged(l, seg, first + i, offsets[i], "frame header");
-        if (frame_check_body(&l->s, &f, buffer + at, first + i) != AEGIS_OK)
+        if (!MUTANT(NO_READ_CHECKSUM) && frame_check_body(&l->s, &f, buffer + at, first + i) != AEGIS_OK)
             return damaged(l, seg, first + i, offsets[i], "checksum");
         records[i] = (aegis_record){.index = first + i, .kind = f.kind, .flags = f.flags, .entry_length = f.entry_length,
                                     .payload_length = f.payload_length, .entry_at = at + FRAME_HEADER,
@@ -241,7 +241,7 @@ int log_read(log *l, uint64_t first, uint32_t limit, uint8_t *buffer, uint64_t c
     }
     pthread_mutex_lock(&l->state);
     int code = AEGIS_OK;
-    for (unsigned i = 0; i < n && code == AEGIS_OK && !PLANTED(STORE_INCLUSION); i++) code = tree_prove(&l->tree, first + i, records[i].leaf);
+    for (unsigned i = 0; i < n && code == AEGIS_OK && !MUTANT(NO_READ_PROOF); i++) code = tree_prove(&l->tree, first + i, records[i].leaf);
     pthread_mutex_unlock(&l->state);
     *count = n;
     return code;
@@ -252,7 +252,7 @@ int log_read(log *l, uint64_t first, uint32_t limit, uint8_t *buffer, uint64_t c
 /* The frame of record `index`, of which `got` bytes stand at `bytes` and `extent` in the file. */
 static int parse_entry(const log *l, const segment *seg, uint64_t index, uint64_t offset, const uint8_t *bytes, uint64_t got,
                        uint64_t extent, frame *f) {
-    if (got < FRAME_HEADER || frame_parse(bytes, extent, f) != AEGIS_OK || f->index != index)
+    if (got < FRAME_HEADER || frame_parse(bytes, extent, f) != AEGIS_OK || (f->index != index && !MUTANT(NO_ENTRY_INDEX_TEST)))
         return damaged(l, seg, index, offset, "frame header");
     return AEGIS_OK;
 }
@@ -354,7 +354,7 @@ int log_read_entries(log *l, uint64_t first, uint32_t limit, uint64_t payloads, 
     bool dense = stretch <= capacity && stretch <= (uint64_t)n * DENSE_BYTES;
     TRY(dense ? read_dense(l, seg, first, n, offsets, payloads, buffer, records)
               : read_sparse(l, seg, first, &n, offsets, payloads, buffer, capacity, records));
-    TRY(prove_entries(l, seg, first, n, offsets, records));
+    if (!MUTANT(NO_ENTRY_PROOF)) TRY(prove_entries(l, seg, first, n, offsets, records));
     *count = n;
     return AEGIS_OK;
 }
@@ -381,7 +381,7 @@ static int read_leaves(void *context, uint64_t first, unsigned count, uint8_t (*
                 continue;
             }
             TRY(v->read(v, seg->file, offsets[i], bytes, (size_t)min_u64(extent, ENTRY_GUESS), &got));
-            if (frame_parse(bytes, got < FRAME_HEADER ? got : extent, &f) != AEGIS_OK || f.index != first + i)
+            if (frame_parse(bytes, got < FRAME_HEADER ? got : extent, &f) != AEGIS_OK || (f.index != first + i && !MUTANT(NO_LEAF_INDEX_TEST)))
                 return damaged(l, seg, first + i, offsets[i], "frame header");
             size_t wanted = FRAME_HEADER + f.entry_length;
             int code = AEGIS_OK;

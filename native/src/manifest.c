@@ -119,16 +119,17 @@ int manifest_write(manifest *m) {
     if (bytes == NULL) return fail(AEGIS_E_NOMEM, "no memory for a manifest of %zu bytes", 2 * half);
     encode(m, m->generation + 1, bytes, length);
     memcpy(bytes + half, bytes, half);
-    int code = v->open(v, m->dir, NEW_NAME, VFS_WRITE | VFS_CREATE, &file);
+    const char *name = MUTANT(MANIFEST_IN_PLACE) ? MANIFEST_NAME : NEW_NAME;
+    int code = v->open(v, m->dir, name, VFS_WRITE | VFS_CREATE, &file);
     if (code == AEGIS_OK) code = v->truncate(v, file, 0);
     if (code == AEGIS_OK) code = v->write(v, file, 0, bytes, 2 * half);
     if (code == AEGIS_OK && !MUTANT(NO_MANIFEST_SYNC)) code = v->sync(v, file);
     if (file != NULL) v->close(v, file);
     free(bytes);
-    if (code == AEGIS_OK) code = v->rename(v, m->dir, NEW_NAME, MANIFEST_NAME);
+    if (code == AEGIS_OK && !MUTANT(MANIFEST_IN_PLACE)) code = v->rename(v, m->dir, NEW_NAME, MANIFEST_NAME);
     if (code != AEGIS_OK) return code;
     m->generation++;
-    return MUTANT(NO_DIRECTORY_SYNC) ? AEGIS_OK : v->sync_dir(v, m->dir);
+    return MUTANT(NO_MANIFEST_NAME_SYNC) ? AEGIS_OK : v->sync_dir(v, m->dir);
 }
 
 uint64_t manifest_next_generation(manifest *m) {
@@ -151,7 +152,7 @@ int manifest_rotate(manifest *m, uint32_t tier, const manifest_segment *added, u
         uint64_t generation = m->generation;
         code = manifest_write(m);
         /* Once renamed it is what the next open reads, whether or not its name is durable. */
-        if (code != AEGIS_OK && m->generation == generation) {
+        if (code != AEGIS_OK && m->generation == generation && !MUTANT(NO_ROTATION_TAKEN_BACK)) {
             t->count--;
             t->size = old_size;
             memcpy(t->root, old_root, HASH_SIZE);
@@ -195,7 +196,7 @@ static int decode_body(manifest *m, const uint8_t *copy, size_t length) {
         for (uint32_t i = 0; i < count; i++, at += SEGMENT_ENTRY) {
             p = copy + at;
             manifest_segment seg = {.number = load_u64(p), .generation = load_u64(p + 8), .first = load_u64(p + 16)};
-            if (i == 0 ? seg.first != 0 : seg.first <= first) return AEGIS_E_CORRUPT;
+            if (!MUTANT(NO_MANIFEST_ORDER_TEST) && (i == 0 ? seg.first != 0 : seg.first <= first)) return AEGIS_E_CORRUPT;
             first = seg.first;
             TRY(manifest_add_segment(m, tier, &seg));
         }
@@ -207,8 +208,8 @@ static int decode_copy(manifest *m, const uint8_t *copy, size_t half, uint8_t st
     if (half < M_HEADER + TRAILER || memcmp(copy, MAGIC, 8) != 0) return AEGIS_E_CORRUPT;
     size_t length = load_u32(copy + M_LENGTH);
     if (length < M_HEADER + TRAILER || length > half) return AEGIS_E_CORRUPT;
-    if (load_u32(copy + length - 8) != crc32c(0, copy, length - 8)) return AEGIS_E_CORRUPT;
-    if (load_u32(copy + M_VERSION) != FORMAT_VERSION)
+    if (!MUTANT(NO_MANIFEST_CHECKSUM) && load_u32(copy + length - 8) != crc32c(0, copy, length - 8)) return AEGIS_E_CORRUPT;
+    if (!MUTANT(NO_MANIFEST_VERSION_TEST) && load_u32(copy + M_VERSION) != FORMAT_VERSION)
         return fail_at(AEGIS_E_VERSION, &WHERE, "the store has format %u; this engine reads %u",
                        (unsigned)load_u32(copy + M_VERSION), (unsigned)FORMAT_VERSION);
     if (m->s->keyed) {
@@ -218,7 +219,7 @@ static int decode_copy(manifest *m, const uint8_t *copy, size_t half, uint8_t st
         seal_copy(m, again, length);
         bool equal = equal_secret(again + length - TRAILER, copy + length - TRAILER, HASH_SIZE);
         free(again);
-        if (!equal) return fail_at(AEGIS_E_SECRET, &WHERE, "the manifest was not written under this store secret");
+        if (!equal && !MUTANT(NO_MANIFEST_CODE)) return fail_at(AEGIS_E_SECRET, &WHERE, "the manifest was not written under this store secret");
     }
     memcpy(store_id, copy + M_STORE, STORE_ID_SIZE);
     return decode_body(m, copy, length);
@@ -228,12 +229,12 @@ static int decode_file(manifest *m, const uint8_t *bytes, size_t size, uint8_t s
     size_t half = size / 2;
     int first = decode_copy(m, bytes, half, store_id);
     if (first == AEGIS_OK) {
-        *copy_damaged = size % 2 != 0 || memcmp(bytes, bytes + half, half) != 0;
+        *copy_damaged = !MUTANT(NO_COPIES_COMPARED) && (size % 2 != 0 || memcmp(bytes, bytes + half, half) != 0);
         return AEGIS_OK;
     }
     if (first == AEGIS_E_NOMEM) return first;    /* not damage, though the second copy might be decoded */
     *copy_damaged = true;
-    int second = decode_copy(m, bytes + half, half, store_id);
+    int second = MUTANT(NO_SECOND_COPY) ? AEGIS_E_CORRUPT : decode_copy(m, bytes + half, half, store_id);
     if (second == AEGIS_OK || second == AEGIS_E_VERSION || second == AEGIS_E_SECRET || second == AEGIS_E_NOMEM) return second;
     if (first == AEGIS_E_VERSION || first == AEGIS_E_SECRET) return first;
     return fail_at(AEGIS_E_CORRUPT, &WHERE, "both copies of the manifest are damaged");

@@ -44,7 +44,7 @@ static int scan_valid(log *l, segment *seg, scan *sc, uint64_t most, tail *t) {
     while (t->seen < most) {
         TRY(scan_next(sc, &frame));
         TRY(add_record(l, seg, t, &frame));
-        t->watermark = max_u64(t->watermark, frame.head.watermark);
+        if (!MUTANT(NO_WATERMARK_BEFORE)) t->watermark = max_u64(t->watermark, frame.head.watermark);
         if (frame.head.flags & FRAME_LAST) {
             t->count = t->seen;
             t->end = sc->offset;
@@ -64,7 +64,7 @@ static int look_behind(scan *sc, tail *t) {
     scanned frame;
     int code;
     while ((code = scan_find(sc, &frame)) == AEGIS_OK)
-        if (!MUTANT(NO_WATERMARK_TEST)) t->watermark = max_u64(t->watermark, frame.head.watermark);
+        if (!MUTANT(NO_WATERMARK_BEHIND)) t->watermark = max_u64(t->watermark, frame.head.watermark);
     move_scan(sc, offset, index);
     return code == AEGIS_E_TORN ? AEGIS_OK : code;
 }
@@ -143,11 +143,11 @@ static int scan_tail(log *l, segment *seg, uint64_t most, uint64_t vouched, tail
         t->stop = sc.offset;
         if (code != AEGIS_E_TORN && code != AEGIS_E_CORRUPT) break;
         /* Without the secret no watermark is believed, and nothing bounds what a search costs. */
-        code = l->s.keyed ? AEGIS_OK : AEGIS_E_PROOF;
+        code = l->s.keyed || MUTANT(BELIEVE_WITHOUT_SECRET) ? AEGIS_OK : AEGIS_E_PROOF;
         if (code == AEGIS_OK && !looked) code = look_behind(&sc, t);
         looked = true;
         uint64_t durable = max_u64(vouched, t->watermark);
-        if (code == AEGIS_OK) code = sc.index < durable ? step_over(l, seg, &sc, durable, t) : AEGIS_E_PROOF;
+        if (code == AEGIS_OK) code = sc.index < durable || MUTANT(STEP_OVER_ANYTHING) ? step_over(l, seg, &sc, durable, t) : AEGIS_E_PROOF;
     }
     scan_stop(&sc);
     return code == AEGIS_E_PROOF ? AEGIS_OK : code;
@@ -191,7 +191,7 @@ static int recover_full(log *l, segment *seg, uint64_t end, merkle_range *range)
     const place where = {.tier = l->s.tier, .segment = seg->number, .first = seg->first, .end = end, .path = name};
     merkle_range found;
     int code = footer_read(&l->s, seg, &f);
-    if (code == AEGIS_OK && (f.first != seg->first || f.first + f.count != end))
+    if (code == AEGIS_OK && (f.first != seg->first || f.first + f.count != end) && !MUTANT(NO_FOOTER_RANGE_TEST))
         return fail_at(AEGIS_E_CORRUPT, &where, "the footer of %s says records %llu to %llu, the manifest %llu to %llu", name,
                        (unsigned long long)f.first, (unsigned long long)(f.first + f.count) - 1, (unsigned long long)seg->first,
                        (unsigned long long)end - 1);
@@ -208,7 +208,7 @@ static int recover_full(log *l, segment *seg, uint64_t end, merkle_range *range)
     if (code != AEGIS_E_TORN && code != AEGIS_E_CORRUPT) return code;
     /* Full, and its footer not written before the power went, or damaged: the frames are the truth. */
     code = scan_tail(l, seg, end - seg->first, end, &t);
-    if (code == AEGIS_OK && t.count != end - seg->first) code = damaged(l, seg, seg->first + t.seen, end, t.stop);
+    if (code == AEGIS_OK && t.count != end - seg->first && !MUTANT(NO_FULL_COUNT_TEST)) code = damaged(l, seg, seg->first + t.seen, end, t.stop);
     if (code == AEGIS_OK) {
         take_records(seg, &t, t.count, t.end, range);
         code = keep_frontier(seg, range);
@@ -239,9 +239,9 @@ static int save_cut(log *l, const segment *seg, uint64_t from, uint64_t size, ae
         code = AEGIS_OK;
     }
     if (code == AEGIS_OK) code = v->write(v, out, 0, bytes, got);
-    if (code == AEGIS_OK) code = v->sync(v, out);
+    if (code == AEGIS_OK && !MUTANT(NO_CUT_SYNC)) code = v->sync(v, out);
     if (out != NULL) v->close(v, out);
-    if (code == AEGIS_OK) code = v->sync_dir(v, l->dir);
+    if (code == AEGIS_OK && !MUTANT(NO_CUT_NAME_SYNC)) code = v->sync_dir(v, l->dir);
     free(bytes);
     if (code != AEGIS_OK) {
         aegis_error cause;
@@ -292,7 +292,7 @@ static int settle(log *l, segment *seg, bool clean, uint64_t durable, aegis_verd
     bool zeros = true;
     TRY(v->size(v, seg->file, &size));
     TRY(zeros_follow(l, seg, size, &zeros));
-    if (!zeros) {
+    if (!zeros && !MUTANT(NO_CUT_SAVED)) {
         TRY(save_cut(l, seg, seg->tail, size, verdict));
         verdict->flags |= AEGIS_VERDICT_TAIL_CUT | AEGIS_VERDICT_TAIL_AMBIGUOUS;
     }
@@ -304,7 +304,7 @@ static int settle(log *l, segment *seg, bool clean, uint64_t durable, aegis_verd
         TRY(v->truncate(v, seg->file, seg->tail));
         size = seg->tail;
     }
-    if (!clean || !zeros) TRY(v->sync(v, seg->file));
+    if ((!clean || !zeros) && !MUTANT(NO_SETTLE_SYNC)) TRY(v->sync(v, seg->file));
     *zeroed = max_u64(size, seg->tail);
     return AEGIS_OK;
 }
@@ -312,20 +312,20 @@ static int settle(log *l, segment *seg, bool clean, uint64_t durable, aegis_verd
 /* How many records of the log were durable by what is believed before a frame is looked at. Without the secret only the manifest is:
  * everything else could have been written by anybody. */
 static uint64_t vouched_for(const log *l, const segment *seg, const recovery *how) {
-    uint64_t listed = max_u64(l->manifest->tiers[l->s.tier].size, seg->first);
-    if (!l->s.keyed) return listed;
-    uint64_t known = max_u64(listed, seg->last_slot.size);
-    return !l->writable && how->live ? max_u64(known, how->limit) : known;
+    uint64_t listed = max_u64(MUTANT(NO_MANIFEST_SIZE_TEST) ? 0 : l->manifest->tiers[l->s.tier].size, seg->first);
+    if (!l->s.keyed && !MUTANT(BELIEVE_WITHOUT_SECRET)) return listed;
+    uint64_t known = max_u64(listed, MUTANT(NO_SLOT_SIZE_TEST) ? 0 : seg->last_slot.size);
+    return !l->writable && how->live && !MUTANT(NO_LIVE_SIZE_TEST) ? max_u64(known, how->limit) : known;
 }
 
 /* … and by what the frames say. */
 static uint64_t known_durable(const log *l, const segment *seg, const recovery *how, const tail *t) {
     uint64_t known = vouched_for(l, seg, how), found = seg->first + t->count;
-    if (!l->s.keyed) return known;
+    if (!l->s.keyed && !MUTANT(BELIEVE_WITHOUT_SECRET)) return known;
     known = max_u64(known, t->watermark);
     /* A released head covers durable records only; one that is longer than all that was found is check_heads' to name. */
     for (uint32_t i = 0; i < how->anchor_count; i++)
-        if (how->anchors[i].tier == l->s.tier && how->anchors[i].size <= found) known = max_u64(known, how->anchors[i].size);
+        if (how->anchors[i].tier == l->s.tier && how->anchors[i].size <= found && !MUTANT(NO_ANCHOR_SIZE_TEST)) known = max_u64(known, how->anchors[i].size);
     return known;
 }
 
@@ -338,11 +338,13 @@ static int take_outline(log *l, segment *seg, const recovery *how, merkle_range 
     uint64_t size = 0;
     bool zeros = false;
     *taken = false;
-    if (how->poisoned || how->live || seg->last_slot.size < l->manifest->tiers[l->s.tier].size) return AEGIS_OK;
+    if (((how->poisoned || how->live) && !MUTANT(OUTLINE_OF_A_LIVE_STORE)) || (seg->last_slot.size < l->manifest->tiers[l->s.tier].size && !MUTANT(NO_OUTLINE_AGE_TEST)))
+        return AEGIS_OK;
     merkle_range found;
     if (!outline_read(&l->s, l->dir, seg, &found)) return AEGIS_OK;
     TRY(l->s.vfs->size(l->s.vfs, seg->file, &size));
     if (size >= seg->tail) TRY(zeros_follow(l, seg, size, &zeros));
+    zeros = zeros || MUTANT(NO_ZEROS_BEHIND_OUTLINE);
     *taken = zeros;
     if (zeros) *range = found;
     else segment_forget(seg);
@@ -357,10 +359,10 @@ static int scan_active(log *l, segment *seg, const recovery *how, merkle_range *
     int code = scan_tail(l, seg, UINT64_MAX, vouched_for(l, seg, how), &t);
     uint64_t found = seg->first + t.count;
     *durable = known_durable(l, seg, how, &t);
-    *clean = l->s.keyed && (mark->flags & SLOT_END) && mark->size == found && mark->offset == t.end && !how->poisoned;
-    if (code == AEGIS_OK && *durable > found) code = damaged(l, seg, seg->first + t.seen, max_u64(*durable, seg->first + t.seen + 1), t.stop);
+    *clean = l->s.keyed && (mark->flags & SLOT_END) && mark->size == found && mark->offset == t.end && (!how->poisoned || MUTANT(POISON_WORD_IGNORED));
+    if (code == AEGIS_OK && *durable > found && !MUTANT(NO_DURABLE_TEST)) code = damaged(l, seg, seg->first + t.seen, max_u64(*durable, seg->first + t.seen + 1), t.stop);
     if (code == AEGIS_OK) {
-        uint64_t served = l->writable ? found : *durable;
+        uint64_t served = l->writable || MUTANT(READERS_SERVE_ALL) ? found : *durable;
         uint64_t count = served - seg->first;
         take_records(seg, &t, count, count == t.count ? t.end : (uint64_t)seg->offsets[count] * FRAME_ALIGN, range);
         verdict->flags |= *clean ? AEGIS_VERDICT_CLEAN : AEGIS_VERDICT_UNCLEAN;
@@ -387,10 +389,10 @@ static int check_head(log *l, uint64_t size, const uint8_t root[HASH_SIZE], int 
 
 static int check_heads(log *l, const recovery *how, const slot *mark) {
     const manifest_tier *listed = &l->manifest->tiers[l->s.tier];
-    TRY(check_head(l, listed->size, listed->root, AEGIS_E_CORRUPT, "the manifest"));
-    if (l->s.keyed && mark->sequence > 0 && mark->size <= l->tree.range.size)
+    if (!MUTANT(NO_MANIFEST_HEAD_TEST)) TRY(check_head(l, listed->size, listed->root, AEGIS_E_CORRUPT, "the manifest"));
+    if (!MUTANT(NO_WATERMARK_HEAD_TEST) && l->s.keyed && mark->sequence > 0 && mark->size <= l->tree.range.size)
         TRY(check_head(l, mark->size, mark->root, AEGIS_E_CORRUPT, "the watermark"));
-    for (uint32_t i = 0; i < how->anchor_count; i++)
+    for (uint32_t i = 0; i < how->anchor_count && !MUTANT(NO_ANCHOR_TEST); i++)
         if (how->anchors[i].tier == l->s.tier && (l->s.keyed || how->anchors[i].size <= l->tree.range.size))
             TRY(check_head(l, how->anchors[i].size, how->anchors[i].root, AEGIS_E_ROLLBACK, "a head that was kept outside"));
     return AEGIS_OK;
@@ -510,6 +512,7 @@ int recover_log(log *l, const recovery *how, aegis_verdict *verdict, uint64_t *z
     TRY(open_listed(l, listed->count - 1, &seg));
     TRY(recover_active(l, seg, how, &range, verdict, &durable, &clean));
     /* Nothing on disk has been changed so far, and nothing is unless every kept head agrees. */
+    if (MUTANT(SETTLE_BEFORE_HEADS) && l->writable) TRY(settle(l, seg, clean, durable, verdict, zeroed));
     TRY(check_heads(l, how, &seg->last_slot));
     verdict->size = range.size;
     report_damaged(l, verdict);
@@ -519,7 +522,7 @@ int recover_log(log *l, const recovery *how, aegis_verdict *verdict, uint64_t *z
     /* From here on the tail is durable, and an older end mark no longer says that nothing follows. */
     uint8_t root[HASH_SIZE];
     merkle_root(&range, root);
-    return segment_write_slot(&l->s, seg, range.size, root, 0);
+    return MUTANT(NO_SLOT_AT_OPEN) ? AEGIS_OK : segment_write_slot(&l->s, seg, range.size, root, 0);
 }
 
 /* Takes scanned records into the segment and the running tree. */
@@ -537,7 +540,7 @@ static int follow_segment(log *l, segment *seg, uint64_t size) {
     uint64_t known = seg->first + seg->count;
     if (size <= known) return AEGIS_OK;
     int code = scan_tail(l, seg, size - known, size, &t);
-    if (code == AEGIS_OK && t.count < size - known) code = damaged(l, seg, known + t.seen, size, t.stop);
+    if (code == AEGIS_OK && t.count < size - known && !MUTANT(NO_FOLLOW_COUNT_TEST)) code = damaged(l, seg, known + t.seen, size, t.stop);
     if (code == AEGIS_OK) follow_records(l, seg, &t, t.count, t.end);
     free(t.leaves);
     return code;
@@ -563,7 +566,7 @@ int recover_create(log *l, uint64_t *zeroed) {
     TRY(log_remove_unlisted(l));
     *zeroed = min_u64(SEGMENT_FRAMES + ZERO_STEP_MIN, l->manifest->segment_bytes);
     TRY(segment_create(&l->s, l->dir, 0, manifest_next_generation(l->manifest), *zeroed, &seg));
-    int code = MUTANT(NO_DIRECTORY_SYNC) ? AEGIS_OK : l->s.vfs->sync_dir(l->s.vfs, l->dir);
+    int code = MUTANT(NO_FIRST_SEGMENT_NAME_SYNC) ? AEGIS_OK : l->s.vfs->sync_dir(l->s.vfs, l->dir);
     const manifest_segment first = {.number = 0, .generation = seg.generation, .first = 0};
     if (code == AEGIS_OK) code = manifest_rotate(l->manifest, l->s.tier, &first, 0, root);
     if (code == AEGIS_OK) code = log_add_segment(l, &seg, &added);

@@ -54,22 +54,22 @@ static void header_encode(const scope *s, const segment *seg, uint8_t header[HEA
 }
 
 static int header_check(const scope *s, const segment *seg, const uint8_t header[HEADER_SIZE], const place *where) {
-    if (memcmp(header, HEADER_MAGIC, 8) != 0 || load_u32(header + H_CRC) != crc32c(0, header, H_CRC))
+    if (!MUTANT(NO_HEADER_CHECKSUM) && (memcmp(header, HEADER_MAGIC, 8) != 0 || load_u32(header + H_CRC) != crc32c(0, header, H_CRC)))
         return fail_at(AEGIS_E_CORRUPT, where, "the header of the segment is damaged");
-    if (load_u32(header + H_VERSION) != FORMAT_VERSION)
+    if (!MUTANT(NO_HEADER_VERSION_TEST) && load_u32(header + H_VERSION) != FORMAT_VERSION)
         return fail_at(AEGIS_E_VERSION, where, "the segment has format %u; this engine reads %u",
                        (unsigned)load_u32(header + H_VERSION), (unsigned)FORMAT_VERSION);
-    if (memcmp(header + H_STORE, s->store_id, STORE_ID_SIZE) != 0)
+    if (!MUTANT(NO_HEADER_STORE_TEST) && memcmp(header + H_STORE, s->store_id, STORE_ID_SIZE) != 0)
         return fail_at(AEGIS_E_FOREIGN, where, "the segment belongs to another store");
-    if (load_u32(header + H_TIER) != s->tier)
+    if (!MUTANT(NO_HEADER_TIER_TEST) && load_u32(header + H_TIER) != s->tier)
         return fail_at(AEGIS_E_FOREIGN, where, "the segment belongs to tier %u", (unsigned)load_u32(header + H_TIER));
-    if (load_u64(header + H_NUMBER) != seg->number)
+    if (!MUTANT(NO_HEADER_NUMBER_TEST) && load_u64(header + H_NUMBER) != seg->number)
         return fail_at(AEGIS_E_FOREIGN, where, "the file holds segment %08llx under another's name",
                        (unsigned long long)load_u64(header + H_NUMBER));
-    if (load_u64(header + H_GENERATION) != seg->generation)
+    if (!MUTANT(NO_HEADER_GENERATION_TEST) && load_u64(header + H_GENERATION) != seg->generation)
         return fail_at(AEGIS_E_FOREIGN, where, "the segment is of generation %llu, the manifest names %llu",
                        (unsigned long long)load_u64(header + H_GENERATION), (unsigned long long)seg->generation);
-    if (load_u32(header + H_ALIGN) != s->align)
+    if (!MUTANT(NO_HEADER_ALIGN_TEST) && load_u32(header + H_ALIGN) != s->align)
         return fail_at(AEGIS_E_FOREIGN, where, "the segment has another alignment than the store");
     return AEGIS_OK;
 }
@@ -84,9 +84,9 @@ static void slot_mac(const scope *s, const segment *seg, uint64_t at, const uint
 }
 
 static bool slot_decode(const scope *s, const segment *seg, uint64_t at, const uint8_t *bytes, slot *out) {
-    if (memcmp(bytes, SLOT_MAGIC, 8) != 0) return false;
-    if (!PLANTED(SEGMENT_SLOT) && load_u32(bytes + S_CRC) != crc32c(0, bytes, S_CRC)) return false;
-    if (s->keyed) {
+    bool whole = memcmp(bytes, SLOT_MAGIC, 8) == 0 && load_u32(bytes + S_CRC) == crc32c(0, bytes, S_CRC);
+    if (!whole && !MUTANT(NO_SLOT_CHECKSUM)) return false;
+    if (s->keyed && !MUTANT(NO_SLOT_CODE)) {
         uint8_t expected[MAC_SIZE];
         slot_mac(s, seg, at, bytes, expected);
         if (!equal_secret(expected, bytes + S_MAC, MAC_SIZE)) return false;
@@ -106,7 +106,7 @@ static int read_slots(const scope *s, segment *seg) {
         slot found;
         TRY(s->vfs->read(s->vfs, seg->file, SEGMENT_SLOT_AT(n), bytes, sizeof bytes, &got));
         if (got < sizeof bytes || !slot_decode(s, seg, SEGMENT_SLOT_AT(n), bytes, &found)) continue;
-        if (found.sequence > seg->last_slot.sequence) seg->last_slot = found;
+        if (found.sequence > seg->last_slot.sequence || MUTANT(NO_NEWEST_SLOT)) seg->last_slot = found;
     }
     return AEGIS_OK;
 }
@@ -117,7 +117,7 @@ static int write_zeros(const scope *s, vfs_file *file, uint64_t from, uint64_t t
         TRY(s->vfs->write(s->vfs, file, at, ZEROS, length));
         at += length;
     }
-    return MUTANT(NO_NEW_SEGMENT_SYNC) ? AEGIS_OK : s->vfs->sync(s->vfs, file);
+    return MUTANT(NO_ZERO_SYNC) ? AEGIS_OK : s->vfs->sync(s->vfs, file);
 }
 
 int segment_create(const scope *s, vfs_dir *dir, uint64_t number, uint64_t generation, uint64_t zeroed, segment *out) {
@@ -129,7 +129,7 @@ int segment_create(const scope *s, vfs_dir *dir, uint64_t number, uint64_t gener
     out->tail = SEGMENT_FRAMES;
     segment_name(number, name);
     TRY(s->vfs->random(s->vfs, out->nonce, NONCE_SIZE));
-    TRY(s->vfs->open(s->vfs, dir, name, VFS_WRITE | VFS_CREATE | VFS_EXCLUSIVE, &out->file));
+    TRY(s->vfs->open(s->vfs, dir, name, VFS_WRITE | VFS_CREATE | (MUTANT(NO_EXCLUSIVE_SEGMENT) ? 0u : VFS_EXCLUSIVE), &out->file));
     header_encode(s, out, header);
     int code = s->vfs->write(s->vfs, out->file, 0, header, sizeof header);
     if (code == AEGIS_OK) code = write_zeros(s, out->file, HEADER_SIZE, max_u64(zeroed, SEGMENT_FRAMES));
@@ -230,7 +230,7 @@ int segment_write_slot(const scope *s, segment *seg, uint64_t size, const uint8_
     uint8_t bytes[SLOT_SIZE] = {0};
     slot next = {.sequence = seg->last_slot.sequence + 1, .size = size, .offset = seg->tail, .flags = flags};
     memcpy(next.root, root, HASH_SIZE);
-    uint64_t at = SEGMENT_SLOT_AT(next.sequence % SEGMENT_SLOT_COUNT);
+    uint64_t at = SEGMENT_SLOT_AT(MUTANT(NO_SLOT_TURN) ? 0 : next.sequence % SEGMENT_SLOT_COUNT);
     memcpy(bytes, SLOT_MAGIC, 8);
     store_u64(bytes + S_SEQUENCE, next.sequence);
     store_u64(bytes + S_SIZE, next.size);
@@ -240,7 +240,7 @@ int segment_write_slot(const scope *s, segment *seg, uint64_t size, const uint8_
     store_u32(bytes + S_CRC, crc32c(0, bytes, S_CRC));
     slot_mac(s, seg, at, bytes, bytes + S_MAC);
     TRY(s->vfs->write(s->vfs, seg->file, at, bytes, sizeof bytes));
-    TRY(s->vfs->sync(s->vfs, seg->file));
+    if (!MUTANT(NO_SLOT_SYNC)) TRY(s->vfs->sync(s->vfs, seg->file));
     seg->last_slot = next;
     return AEGIS_OK;
 }

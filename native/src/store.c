@@ -170,7 +170,7 @@ static int make_tier(aegis_store *st, uint32_t tier) {
     /* … and the manifest's own name may be what failed: it is not durable for having been synced a second time. */
     if (code == AEGIS_OK && listed) {
         pthread_mutex_lock(&st->manifest.mutex);
-        code = manifest_write(&st->manifest);
+        code = manifest_renew(&st->manifest);
         pthread_mutex_unlock(&st->manifest.mutex);
     }
     if (code == AEGIS_OK) code = start_writer(st, tier, zeroed);
@@ -266,7 +266,7 @@ static int load_manifest(aegis_store *st, const aegis_options *o, uint32_t *flag
         return fail_at(AEGIS_E_CORRUPT, &where, "the manifest is damaged or missing, and there is no segment to make it again from");
     }
     TRY(code);
-    if (o->store_id != NULL && memcmp(id, o->store_id, STORE_ID_SIZE) != 0)
+    if (o->store_id != NULL && memcmp(id, o->store_id, STORE_ID_SIZE) != 0 && !MUTANT(NO_STORE_ID_TEST))
         return fail_at(AEGIS_E_FOREIGN, &where, "the directory holds another store than the keys are for");
     memcpy(st->s.store_id, id, STORE_ID_SIZE);
     if (copy_damaged) *flags |= AEGIS_VERDICT_MANIFEST_COPY;
@@ -284,9 +284,9 @@ static int open_tiers(aegis_store *st, const aegis_options *o, bool poisoned, co
             verdict->flags |= flags;
             continue;
         }
-        if (st->writable) TRY(check_unlisted_tier(st, tier));
+        if (st->writable && !MUTANT(NO_UNLISTED_TIER_TEST)) TRY(check_unlisted_tier(st, tier));
         for (uint32_t i = 0; i < o->anchor_count; i++)
-            if (o->anchors[i].tier == tier && o->anchors[i].size > 0)
+            if (o->anchors[i].tier == tier && o->anchors[i].size > 0 && !MUTANT(NO_EMPTY_TIER_ANCHOR_TEST))
                 return fail(AEGIS_E_ROLLBACK, "tier %s has no record; a head that was kept outside says %llu", tier_name(tier),
                             (unsigned long long)o->anchors[i].size);
     }
@@ -300,17 +300,20 @@ static int open_reading(aegis_store *st, const aegis_options *o, aegis_report *r
     TRY(lockfile_open_reader(&st->lock, st->vfs, st->root));
     TRY(lockfile_view(&st->lock, &seen));
     TRY(load_manifest(st, o, &flags));
+    if (MUTANT(MANIFEST_BEFORE_LOCK)) TRY(lockfile_view(&st->lock, &seen));
     return open_tiers(st, o, seen.poisoned, &seen, flags, report);
 }
 
-/* A sync of a directory that failed leaves a rename in doubt for ever, whatever later ones say. So after an end that was not clean
- * the manifest is written anew, like the tail. A full disk keeps nobody out: the next rotation writes it, and needs space anyway. */
+/* Where a copy was damaged the manifest is made again. A sync of a directory that failed leaves a rename in doubt for ever, whatever
+ * later ones say: so after an end that was not clean it is written again as it is, like the tail. Then a full disk keeps nobody out:
+ * the next rotation writes it, and needs space anyway. */
 static int settle_manifest(aegis_store *st, uint32_t flags, const aegis_report *report) {
     bool clean = true;
+    if (flags != 0) return MUTANT(NO_MANIFEST_REPAIR) ? AEGIS_OK : manifest_write(&st->manifest);
     for (uint32_t i = 0; i < report->tier_count; i++) clean = clean && (report->tiers[i].flags & AEGIS_VERDICT_CLEAN) != 0;
-    if (flags == 0 && clean) return AEGIS_OK;
-    int code = manifest_write(&st->manifest);
-    return flags == 0 && code == AEGIS_E_NOSPACE ? AEGIS_OK : code;
+    if (clean || MUTANT(NO_MANIFEST_RENEWAL)) return AEGIS_OK;
+    int code = manifest_renew(&st->manifest);
+    return code == AEGIS_E_NOSPACE ? AEGIS_OK : code;
 }
 
 static int open_writing(aegis_store *st, const aegis_options *o, const contents *found, aegis_report *report) {
@@ -322,15 +325,15 @@ static int open_writing(aegis_store *st, const aegis_options *o, const contents 
     if (found->manifest || found->tiers) {
         TRY(load_manifest(st, o, &flags));
         /* Whoever was killed between a rename and its sync left names that only the page cache has: the manifest's, the store's. */
-        if (!MUTANT(NO_DIRECTORY_SYNC)) TRY(st->vfs->sync_dir(st->vfs, st->root));
-        TRY(st->vfs->sync_parent(st->vfs, st->root));
+        if (!MUTANT(NO_NAME_SYNC_AT_OPEN)) TRY(st->vfs->sync_dir(st->vfs, st->root));
+        if (!MUTANT(NO_PARENT_SYNC_AT_OPEN)) TRY(st->vfs->sync_parent(st->vfs, st->root));
         TRY(open_tiers(st, o, poisoned, &nobody, flags, report));
         TRY(settle_manifest(st, flags, report));
     } else {
         if (o->store_id == NULL) return fail(AEGIS_E_ARGUMENT, "a new store needs an identity");
         take_settings(st, o);
         TRY(manifest_write(&st->manifest));
-        TRY(st->vfs->sync_parent(st->vfs, st->root));
+        if (!MUTANT(NO_PARENT_SYNC)) TRY(st->vfs->sync_parent(st->vfs, st->root));
         report->created = 1;
     }
     for (uint32_t tier = 1; tier <= AEGIS_TIERS; tier++)
@@ -350,7 +353,7 @@ static int open_place(aegis_store *st, const char *path, const aegis_options *o,
         TRY(watch_board_new(st->vfs, &st->board));
         TRY(st->vfs->place(st->vfs, st->root, &place_info));
         if (place_info.read_only) return fail(AEGIS_E_READONLY, "%.150s lies on a file system that is mounted read-only", path);
-        if (place_info.network && !(o->flags & AEGIS_OPEN_NETWORK))
+        if (!MUTANT(NO_NETWORK_TEST) && place_info.network && !(o->flags & AEGIS_OPEN_NETWORK))
             return fail(AEGIS_E_NETWORK, "%.150s lies on a network file system (%s), whose locks and syncs cannot be relied on", path,
                         place_info.type);
     }
@@ -359,7 +362,7 @@ static int open_place(aegis_store *st, const char *path, const aegis_options *o,
         if (o->mode == AEGIS_MODE_CREATE) return fail(AEGIS_E_EXISTS, "there is a store at %.200s", path);
         return AEGIS_OK;
     }
-    if (found->stranger[0] != 0) return fail(AEGIS_E_NOTSTORE, "%.120s is not a store: it holds %s", path, found->stranger);
+    if (found->stranger[0] != 0 && !MUTANT(NO_STRANGER_TEST)) return fail(AEGIS_E_NOTSTORE, "%.120s is not a store: it holds %s", path, found->stranger);
     if (!may_make) return fail(AEGIS_E_NOTFOUND, "there is no store at %.200s: the directory is empty", path);
     return AEGIS_OK;
 }

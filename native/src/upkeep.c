@@ -72,13 +72,13 @@ static uint64_t idle_watermark(writer *w) {
     uint64_t size = w->acknowledged;
     w->busy = true;
     pthread_mutex_unlock(&w->mutex);
-    int code = w->sync_groups ? AEGIS_OK : l->s.vfs->sync(l->s.vfs, active->file);
+    int code = w->sync_groups || MUTANT(NO_SYNC_BEFORE_WATERMARK) ? AEGIS_OK : l->s.vfs->sync(l->s.vfs, active->file);
     if (code == AEGIS_OK) code = segment_write_slot(&l->s, active, size, root, 0);
     pthread_mutex_lock(&w->mutex);
     if (code == AEGIS_OK) {
         w->synced = size;
         w->stats.syncs++;
-    } else {
+    } else if (!MUTANT(NO_POISON_BY_WATERMARK)) {
         writer_poison(w, code);    /* a sync of the active file failed: nothing that it says later can be believed */
     }
     writer_give(w);

@@ -72,9 +72,9 @@ static int segment_end(verify *v) {
     bool same_frames = whole && memcmp(digest, v->f.frames_sha256, HASH_SIZE) == 0, same_root = memcmp(root, v->f.root, HASH_SIZE) == 0;
     /* From here on the footer's word is taken, so that a segment that is not what it was is found once and not in all behind it. */
     if (!same_root) TRY(footer_frontier(&v->l->s, v->seg, &v->f, &v->range));
-    if (!same_frames)
+    if (!same_frames && !MUTANT(NO_VERIFY_FRAMES))
         return finding(v, v->seg->first, v->end, SEGMENT_FRAMES, "the frames are not those that the footer was made for");
-    if (!same_root) return finding(v, v->seg->first, v->end, SEGMENT_FRAMES, "the entries do not lead to the root in the footer");
+    if (!same_root && !MUTANT(NO_VERIFY_SEGMENT_ROOT)) return finding(v, v->seg->first, v->end, SEGMENT_FRAMES, "the entries do not lead to the root in the footer");
     return AEGIS_OK;
 }
 
@@ -107,7 +107,7 @@ static int finish(verify *v) {
     int code = tree_root_at(&v->l->tree, v->size, expected);
     pthread_mutex_unlock(&v->l->state);
     TRY(code);
-    if (memcmp(expected, v->progress.root, HASH_SIZE) == 0) return AEGIS_OK;
+    if (memcmp(expected, v->progress.root, HASH_SIZE) == 0 || MUTANT(NO_VERIFY_ROOT)) return AEGIS_OK;
     const place where = {.tier = v->l->s.tier, .end = v->size};
     return fail_at(AEGIS_E_CORRUPT, &where, "the entries of the log do not lead to its root");
 }

@@ -16,7 +16,7 @@ static unsigned bits_apart(const reading *r, uint64_t watermark, uint32_t body, 
     unsigned apart = 0;
     frame_link(r->s, r->nonce, r->offset, r->index, watermark, leaf, body, link);
     for (unsigned i = 0; i < MAC_SIZE; i++) apart += (unsigned)__builtin_popcount(link[i] ^ r->head.link[i]);
-    return apart;
+    return MUTANT(NO_WITNESS_TEST) ? 0 : apart;
 }
 
 static bool holds(const reading *r, const uint8_t leaf[HASH_SIZE]) { return bits_apart(r, r->head.watermark, r->head.body, leaf) == 0; }
