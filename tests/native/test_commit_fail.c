@@ -237,6 +237,33 @@ TEST(no_space_for_a_tier_leaves_the_others_alone) {
     vfs_sim_free(sim);
 }
 
+/* Neither the next segment's bytes nor the removal of what was begun reach the disk, which then comes back to itself. */
+TEST(a_segment_that_could_not_be_made_nor_taken_away_is_made_again) {
+    const vfs_sim_fault broken = {.nth = 1, .kinds = 1u << VFS_SIM_WRITE | 1u << VFS_SIM_UNLINK, .code = AEGIS_E_IO, .forever = true};
+    vfs_sim *sim = vfs_sim_new(6);
+    aegis_store *store = open_test(vfs_sim_vfs(sim), AEGIS_MODE_APPEND, NULL);
+    uint64_t size = 0, left = 0;
+    bool begun = false;
+    for (; size < 1000 && !begun; size++) {
+        vfs_sim_fail(sim, &broken);
+        int code = append_record(store, SESSION, size, PAYLOAD);
+        begun = code == AEGIS_E_IO && vfs_sim_file_size(sim, "session/00000001.seg", &left) == AEGIS_OK;
+        /* As long as the disk does not work each attempt says so. */
+        if (begun) EXPECT_CODE(append_record(store, SESSION, size, PAYLOAD), AEGIS_E_IO);
+        vfs_sim_fail(sim, NULL);
+        if (code != AEGIS_OK) EXPECT_OK(append_record(store, SESSION, size, PAYLOAD));
+        EXPECT_OK(aegis_commit(store, SESSION, size));
+    }
+    EXPECT(begun);
+    for (int i = 0; i < 20; i++) EXPECT_OK(append_committed(store, SESSION, size++, PAYLOAD));
+    EXPECT_OK(aegis_close(store));
+    store = open_test(vfs_sim_vfs(sim), AEGIS_MODE_WRITE, NULL);
+    EXPECT_EQ_U64(size_of(store, SESSION), size);
+    EXPECT(has_all(store, SESSION, size));
+    EXPECT_OK(aegis_close(store));
+    vfs_sim_free(sim);
+}
+
 /* A rotation whose manifest cannot be written is a group that could not be: the outcome is unknown, and the next open tells. */
 TEST(a_rotation_without_space_for_its_manifest_poisons) {
     vfs_sim *sim = vfs_sim_new(5);
