@@ -99,6 +99,7 @@ static int zero_range(writer *w, bool in_next, uint64_t from, uint64_t to) {
     segment *active = l->segments[l->segment_count - 1];
     if (!in_next) return segment_zero(&l->s, l->dir, active, from, to);
     if (w->next_ready) return segment_zero(&l->s, l->dir, &w->next, from, to);
+    TRY(manifest_reserve(l->manifest));
     int code = segment_create(&l->s, l->dir, active->number + 1, manifest_next_generation(l->manifest), to, &w->next);
     if (code == AEGIS_E_EXISTS) {
         /* An attempt before this one failed, and so did taking its file away: no manifest lists it, and nobody else makes any. */
