@@ -6,7 +6,7 @@ VENV ?= .venv
 SESSIONS ?= $(wildcard $(AEGIS_SHARED)/data/sessions-public.jsonl.zst)
 NATIVE := $(MAKE) --no-print-directory -C tests/native check
 
-.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants crash kill bench bench-hot ci clean
+.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants crash kill root bench bench-hot ci clean
 
 # Shows this list.
 help:
@@ -58,6 +58,10 @@ crash:
 # Kills writers with SIGKILL, again and again, and looks at what is left.
 kill:
 	$(VENV)/bin/pytest tests/crash/test_kill.py -m "long or not long"
+
+# Cuts the power, fails the device and fills the disk under stores on file systems of this kernel as root; needs xfsprogs nbdkit libnbd-bin fuse3.
+root: build
+	$(VENV)/bin/pytest tests/root -m root -n0 --evidence=docs/evidence/root.txt
 
 # Measures this machine against other stores: raw results to bench/results, the picture to bench/results/bench.svg.
 bench: build

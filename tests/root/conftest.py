@@ -18,7 +18,7 @@ COUNTS: pytest.StashKey[dict[str, dict[str, int]]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--evidence", type=Path, help="write what the tests on real disks have counted to this file")
+    parser.addoption("--evidence", type=Path, help="--evidence=FILE: write what the tests on real disks have counted there")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,25 +40,27 @@ def writers() -> Iterator[Writers]:
     made.close()
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    path = session.config.getoption("--evidence", default=None)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    path = config.getoption("--evidence", default=None)
     if path is None:
         return
-    passed = session.testscollected - session.testsfailed
-    path.write_text(report(session.config.stash[COUNTS], f"{passed} of {session.testscollected}"), encoding="utf-8")
+    outcomes = ((name, len(terminalreporter.stats.get(name, []))) for name in ("passed", "failed", "error", "skipped"))
+    said = ", ".join(f"{number} {name}" for name, number in outcomes if number)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(report(config.stash[COUNTS], said), encoding="utf-8")
 
 
-def report(counted: dict[str, dict[str, int]], passed: str) -> str:
+def report(counted: dict[str, dict[str, int]], outcome: str) -> str:
     """The text of docs/evidence/root.txt."""
     commit = subprocess.run(["git", "-C", TOP, "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     lines = [
         "Tests on file systems of the real kernel: make root",
         "",
         f"commit {commit.stdout.strip() or 'unknown'} · {platform.system()} {os.uname().release} {platform.machine()} · "
-        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC · {passed} tests done, none failed or the table says so",
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC · {outcome}",
         "",
     ]
-    for test, numbers in counted.items():
+    for test, numbers in ((test, numbers) for test, numbers in counted.items() if numbers):
         lines.append(test)
         lines += [f"  {number:>8,}  {name}" for name, number in numbers.items()]
     return "\n".join(lines) + "\n"

@@ -9,6 +9,7 @@ Everything is undone by its own name, and only what was made here is touched.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -97,6 +98,19 @@ class FileSystem:
             fcntl.ioctl(folder, GOING_DOWN, struct.pack("=I", how))
         finally:
             os.close(folder)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it refuses changes by now, as ext4 does once a write to its journal has failed; statfs need not say so."""
+        probe = self.place / "probe"
+        try:
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EIO):
+                raise
+            return True
+        return False
 
     def again(self) -> None:
         """Unmounted and mounted: the page cache is gone, the journal replayed."""

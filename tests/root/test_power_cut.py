@@ -1,8 +1,8 @@
-"""The power is cut under a writer on a real file system, again and again: what it was told is there after the journal was replayed.
+"""The power is cut under a writer on a real file system, again and again: what was acknowledged is there after the replay.
 
-Two ways to cut it. The file system is shut down: nothing of the page cache nor of the journal reaches the disk from then on. Or the
-device is one with a volatile cache, which forgets all that no flush has asked for: this one notices a sync that ends in the file
-system. Which moments are hit depends on the machine; what each writer does depends on a seed alone.
+Two ways to cut it. The file system is shut down: nothing of the page cache nor of the journal reaches the disk from then on. Or
+the device is one with a volatile cache, which forgets all that no flush has asked for: this one notices a sync that ends in the
+file system. Which moments are hit depends on the machine; what each writer does depends on a seed alone.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ def cutter(power: Power, dice: random.Random) -> Callable[[int, list[str]], bool
 
 
 def look(witness: Witness, power: Power, dice: random.Random, count: dict[str, int]) -> int:
-    """Opens what a cut has left and checks it; then leaves it in order, or cuts the power over the recovered store, which must still
-    hold all that it has shown. How many acknowledged checkpoints are gone."""
+    """Opens what a cut has left and checks it; then leaves it in order, or cuts the power over the recovered store, which must
+    still hold all that it has shown. How many acknowledged checkpoints are gone."""
     store = witness.open()
     try:
         lost = witness.missing(store)

@@ -55,7 +55,7 @@ class Writers:
 
 
 class Witness:
-    """What must be in the store at `place`, from what its writers said. `durable` is off where losses are counted, not refused."""
+    """What must be in the store at `place`, from what its writers said."""
 
     def __init__(self, place: Path, durability: str) -> None:
         self.place = place

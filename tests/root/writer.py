@@ -3,9 +3,9 @@
     stdin   one JSON object a line: {"place": …, "seed": …, "quota": …, "durability": …}
     stdout  "child <pid>", then what the child says, then "gone <wait status>"
 
-A child opens the store and says "open"; its threads save checkpoints and say "ack <thread> <number> <index> <leaf>" once each has
-returned. A call that raises is said as "failed <error>", and ends its thread. Then the store is closed: "closed", or once more
-"failed <error>". A line is one write of fewer bytes than a pipe takes at once, so that none is ever half there.
+A child opens the store and says "open"; its threads save checkpoints and say "ack <thread> <number> <index> <leaf>" once each
+has returned. A call that raises is said as "failed <error>", and ends its thread. Then the store is closed: "closed", or once
+more "failed <error>". A line is one write of fewer bytes than a pipe takes at once, so that none is ever half there.
 """
 
 from __future__ import annotations
