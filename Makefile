@@ -4,9 +4,12 @@ PYTHON ?= python3
 VENV ?= .venv
 # Recorded sessions, where there are some; the benchmark makes sessions up otherwise.
 SESSIONS ?= $(wildcard $(AEGIS_SHARED)/data/sessions-public.jsonl.zst)
+COVERAGE_BUILD ?= $(CURDIR)/build/native-coverage
+# Not the tests that enumerate, nor those of the simulated machine.
+COVERAGE_TESTS = $(notdir $(filter-out %/test_crash_% %/test_vfs_sim%,$(wildcard tests/native/test_*.c)))
 NATIVE := $(MAKE) --no-print-directory -C tests/native check
 
-.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants crash kill root bench bench-hot ci clean
+.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants native-coverage crash kill root bench bench-hot ci clean
 
 # Shows this list.
 help:
@@ -50,6 +53,12 @@ native-tsan:
 # Takes single safeguards out, one after another, and demands that the enumeration of crash states notices.
 native-mutants:
 	$(NATIVE) WERROR=1 MUTANTS=1 TESTS=test_crash_states.c
+
+# Runs the C tests with counters, shows which lines and branches they take, and fails for a branch that tests/native/uncovered.txt does not name.
+native-coverage:
+	rm -rf $(COVERAGE_BUILD)
+	$(NATIVE) WERROR=1 COVERAGE=1 BUILD=$(COVERAGE_BUILD) TESTS="$(COVERAGE_TESTS)" > /dev/null
+	$(VENV)/bin/python tests/native/coverage.py $(COVERAGE_BUILD)/plain-coverage
 
 # Enumerates crash states, the long way.
 crash:
