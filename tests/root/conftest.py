@@ -46,6 +46,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     outcomes = ((name, len(terminalreporter.stats.get(name, []))) for name in ("passed", "failed", "error", "skipped"))
     said = ", ".join(f"{number} {name}" for name, number in outcomes if number)
+    for name in ("failed", "error"):
+        said += "".join(f"\n{name}: {each.nodeid}" for each in terminalreporter.stats.get(name, []))
     path.parent.mkdir(exist_ok=True)
     path.write_text(report(config.stash[COUNTS], said), encoding="utf-8")
 

@@ -16,6 +16,7 @@ import os
 import random
 import sys
 import threading
+import traceback
 
 import aegis_store
 from aegis_store.errors import AegisError
@@ -77,6 +78,9 @@ def main() -> None:
             try:
                 child(json.loads(line))
                 status = 0
+            except BaseException:
+                # Anything but an AegisError is a mistake of ours, and the test is to show which.
+                traceback.print_exc()
             finally:
                 sys.stderr.flush()
                 os._exit(status)
