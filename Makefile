@@ -4,10 +4,13 @@ PYTHON ?= python3
 VENV ?= .venv
 # Recorded sessions, where there are some; the benchmark makes sessions up otherwise.
 SESSIONS ?= $(wildcard $(AEGIS_SHARED)/data/sessions-public.jsonl.zst)
+COVERAGE_BUILD ?= $(CURDIR)/build/native-coverage
+# Not the tests that enumerate, nor those of the simulated machine.
+COVERAGE_TESTS = $(notdir $(filter-out %/test_crash_% %/test_vfs_sim%,$(wildcard tests/native/test_*.c)))
 NATIVE := $(MAKE) --no-print-directory -C tests/native check
 FUZZ := $(MAKE) --no-print-directory -j2 -C tests/fuzz
 
-.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants native-mutants-evidence crash-states fuzz fuzz-ci fuzz-planted crash flips flips-ci kill bench bench-hot ci clean
+.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants native-coverage native-mutants-evidence crash-states fuzz fuzz-ci fuzz-planted crash flips flips-ci kill root bench bench-hot ci clean
 
 # Shows this list.
 help:
@@ -59,6 +62,12 @@ native-mutants-evidence:
 	printf 'make native-mutants-evidence\ncommit %s, kernel %s, %s\n\n' "$$(git rev-parse --short HEAD)" "$$(uname -r)" "$$(date -u +%F)" > docs/evidence/mutants.txt
 	$(MAKE) --no-print-directory -C tests/native mutants WERROR=1 KEEP=$(CURDIR)/docs/evidence/mutants.txt
 
+# Runs the C tests with counters, shows which lines and branches they take, and fails for a branch that tests/native/uncovered.txt does not name.
+native-coverage:
+	rm -rf $(COVERAGE_BUILD)
+	$(NATIVE) WERROR=1 COVERAGE=1 BUILD=$(COVERAGE_BUILD) TESTS="$(COVERAGE_TESTS)" > /dev/null
+	$(VENV)/bin/python tests/native/coverage.py $(COVERAGE_BUILD)/plain-coverage
+
 # Feeds every decoder with made-up bytes, FUZZ_SECONDS each (clang with libFuzzer); tests/fuzz/Makefile has more.
 fuzz:
 	$(FUZZ) fuzz
@@ -95,6 +104,10 @@ flips-ci:
 # Kills writers with SIGKILL, thousands of times, and looks at what is left.
 kill:
 	AEGIS_PROGRESS=1 $(VENV)/bin/pytest tests/crash/test_kill.py -m "long or not long" -n 2 -s
+
+# Cuts the power, fails the device and fills the disk under stores on file systems of this kernel as root; needs xfsprogs nbdkit libnbd-bin fuse3.
+root: build
+	$(VENV)/bin/pytest tests/root -m root -n0 --evidence=docs/evidence/root.txt
 
 # Measures this machine against other stores: raw results to bench/results, the picture to bench/results/bench.svg.
 bench: build

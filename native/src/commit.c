@@ -100,7 +100,16 @@ static int zero_range(writer *w, bool in_next, uint64_t from, uint64_t to) {
     segment *active = l->segments[l->segment_count - 1];
     if (!in_next) return segment_zero(&l->s, l->dir, active, from, to);
     if (w->next_ready) return segment_zero(&l->s, l->dir, &w->next, from, to);
-    TRY(segment_create(&l->s, l->dir, active->number + 1, manifest_next_generation(l->manifest), to, &w->next));
+    TRY(manifest_reserve(l->manifest));
+    int code = segment_create(&l->s, l->dir, active->number + 1, manifest_next_generation(l->manifest), to, &w->next);
+    if (code == AEGIS_E_EXISTS) {
+        /* An attempt before this one failed, and so did taking its file away: no manifest lists it, and nobody else makes any. */
+        char name[SEGMENT_NAME_SIZE];
+        segment_name(active->number + 1, name);
+        TRY(l->s.vfs->unlink(l->s.vfs, l->dir, name));
+        code = segment_create(&l->s, l->dir, active->number + 1, manifest_next_generation(l->manifest), to, &w->next);
+    }
+    TRY(code);
     return MUTANT(NO_NEXT_SEGMENT_NAME_SYNC) ? AEGIS_OK : l->s.vfs->sync_dir(l->s.vfs, l->dir);
 }
 

@@ -111,26 +111,54 @@ static void encode(const manifest *m, uint64_t generation, uint8_t *copy, size_t
     seal_copy(m, copy, length);
 }
 
-int manifest_write(manifest *m) {
+/* How much the file may take with a segment more in each tier. */
+static uint64_t most_bytes(const manifest *m) {
+    return 2 * align_up(encoded_length(m) + AEGIS_TIERS * (T_HEADER + SEGMENT_ENTRY), COPY_ALIGN);
+}
+
+int manifest_reserve(manifest *m) {
+    vfs *v = m->s->vfs;
+    vfs_file *file = NULL;
+    pthread_mutex_lock(&m->mutex);
+    uint64_t needed = most_bytes(m);
+    int code = m->reserved >= needed ? AEGIS_OK : v->open(v, m->dir, NEW_NAME, VFS_WRITE | VFS_CREATE, &file);
+    if (file != NULL) {
+        code = v->allocate(v, file, 0, needed);
+        if (code == AEGIS_OK) m->reserved = needed;
+        else (void)v->truncate(v, file, m->reserved);    /* what little there was is somebody's */
+        v->close(v, file);
+    }
+    pthread_mutex_unlock(&m->mutex);
+    return code;
+}
+
+/* Replaces the file as a whole; m->generation is what the name leads to from the rename on. */
+static int replace(manifest *m, uint64_t generation) {
     vfs *v = m->s->vfs;
     size_t length = encoded_length(m), half = (size_t)align_up(length, COPY_ALIGN);
     uint8_t *bytes = calloc(2, half);
     vfs_file *file = NULL;
     if (bytes == NULL) return fail(AEGIS_E_NOMEM, "no memory for a manifest of %zu bytes", 2 * half);
-    encode(m, m->generation + 1, bytes, length);
+    encode(m, generation, bytes, length);
     memcpy(bytes + half, bytes, half);
     const char *name = MUTANT(MANIFEST_IN_PLACE) ? MANIFEST_NAME : NEW_NAME;
     int code = v->open(v, m->dir, name, VFS_WRITE | VFS_CREATE, &file);
-    if (code == AEGIS_OK) code = v->truncate(v, file, 0);
+    /* Over what was reserved, and then cut to size: emptied first, its space could go to somebody else. */
     if (code == AEGIS_OK) code = v->write(v, file, 0, bytes, 2 * half);
+    if (code == AEGIS_OK) code = v->truncate(v, file, 2 * half);
     if (code == AEGIS_OK && !MUTANT(NO_MANIFEST_SYNC)) code = v->sync(v, file);
     if (file != NULL) v->close(v, file);
     free(bytes);
+    m->reserved = 0;
     if (code == AEGIS_OK && !MUTANT(MANIFEST_IN_PLACE)) code = v->rename(v, m->dir, NEW_NAME, MANIFEST_NAME);
     if (code != AEGIS_OK) return code;
-    m->generation++;
+    m->generation = generation;
     return MUTANT(NO_MANIFEST_NAME_SYNC) ? AEGIS_OK : v->sync_dir(v, m->dir);
 }
+
+int manifest_write(manifest *m) { return replace(m, m->generation + 1); }
+
+int manifest_renew(manifest *m) { return replace(m, m->generation); }
 
 uint64_t manifest_next_generation(manifest *m) {
     pthread_mutex_lock(&m->mutex);

@@ -31,6 +31,7 @@ typedef struct manifest {
     pthread_mutex_t mutex;
     const scope *s;          /* tier 0; store id and key as they are learnt */
     vfs_dir *dir;
+    uint64_t reserved;       /* bytes of MANIFEST.new that are there to be written over */
     uint64_t generation;
     uint64_t epoch;
     uint64_t segment_bytes;
@@ -47,8 +48,13 @@ void manifest_free(manifest *m);
 /* Reads MANIFEST. NOTFOUND: there is none. VERSION: newer. SECRET: it does not hold under the scope's key. CORRUPT: both copies are
  * damaged. *store_id gets the identity that it names; *copy_damaged is set where only one of the copies was good. */
 int manifest_load(manifest *m, uint8_t store_id[STORE_ID_SIZE], bool *copy_damaged);
+/* Takes the space for the manifest that will list one more segment in each tier, so that a full disk is noticed before a record
+ * is accepted that needs it, and not when it is written. Nothing is synced. Takes the mutex. */
+int manifest_reserve(manifest *m);
 /* Writes the next generation: durable when it returns. The caller holds the mutex or is alone. */
 int manifest_write(manifest *m);
+/* Writes it again as it is, the same bytes under the same name: durable when it returns, whatever became of its name before. */
+int manifest_renew(manifest *m);
 /* Adds a segment to the end of a tier's list, with the head that closes the one before. The caller writes. */
 int manifest_add_segment(manifest *m, uint32_t tier, const manifest_segment *added);
 

@@ -37,6 +37,7 @@
     X(NO_NAME_SYNC_AT_OPEN, "the sync of the manifest's name by the next open")                                     \
     X(NO_PARENT_SYNC_AT_OPEN, "the sync of the store's own name by the next open")                                  \
     X(NO_MANIFEST_REPAIR, "that a damaged manifest is written again")                                               \
+    X(NO_MANIFEST_RENEWAL, "that after an unclean end a manifest is written again as it is")                        \
     /* after a failure (commit, upkeep, recover, lockfile) */                                                       \
     X(SYNC_TRIED_AGAIN, "that a failed sync is not tried again")                                                    \
     X(NO_POISON, "that nothing is written after a failed write")                                                    \

@@ -257,6 +257,25 @@ TEST(reading_without_a_place_for_it_is_refused) {
     end_store();
 }
 
+/* Holds where message and key begin with the same byte. */
+static int same_byte(unsigned char *message, unsigned long long *message_length, const unsigned char *signed_message,
+                     unsigned long long signed_length, const unsigned char *public_key) {
+    (void)message;
+    (void)message_length;
+    return signed_length > 0 && signed_message[0] == public_key[0] ? 0 : -1;
+}
+
+TEST(each_signed_message_is_checked_under_its_own_key) {
+    const uint8_t messages[] = {'a', 'b', 'b', 'x'}, keys[3 * 32] = {[0] = 'a', [32] = 'b', [64] = 'c'};
+    const uint32_t lengths[] = {1, 2, 1};
+    uint8_t held[3] = {9, 9, 9};
+    EXPECT_CODE(aegis_open_all(NULL, messages, lengths, keys, 3, held), AEGIS_E_ARGUMENT);
+    EXPECT_OK(aegis_open_all(same_byte, messages, lengths, keys, 0, held));
+    EXPECT_EQ_U64(held[0], 9);
+    EXPECT_OK(aegis_open_all(same_byte, messages, lengths, keys, 3, held));
+    EXPECT_BYTES(held, ((const uint8_t[]){1, 1, 0}), 3);
+}
+
 TEST(a_reader_changes_nothing) {
     uint64_t index = 0, wait = 0;
     uint8_t signature[64] = {1};

@@ -297,25 +297,78 @@ TEST(no_space_for_a_tier_leaves_the_others_alone) {
     vfs_sim_free(sim);
 }
 
+/* Neither the next segment's bytes nor the removal of what was begun reach the disk, which then comes back to itself. */
+TEST(a_segment_that_could_not_be_made_nor_taken_away_is_made_again) {
+    const vfs_sim_fault broken = {.nth = 1, .kinds = 1u << VFS_SIM_WRITE | 1u << VFS_SIM_UNLINK, .code = AEGIS_E_IO, .forever = true};
+    vfs_sim *sim = vfs_sim_new(6);
+    aegis_store *store = open_test(vfs_sim_vfs(sim), AEGIS_MODE_APPEND, NULL);
+    uint64_t size = 0, left = 0;
+    bool begun = false;
+    for (; size < 1000 && !begun; size++) {
+        vfs_sim_fail(sim, &broken);
+        int code = append_record(store, SESSION, size, PAYLOAD);
+        begun = code == AEGIS_E_IO && vfs_sim_file_size(sim, "session/00000001.seg", &left) == AEGIS_OK;
+        /* As long as the disk does not work each attempt says so. */
+        if (begun) EXPECT_CODE(append_record(store, SESSION, size, PAYLOAD), AEGIS_E_IO);
+        vfs_sim_fail(sim, NULL);
+        if (code != AEGIS_OK) EXPECT_OK(append_record(store, SESSION, size, PAYLOAD));
+        EXPECT_OK(aegis_commit(store, SESSION, size));
+    }
+    EXPECT(begun);
+    for (int i = 0; i < 20; i++) EXPECT_OK(append_committed(store, SESSION, size++, PAYLOAD));
+    EXPECT_OK(aegis_close(store));
+    store = open_test(vfs_sim_vfs(sim), AEGIS_MODE_WRITE, NULL);
+    EXPECT_EQ_U64(size_of(store, SESSION), size);
+    EXPECT(has_all(store, SESSION, size));
+    EXPECT_OK(aegis_close(store));
+    vfs_sim_free(sim);
+}
+
+/* The space for its manifest was taken when the segment was made: on a full disk what was accepted goes through, and the append
+ * that would need a segment more is rejected. */
+TEST(a_rotation_has_space_for_its_manifest) {
+    vfs_sim *sim = vfs_sim_new(5);
+    aegis_tier_stats stats;
+    aegis_store *store = open_test(vfs_sim_vfs(sim), AEGIS_MODE_APPEND, NULL);
+    uint64_t size = 0;
+    int code = AEGIS_OK;
+    for (; size < 20; size++) EXPECT_OK(append_committed(store, SESSION, size, PAYLOAD));
+    EXPECT_OK(append_committed(store, AEGIS_TIER_AUDIT, 0, PAYLOAD));
+    upkeep_until_idle(store);    /* the next segment is there */
+    vfs_sim_set_space(sim, 0);
+    for (; code == AEGIS_OK && size < 1000; size += code == AEGIS_OK) code = append_committed(store, SESSION, size, PAYLOAD);
+    EXPECT_CODE(code, AEGIS_E_NOSPACE);
+    EXPECT_OK(aegis_stats(store, SESSION, &stats));
+    EXPECT_EQ_U64(stats.rotations, 1);
+    EXPECT_EQ_U64(stats.poisoned, 0);
+    EXPECT(has_all(store, SESSION, size));
+    vfs_sim_set_space(sim, UINT64_MAX);
+    EXPECT_OK(append_committed(store, SESSION, size++, PAYLOAD));
+    EXPECT_OK(aegis_close(store));
+    store = open_test(vfs_sim_vfs(sim), AEGIS_MODE_WRITE, NULL);
+    EXPECT_EQ_U64(size_of(store, SESSION), size);
+    EXPECT(has_all(store, SESSION, size));
+    EXPECT_OK(aegis_close(store));
+    vfs_sim_free(sim);
+}
+
 /* A rotation whose manifest cannot be written is a group that could not be: the outcome is unknown, and the next open tells. */
-TEST(a_rotation_without_space_for_its_manifest_poisons) {
+TEST(a_rotation_whose_manifest_fails_poisons) {
     vfs_sim *sim = vfs_sim_new(5);
     aegis_store *store = open_test(vfs_sim_vfs(sim), AEGIS_MODE_APPEND, NULL);
     uint64_t size = 0;
     int code = AEGIS_OK;
     for (; size < 20; size++) EXPECT_OK(append_committed(store, SESSION, size, PAYLOAD));
     upkeep_until_idle(store);    /* the next segment is there */
-    vfs_sim_set_space(sim, 0);
-    while (code == AEGIS_OK && size < 1000) {
-        code = append_committed(store, SESSION, size, PAYLOAD);
-        if (code == AEGIS_OK) size++;
-    }
+    vfs_sim_fail(sim, &(vfs_sim_fault){.nth = 1, .kinds = 1u << VFS_SIM_RENAME, .code = AEGIS_E_IO});
+    for (; code == AEGIS_OK && size < 1000; size += code == AEGIS_OK) code = append_committed(store, SESSION, size, PAYLOAD);
     EXPECT_CODE(code, AEGIS_E_UNKNOWN);
     EXPECT_CODE(append_record(store, SESSION, size + 1, PAYLOAD), AEGIS_E_POISONED);
     EXPECT(has_all(store, SESSION, size));
     EXPECT_CODE(aegis_close(store), AEGIS_E_UNKNOWN);    /* of what was queued */
     EXPECT_EQ_U64(vfs_sim_open_count(sim), 0);
     /* Recovery needs no space. */
+    vfs_sim_set_space(sim, 0);
     store = open_test(vfs_sim_vfs(sim), AEGIS_MODE_WRITE, NULL);
     if (store == NULL) return;
     EXPECT_EQ_U64(size_of(store, SESSION), size);

@@ -384,6 +384,52 @@ TEST(a_rotation_that_fails_leaves_in_memory_what_the_file_says) {
     end_with(&m);
 }
 
+TEST(a_manifest_is_written_into_the_space_that_was_reserved) {
+    manifest m, again;
+    bool damaged;
+    uint64_t size = 0;
+    uint8_t top[HASH_SIZE] = "root";
+    const manifest_segment added = {3, 12, 400};
+    if (!begin_written(&m)) return;
+    EXPECT_OK(manifest_reserve(&m));
+    EXPECT_OK(vfs_sim_file_size(sim, "MANIFEST.new", &size));
+    vfs_sim_set_space(sim, 0);
+    uint64_t calls = vfs_sim_calls(sim);
+    EXPECT_OK(manifest_reserve(&m));
+    EXPECT_EQ_U64(vfs_sim_calls(sim), calls);
+    EXPECT_OK(manifest_rotate(&m, 1, &added, 400, top));
+    EXPECT_OK(load(&again, &damaged));
+    same(&again, &m);
+    manifest_free(&again);
+    end_with(&m);
+}
+
+TEST(a_reservation_that_fails_keeps_the_one_before_and_no_more) {
+    manifest m;
+    uint64_t size = 0, reserved = 0;
+    uint8_t top[HASH_SIZE] = "root";
+    if (!begin_written(&m)) return;
+    vfs_sim_set_space(sim, 100);
+    EXPECT_CODE(manifest_reserve(&m), AEGIS_E_NOSPACE);
+    EXPECT_OK(vfs_sim_file_size(sim, "MANIFEST.new", &size));
+    EXPECT_EQ_U64(size, 0);
+    vfs_sim_set_space(sim, UINT64_MAX);
+    EXPECT_OK(manifest_reserve(&m));
+    EXPECT_OK(vfs_sim_file_size(sim, "MANIFEST.new", &reserved));
+    /* So many segments more that it is not enough. */
+    for (uint64_t i = 0; i < 100; i++) {
+        const manifest_segment added = {3 + i, 12 + i, 400 + i};
+        EXPECT_OK(manifest_add_segment(&m, 1, &added));
+    }
+    vfs_sim_set_space(sim, 100);
+    EXPECT_CODE(manifest_reserve(&m), AEGIS_E_NOSPACE);
+    EXPECT_OK(vfs_sim_file_size(sim, "MANIFEST.new", &size));
+    EXPECT_EQ_U64(size, reserved);
+    vfs_sim_set_space(sim, UINT64_MAX);
+    EXPECT_OK(manifest_rotate(&m, 1, &(const manifest_segment){200, 200, 1000}, 1000, top));
+    end_with(&m);
+}
+
 TEST(what_an_unfinished_replacement_left_is_no_obstacle) {
     manifest m, again;
     bool damaged;

@@ -255,8 +255,13 @@ TEST(what_cannot_be_meant_is_refused_and_leaves_nothing_behind) {
     EXPECT_CODE(aegis_request(store, AEGIS_TIER_AUDIT, 0, watcher), AEGIS_E_RANGE);
     EXPECT_CODE(aegis_request(store, 9, 0, watcher), AEGIS_E_ARGUMENT);
     EXPECT_CODE(aegis_watch_start(store, NULL, &ear), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_watch_start(store, &none, NULL), AEGIS_E_ARGUMENT);
     EXPECT_CODE(aegis_watch_look(NULL, NULL), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_watch_look(watcher, NULL), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_watch_result(NULL, SESSION, 0), AEGIS_E_ARGUMENT);
     EXPECT_CODE(aegis_watch_result(watcher, 0, 0), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_watch_result(watcher, AEGIS_TIERS + 1, 0), AEGIS_E_ARGUMENT);
+    aegis_watch_end(NULL);
     EXPECT_CODE(aegis_watch_result(watcher, SESSION, 0), AEGIS_E_ARGUMENT);
     EXPECT(last_message_has("no answer yet"));
     for (uint64_t i = 1; i < 5; i++) EXPECT_OK(append_committed(store, SESSION, i, PAYLOAD));
