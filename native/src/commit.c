@@ -209,13 +209,18 @@ static int refused(const writer *w) {
 
 static void lead(writer *w);
 
+/* What is broadcast when whoever is busy now is done. The other condition of the two wakes one waiter only, who is to lead. */
+static pthread_cond_t *landing(writer *w) {
+    return &w->landed[(w->groups[w->building].round + (w->turning && !MUTANT(WRONG_LANDING) ? 0 : 1)) & 1];
+}
+
 /* Takes a place in the group being built. The mutex is held. */
 static int enqueue(writer *w, uint64_t size) {
     for (;;) {
         if (w->poison != AEGIS_OK || w->closing) return refused(w);
         if (group_full(w, size)) {
             if (!w->busy) lead(w);
-            else pthread_cond_wait(&w->landed[(w->groups[w->building].round + 1) & 1], &w->mutex);
+            else pthread_cond_wait(landing(w), &w->mutex);
             continue;
         }
         if (has_room(w, size)) break;
@@ -322,7 +327,7 @@ void writer_poison(writer *w, int code) {
 }
 
 void writer_take(writer *w) {
-    while (w->busy) pthread_cond_wait(&w->landed[(w->groups[w->building].round + 1) & 1], &w->mutex);
+    while (w->busy) pthread_cond_wait(landing(w), &w->mutex);
     w->busy = true;
 }
 
@@ -344,7 +349,9 @@ static void lead(writer *w) {
     group *g = &w->groups[w->building];
     bool rotating = passes_end(w, 0);
     w->busy = true;
+    w->turning = true;
     while (rotating && w->making) pthread_cond_wait(&w->room, &w->mutex);
+    w->turning = false;
     if (rotating) {
         w->full_bytes += w->tail;
         w->tail = SEGMENT_FRAMES;

@@ -62,6 +62,7 @@ typedef struct writer {
     uint64_t requested;      /* records below it are to land though nobody may wait for them */
     uint64_t synced;         /* records known durable: the watermark */
     bool busy;
+    bool turning;            /* the busy one leads the group being built, and waits for `making` before another is begun */
     bool making;
     bool zeroing;            /* in the middle of a step of zeroing ahead */
     bool closing;

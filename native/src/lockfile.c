@@ -64,7 +64,10 @@ int lockfile_open_reader(lockfile *l, vfs *v, vfs_dir *dir) {
 void lockfile_close(lockfile *l) {
     if (l->file == NULL) return;
     /* Not left to the descriptor's end: a child that was forked just now has a copy of it until it gets to run. */
+    aegis_error cause;
+    aegis_last_error(&cause);
     (void)l->vfs->lock(l->vfs, l->file, l->writer ? BYTE_WRITER : BYTE_READER, VFS_UNLOCK);
+    fail_again(&cause);    /* of a close that failed: that the lock cannot be given back either is not why */
     l->vfs->close(l->vfs, l->file);
     l->file = NULL;
 }

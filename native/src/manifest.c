@@ -19,7 +19,6 @@ enum {
     T_TIER = 0, T_COUNT = 4, T_SIZE = 8, T_ROOT = 16, T_HEADER = 48, SEGMENT_ENTRY = 24, TRAILER = 40,
 };
 
-#define NEW_NAME "MANIFEST.new"
 #define COPY_ALIGN 512
 #define FILE_MAX (64u << 20)
 
@@ -121,7 +120,7 @@ int manifest_reserve(manifest *m) {
     vfs_file *file = NULL;
     pthread_mutex_lock(&m->mutex);
     uint64_t needed = most_bytes(m);
-    int code = m->reserved >= needed ? AEGIS_OK : v->open(v, m->dir, NEW_NAME, VFS_WRITE | VFS_CREATE, &file);
+    int code = m->reserved >= needed ? AEGIS_OK : v->open(v, m->dir, MANIFEST_NEW_NAME, VFS_WRITE | VFS_CREATE, &file);
     if (file != NULL) {
         code = v->allocate(v, file, 0, needed);
         if (code == AEGIS_OK) m->reserved = needed;
@@ -141,7 +140,7 @@ static int replace(manifest *m, uint64_t generation) {
     if (bytes == NULL) return fail(AEGIS_E_NOMEM, "no memory for a manifest of %zu bytes", 2 * half);
     encode(m, generation, bytes, length);
     memcpy(bytes + half, bytes, half);
-    const char *name = MUTANT(MANIFEST_IN_PLACE) ? MANIFEST_NAME : NEW_NAME;
+    const char *name = MUTANT(MANIFEST_IN_PLACE) ? MANIFEST_NAME : MANIFEST_NEW_NAME;
     int code = v->open(v, m->dir, name, VFS_WRITE | VFS_CREATE, &file);
     /* Over what was reserved, and then cut to size: emptied first, its space could go to somebody else. */
     if (code == AEGIS_OK) code = v->write(v, file, 0, bytes, 2 * half);
@@ -150,7 +149,7 @@ static int replace(manifest *m, uint64_t generation) {
     if (file != NULL) v->close(v, file);
     free(bytes);
     m->reserved = 0;
-    if (code == AEGIS_OK && !MUTANT(MANIFEST_IN_PLACE)) code = v->rename(v, m->dir, NEW_NAME, MANIFEST_NAME);
+    if (code == AEGIS_OK && !MUTANT(MANIFEST_IN_PLACE)) code = v->rename(v, m->dir, MANIFEST_NEW_NAME, MANIFEST_NAME);
     if (code != AEGIS_OK) return code;
     m->generation = generation;
     return MUTANT(NO_MANIFEST_NAME_SYNC) ? AEGIS_OK : v->sync_dir(v, m->dir);

@@ -11,6 +11,8 @@
 #include "scope.h"
 
 #define MANIFEST_NAME "MANIFEST"
+/* The next one while it is written, and the space for it before that. */
+#define MANIFEST_NEW_NAME "MANIFEST.new"
 
 typedef struct manifest_segment {
     uint64_t number;

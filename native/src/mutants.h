@@ -41,6 +41,7 @@
     /* after a failure (commit, upkeep, recover, lockfile) */                                                       \
     X(SYNC_TRIED_AGAIN, "that a failed sync is not tried again")                                                    \
     X(NO_POISON, "that nothing is written after a failed write")                                                    \
+    X(WRONG_LANDING, "that who waits for a rotation is woken with all others")                                      \
     X(NO_POISON_BY_WATERMARK, "that a failed watermark poisons")                                                    \
     X(NO_OUTCOME_UNKNOWN, "that waiters are told of a failed write")                                                \
     X(NO_POISON_WORD, "the poison word in LOCK")                                                                    \

@@ -20,7 +20,7 @@ typedef struct contents {
 } contents;
 
 static int look_at(void *context, const char *name) {
-    static const char *const ours[] = {LOCK_NAME, "MANIFEST.new", "catalog", "lost+found"};
+    static const char *const ours[] = {LOCK_NAME, MANIFEST_NEW_NAME, "catalog", "lost+found"};
     contents *c = context;
     if (strcmp(name, MANIFEST_NAME) == 0) {
         c->manifest = true;
@@ -311,7 +311,10 @@ static int settle_manifest(aegis_store *st, uint32_t flags, const aegis_report *
     bool clean = true;
     if (flags != 0) return MUTANT(NO_MANIFEST_REPAIR) ? AEGIS_OK : manifest_write(&st->manifest);
     for (uint32_t i = 0; i < report->tier_count; i++) clean = clean && (report->tiers[i].flags & AEGIS_VERDICT_CLEAN) != 0;
-    if (clean || MUTANT(NO_MANIFEST_RENEWAL)) return AEGIS_OK;
+    if (clean || MUTANT(NO_MANIFEST_RENEWAL)) {
+        (void)st->vfs->unlink(st->vfs, st->root, MANIFEST_NEW_NAME);    /* a crash behind the end mark may have left one */
+        return AEGIS_OK;
+    }
     int code = manifest_renew(&st->manifest);
     return code == AEGIS_E_NOSPACE ? AEGIS_OK : code;
 }

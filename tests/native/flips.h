@@ -247,6 +247,7 @@ static inline void flip_describe(const flip_store *f, const char *path, flip_lay
     l->count = 0;
     EXPECT_OK(vfs_sim_file_size(f->sim, path, &size));
     if (strcmp(path, "LOCK") == 0) flip_add(l, size, "LOCK", HARMLESS, true);
+    else if (strcmp(path, "MANIFEST.new") == 0) flip_add(l, size, "space for the next manifest", HARMLESS, false);
     else if (strcmp(path, "MANIFEST") == 0) flip_add(l, size, "manifest", REPAIRED, true);
     else if (strstr(path, "/tiles/") != NULL) flip_add(l, size, "tile", REPAIRED, true);
     else if (strstr(path, "/outline") != NULL) flip_add(l, size, "outline", REPAIRED, true);

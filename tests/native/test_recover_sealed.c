@@ -191,6 +191,8 @@ TEST(a_truncated_sealed_segment_is_whole_by_its_frames_or_refused_by_name) {
         EXPECT_OK(vfs_sim_resize(sim, "session/00000001.seg", length));
         if (length < 512) {
             refused(AEGIS_E_CORRUPT, "00000001.seg", "cut off within its header");
+        } else if (length < SEGMENT_FRAMES) {
+            refused(AEGIS_E_CORRUPT, "00000001.seg", "cut off before its frames");
         } else if (length < tail) {
             refused(AEGIS_E_CORRUPT, "00000001.seg", "durable and");
         } else if (reopen(AEGIS_MODE_WRITE)) {
