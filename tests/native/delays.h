@@ -3,8 +3,9 @@
  *
  * Every lock, every wait on a condition, and every call of the vfs that changes something is preceded and followed by a delay of
  * a length that is drawn: mostly none, often a turn of the scheduler, now and then a sleep that lets everybody else by. Where asked
- * for, some waits end though nobody woke them, as POSIX allows; not always, for that would hide who is never woken. What is drawn follows from a seed and the order in which threads are born; who
- * runs when is the machine's choice all the same, so a seed is a start and no replay.
+ * for, some waits end though nobody woke them, as POSIX allows; not always, for that would hide who is never woken. What is drawn
+ * follows from a seed and the order in which threads are born; who runs when is the machine's choice all the same, so a seed is a
+ * start and no replay.
  */
 #ifndef AEGIS_TESTS_DELAYS_H
 #define AEGIS_TESTS_DELAYS_H
@@ -29,6 +30,8 @@ static atomic_bool delays_rouse;
 static _Atomic uint64_t delays_seed;
 static _Atomic uint64_t delays_drawn;
 static _Thread_local uint64_t delays_state;
+/* Threads that wait on a condition: the mutex that each gave back tells when they really do. */
+static _Atomic uint32_t delays_asleep;
 
 static inline uint64_t delays_draw(void) {
     if (delays_state == 0) delays_state = atomic_fetch_add(&delays_seed, 0x51ed2701) | 1;
@@ -62,7 +65,9 @@ int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex) 
         delay();
         return __real_pthread_mutex_lock(mutex);
     }
+    atomic_fetch_add(&delays_asleep, 1);
     int code = __real_pthread_cond_wait(condition, mutex);
+    atomic_fetch_sub(&delays_asleep, 1);
     delay();
     return code;
 }

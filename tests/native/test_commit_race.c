@@ -4,6 +4,7 @@
  * Whatever the order, what an appender was told is there at the index that it was given, once, in its own order; sizes never go
  * back; every head is a prefix of every later one. Under SAN=tsan the sanitizer looks for races besides. */
 #include <poll.h>
+#include <semaphore.h>
 
 #include "delays.h"
 #include "stores.h"
@@ -304,4 +305,76 @@ TEST(the_same_on_a_disk_where_loops_are_rung) {
 /* The disk fails among all that: everybody is told, nobody waits for ever, and what was acknowledged before is there. */
 TEST(a_failure_among_many_threads_is_told_to_each_of_them) {
     for (uint64_t seed = 1; seed <= races(); seed++) race_in_memory(seed, 20 + 7 * (seed % 7));
+}
+
+/* ---- a meeting that is arranged --------------------------------------------------------------------------------------- */
+
+static sem_t held, let_go;
+static _Thread_local bool holds;     /* this thread's next write waits for `let_go` */
+
+static int held_write(vfs *self, vfs_file *file, uint64_t offset, const void *bytes, size_t length) {
+    if (holds) {
+        holds = false;
+        sem_post(&held);
+        sem_wait(&let_go);
+    }
+    return delays_below.write(self, file, offset, bytes, length);
+}
+
+typedef struct guest {
+    aegis_store *store;
+    uint32_t payload;            /* 0: commits record 1 */
+    bool holds;
+} guest;
+
+static void *take_part(void *context) {
+    static const uint8_t zeros[1 << 20];
+    const guest *g = context;
+    uint64_t index = 1;
+    holds = g->holds;
+    if (g->payload == 0) EXPECT_OK(aegis_commit(g->store, SESSION, index));
+    else EXPECT_OK(aegis_append(g->store, SESSION, 1, zeros, 100, zeros, g->payload, &index));
+    return NULL;
+}
+
+static void asleep(uint32_t count) {
+    while (atomic_load(&delays_asleep) < count) sched_yield();
+}
+
+/* The leader of a full group waits to rotate while room is made, and two wait for that group to be gone: both are woken when it has
+ * landed, though neither commits, and nothing else lands after it. */
+TEST(who_waits_for_a_leader_that_waits_is_woken_with_all_others) {
+    vfs_sim *sim = vfs_sim_new(1);
+    vfs *over = vfs_sim_vfs(sim);
+    aegis_options o = options_of(AEGIS_MODE_APPEND);
+    guest first = {.payload = 700 << 10}, second = {.payload = 400 << 10}, maker = {.payload = 300 << 10, .holds = true}, leader = {0},
+          late = {.payload = 700 << 10};
+    pthread_t threads[4];
+    uint64_t size = 0;
+    o.segment_bytes = 1 << 20;
+    o.flags = AEGIS_OPEN_NO_THREAD;
+    delays_below = *over;
+    over->write = held_write;
+    sem_init(&held, 0, 0);
+    sem_init(&let_go, 0, 0);
+    if (!EXPECT_OK(store_open(over, "store", &o, &first.store, NULL))) return;
+    second.store = maker.store = leader.store = late.store = first.store;
+    alarm(5);    /* a moment is all it takes */
+    take_part(&first);
+    EXPECT_OK(aegis_commit(first.store, SESSION, 0));
+    take_part(&second);                                                     /* goes to the next segment */
+    EXPECT(pthread_create(&threads[0], NULL, take_part, &maker) == 0);      /* zeroes more of it */
+    sem_wait(&held);
+    EXPECT(pthread_create(&threads[1], NULL, take_part, &leader) == 0);
+    asleep(1);
+    for (int i = 2; i < 4; i++) EXPECT(pthread_create(&threads[i], NULL, take_part, &late) == 0);
+    asleep(3);
+    sem_post(&let_go);
+    for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+    alarm(0);
+    EXPECT_OK(aegis_commit(first.store, SESSION, 4));
+    EXPECT(aegis_size(first.store, SESSION, &size) == AEGIS_OK && size == 5);
+    EXPECT_OK(aegis_close(first.store));
+    *over = delays_below;
+    vfs_sim_free(sim);
 }
