@@ -23,27 +23,6 @@
 #define MUTANT(name) 0
 #endif
 
-/* Planted bugs: a build for the fuzz targets lets one bound or check of each decoder be left out, so that its target can be seen to
- * find it (tests/fuzz). The same idea as above, for tests of another kind. */
-#ifdef AEGIS_PLANTED
-#define PLANTED(name) (aegis_planted == PLANTED_##name)
-enum aegis_planted_bugs {
-    PLANTED_NONE = 0,
-    PLANTED_FRAME_END,
-    PLANTED_SEGMENT_SLOT,
-    PLANTED_FOOTER_FIT,
-    PLANTED_MANIFEST_COUNT,
-    PLANTED_TILE_BELIEVED,
-    PLANTED_PROOF_OLD_ROOT,
-    PLANTED_OUTLINE_CODE,
-    PLANTED_CHAINS_LENGTH,
-    PLANTED_STORE_INCLUSION,
-};
-extern int aegis_planted;
-#else
-#define PLANTED(name) 0
-#endif
-
 static inline uint16_t load_u16(const uint8_t *p) { return (uint16_t)(p[0] | (uint16_t)(p[1] << 8)); }
 
 static inline uint32_t load_u32(const uint8_t *p) {

@@ -14,9 +14,6 @@
 #ifdef AEGIS_MUTANTS
 int aegis_mutant = MUTANT_NONE;
 #endif
-#ifdef AEGIS_PLANTED
-int aegis_planted = PLANTED_NONE;
-#endif
 
 #define SYSTEM_TEXT_MAX 96
 

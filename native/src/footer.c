@@ -71,7 +71,7 @@ int footer_read(const scope *s, const segment *seg, footer *out) {
     bool fits = out->count > 0 && add_u64(out->first, out->count, &end) && mul_u64(out->count, 4, &table) && table <= size &&
                 out->frames_end >= SEGMENT_FRAMES && out->frames_end <= size &&
                 out->frames_end + table + (uint64_t)merkle_peak_count(end) * HASH_SIZE + FOOTER_FIXED == size;
-    if (!fits && !PLANTED(FOOTER_FIT))
+    if (!fits && !MUTANT(NO_FOOTER_FIT_TEST))
         return fail_at(AEGIS_E_CORRUPT, &where, "the footer of %s does not fit its file", name);
     return AEGIS_OK;
 }

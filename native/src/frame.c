@@ -101,7 +101,7 @@ int frame_parse(const uint8_t *bytes, uint64_t available, frame *out) {
     if (available < FRAME_HEADER || !frame_may_start(bytes)) return AEGIS_E_TORN;
     frame_fields(bytes, out);
     if (!MUTANT(NO_LENGTH_LIMIT) && (out->entry_length == 0 || out->payload_length > AEGIS_PAYLOAD_MAX)) return AEGIS_E_CORRUPT;
-    return out->size <= available || PLANTED(FRAME_END) ? AEGIS_OK : AEGIS_E_TORN;
+    return out->size <= available || MUTANT(NO_FRAME_END_TEST) ? AEGIS_OK : AEGIS_E_TORN;
 }
 
 int frame_check_body(const scope *s, const frame *f, const uint8_t *bytes, uint64_t expected_index) {

@@ -157,7 +157,7 @@ int merkle_check_consistency(uint64_t old_size, const uint8_t old_root[HASH_SIZE
                 count--;
             }
             holds = retrace((old_size - 1) >> level, (size - 1) >> level, old, whole, proof, count) &&
-                    (PLANTED(PROOF_OLD_ROOT) || same(old, old_root)) && same(whole, root);
+                    (MUTANT(NO_OLD_ROOT_IN_PROOF) || same(old, old_root)) && same(whole, root);
         }
     }
     if (!holds) {

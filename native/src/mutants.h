@@ -84,6 +84,7 @@
     X(NO_READ_INDEX_TEST, "that a frame that is read has the expected index")                                       \
     X(NO_WATERMARK_LIMIT, "that a watermark is at most the index")                                                  \
     X(NO_LENGTH_LIMIT, "the bounds of a frame's lengths")                                                           \
+    X(NO_FRAME_END_TEST, "that a frame ends within what is there")                                                  \
     X(NO_PADDING_TEST, "that a frame's padding is zero")                                                            \
     X(NO_READ_CHECKSUM, "the check of a frame that is read")                                                        \
     X(NO_READ_PROOF, "the proof that a record is in the tree")                                                      \
@@ -105,6 +106,7 @@
     X(NO_FOOTER_CHECKSUM, "the checksum of a footer")                                                               \
     X(NO_FOOTER_OWNER_TEST, "store, tier, number and generation of a footer")                                       \
     X(NO_FOOTER_CODE, "the authentication code of a footer")                                                        \
+    X(NO_FOOTER_FIT_TEST, "that a footer's numbers fit its file")                                                   \
     X(NO_FOOTER_RANGE_TEST, "a footer's records against the manifest")                                              \
     X(NO_FRONTIER_TEST, "that a footer's frontier gives its root")                                                  \
     X(NO_TABLE_CHECKSUM, "the checksum of a footer's table")                                                        \
@@ -122,6 +124,7 @@
     X(NO_MANIFEST_CHECKSUM, "the checksum of a manifest copy")                                                      \
     X(NO_MANIFEST_VERSION_TEST, "its format version")                                                               \
     X(NO_MANIFEST_CODE, "its authentication code")                                                                  \
+    X(NO_MANIFEST_COUNT_TEST, "that a list of segments ends within the manifest")                                   \
     X(NO_MANIFEST_ORDER_TEST, "that its segments ascend")                                                           \
     X(NO_SECOND_COPY, "its second copy")                                                                            \
     X(NO_COPIES_COMPARED, "that its copies are compared")                                                           \
@@ -129,6 +132,8 @@
     X(NO_EDGE_TEST, "that tiles on disk give the root of the log")                                                  \
     X(NO_EDGE_TEST_AGAIN, "that entries give it where tiles do not")                                                \
     X(NO_TILE_CONTRADICTION_TEST, "the tile above against the one below")                                           \
+    X(NO_OLD_ROOT_IN_PROOF, "the old root that a consistency proof leads to")                                       \
+    X(NO_ENTRY_LENGTH_TEST, "that an entry is long enough to be folded into a session")                             \
     X(NO_OLD_ROOT_TEST, "an old root against the newest")                                                           \
     X(NO_INCLUSION_TEST, "an inclusion proof before it is given out")                                               \
     X(NO_CONSISTENCY_TEST, "a consistency proof before it is given out")                                            \

@@ -421,8 +421,7 @@ int tree_root_at(tree *t, uint64_t size, uint8_t root[HASH_SIZE]) {
     if (size == 0 || MUTANT(NO_OLD_ROOT_TEST)) return AEGIS_OK;
     /* An old root comes from tiles: it is believed only if it is consistent with the root in memory. */
     TRY(merkle_consistency(size, t->range.size, trusting, t, proof, &count));
-    if (PLANTED(TILE_BELIEVED) ||
-        merkle_check_consistency(size, root, t->range.size, expected, (const uint8_t(*)[HASH_SIZE])proof, count) == AEGIS_OK)
+    if (merkle_check_consistency(size, root, t->range.size, expected, (const uint8_t(*)[HASH_SIZE])proof, count) == AEGIS_OK)
         return AEGIS_OK;
     distrust(t);
     TRY(merkle_root_at(size, distrusting, t, root));

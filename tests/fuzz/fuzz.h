@@ -2,7 +2,7 @@
  *
  *   #include "fuzz.h"
  *
- *   FUZZ_PLANTED(FRAME_END)
+ *   FUZZ_WITHOUT(NO_FRAME_END_TEST)
  *
  *   int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
  *       input in = {data, size};
@@ -37,17 +37,17 @@ enum mode {
     MODE_OTHER = 16,         /* what it is for is the target's to say */
 };
 
-/* Which bug the decoder has in a build that has them all (native/src/base.h): the target must find its own. */
-#ifdef AEGIS_PLANTED
-#define FUZZ_PLANTED(name)                                      \
+/* Which safeguard of the decoder is out in a build that can take them out (native/src/mutants.h): its target must find that. */
+#ifdef AEGIS_MUTANTS
+#define FUZZ_WITHOUT(name)                                      \
     int LLVMFuzzerInitialize(int *argc, char ***argv) {         \
         (void)argc;                                             \
         (void)argv;                                             \
-        aegis_planted = PLANTED_##name;                         \
+        aegis_mutant = MUTANT_##name;                         \
         return 0;                                               \
     }
 #else
-#define FUZZ_PLANTED(name)                                      \
+#define FUZZ_WITHOUT(name)                                      \
     int LLVMFuzzerInitialize(int *argc, char ***argv) {         \
         (void)argc;                                             \
         (void)argv;                                             \

@@ -8,7 +8,7 @@
  */
 #include "mend.h"
 
-FUZZ_PLANTED(FOOTER_FIT)
+FUZZ_WITHOUT(NO_FOOTER_FIT_TEST)
 
 enum { NUMBER = 0, GENERATION = 2 };
 

@@ -8,7 +8,7 @@
  */
 #include "mend.h"
 
-FUZZ_PLANTED(FRAME_END)
+FUZZ_WITHOUT(NO_FRAME_END_TEST)
 
 static void demand_same_again(const scope *s, const frame *f, const uint8_t *bytes, const uint8_t *nonce, uint64_t offset) {
     uint8_t *again = malloc((size_t)f->size), leaf[HASH_SIZE];

@@ -8,7 +8,7 @@
 #include "mend.h"
 #include "outline.h"
 
-FUZZ_PLANTED(OUTLINE_CODE)
+FUZZ_WITHOUT(NO_OUTLINE_CODE)
 
 static void take_mark(input *in, segment *seg) {
     take(in, seg->nonce, NONCE_SIZE);

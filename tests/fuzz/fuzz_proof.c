@@ -10,7 +10,7 @@
 #include "fuzz.h"
 #include "merkle.h"
 
-FUZZ_PLANTED(PROOF_OLD_ROOT)
+FUZZ_WITHOUT(NO_OLD_ROOT_IN_PROOF)
 
 enum { LEAVES = 40, INCLUSION = 0, CONSISTENCY = 1, SUBTREE = 2, HUGE = 3 };
 

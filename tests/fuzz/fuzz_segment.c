@@ -9,7 +9,7 @@
 #include "mend.h"
 #include "scan.h"
 
-FUZZ_PLANTED(SEGMENT_SLOT)
+FUZZ_WITHOUT(NO_SLOT_CHECKSUM)
 
 enum { HEADER_SHORT = 72, SLOT_SHORT = 88, NUMBER = 0, GENERATION = 2 };
 

@@ -16,7 +16,7 @@
 #include "mend.h"
 #include "store.h"
 
-FUZZ_PLANTED(STORE_INCLUSION)
+FUZZ_WITHOUT(NO_READ_PROOF)
 
 enum { RECORDS = 330, AUDIT_RECORDS = 5, CHANGES = 32, FILES_MAX = 16, FRAMES_MAX = 400, HOW_WRITE = 1, HOW_NO_ID = 2 };
 enum { BUFFER = 1 << 20, BATCH = 64, STEP = 7 };    /* so many at once; past a failure so many are left out */

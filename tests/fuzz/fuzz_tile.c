@@ -9,7 +9,7 @@
 #include "fuzz.h"
 #include "tree.h"
 
-FUZZ_PLANTED(TILE_BELIEVED)
+FUZZ_WITHOUT(NO_OLD_ROOT_TEST)
 
 enum { RECORDS = 600, DAMAGED = 77 };
 

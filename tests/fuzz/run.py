@@ -172,7 +172,7 @@ def planted(args: argparse.Namespace) -> int:
     source = Path(__file__).parent
 
     def one(target: str) -> tuple[str, str, int, str]:
-        bug = re.search(r"^FUZZ_PLANTED\((\w+)\)", (source / f"fuzz_{target}.c").read_text(), re.MULTILINE)
+        bug = re.search(r"^FUZZ_WITHOUT\((\w+)\)", (source / f"fuzz_{target}.c").read_text(), re.MULTILINE)
         assert bug is not None, f"fuzz_{target}.c plants nothing"
         with tempfile.TemporaryDirectory() as scratch:
             _, text, _ = fuzz(
