@@ -10,7 +10,7 @@ Source: FORMAT.md, Entry and Payload.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from hashlib import sha256
 from typing import Final
@@ -18,9 +18,9 @@ from typing import Final
 import msgspec
 from blake3 import blake3
 
-from aegis_store._engine import Engine, Record
+from aegis_store._engine import Engine, Record, make_delta, restore
 from aegis_store.catalog import Catalog, KeyAdded, KeyRecord
-from aegis_store.codec.payload import SALT_SIZE, open_payload, seal
+from aegis_store.codec.payload import SALT_SIZE, Body, Sealed, body_of, open_payload, seal, seal_delta
 from aegis_store.errors import (
     AegisError,
     BadSignature,
@@ -44,6 +44,7 @@ from aegis_store.schema.entry import (
     parse,
     signing_prefix,
 )
+from aegis_store.states import LINKS_MAX, State, States, longest_delta
 from aegis_store.trust.signer import Signer, key_id, verify_signature
 from aegis_store.types import Clock, Kind, LogIndex, Randomness, Tier, TimeMs
 
@@ -91,6 +92,7 @@ class Records:
         clock: Clock,
         randomness: Randomness,
         state_limit_bytes: int,
+        state_cache_bytes: int,
     ) -> None:
         self.engine = engine
         self.catalog = catalog
@@ -101,6 +103,9 @@ class Records:
         self._clock = clock
         self._draw = randomness.draw
         self.state_limit_bytes: Final = state_limit_bytes
+        self._envelope_max = state_limit_bytes + ENVELOPE_MARGIN_BYTES
+        #: Checkpoints that were last written or read.
+        self.states: Final = States(state_cache_bytes)
         #: By index; filled by `indexing`. What they belong to is not to be answered for as if they were not there.
         self.suspects: Final[dict[int, Suspect]] = {}
         self._allowed: dict[tuple[bytes, int], str] = {}
@@ -120,14 +125,35 @@ class Records:
                 hint="store what is large elsewhere and its address here, or open the store with a higher state_limit_bytes",
             )
 
-    def seal(self, envelope: bytes) -> tuple[bytes, bytes, int]:
-        """(payload, commitment, length) of an envelope under a fresh salt. StateTooLarge for what no limit allows.
-
-        The payload may be larger than what a record holds: see `codec.payload.split`.
-        """
-        if len(envelope) > self.state_limit_bytes + ENVELOPE_MARGIN_BYTES:
+    def demand_envelope(self, envelope: bytes) -> None:
+        """StateTooLarge for an envelope that no limit allows."""
+        if len(envelope) > self._envelope_max:
             self.demand_limit(len(envelope), "checkpoint")
+
+    def seal(self, envelope: bytes) -> Sealed:
+        """An envelope, whole, under a fresh salt. The payload may be larger than a record holds: see `codec.payload.split`."""
         return seal(envelope, self._draw(SALT_SIZE))
+
+    def seal_next(self, envelope: bytes, newest: LogIndex | None, parent: LogIndex | None) -> tuple[Sealed, State]:
+        """The envelope of a checkpoint that comes after the one at `newest`, as a delta to it where that is shorter; and what
+        is to be kept of it. `parent` is what its entry will name."""
+        before = None if newest is None else self._state(newest)
+        if before is not None:
+            delta = make_delta(before.envelope, envelope, longest_delta(len(envelope)))
+            state = None if delta is None else before.follow(delta, envelope)
+            if delta is not None and state is not None:
+                base = None if newest == parent else newest
+                return seal_delta(delta, envelope, self._draw(SALT_SIZE), base=base), state
+        return self.seal(envelope), State(envelope)
+
+    def _state(self, index: LogIndex) -> State | None:
+        """What the checkpoint at `index` holds, from memory or the log; None where it is damaged, or not durable yet."""
+        state = self.states.get(index)
+        if state is None:
+            with suppress(AegisError):
+                self.read(index)
+                state = self.states.get(index)
+        return state
 
     def request_tag(self, session_tag: bytes, request_id: str) -> bytes:
         """What stands for a request id in an entry [8]: nobody without the store secret can tell which id it was."""
@@ -137,7 +163,7 @@ class Records:
     def append(
         self,
         kind: Kind,
-        sealed: tuple[bytes, bytes, int],
+        sealed: Sealed,
         signer: Signer,
         *,
         tag: bytes = NO_TAG,
@@ -146,7 +172,6 @@ class Records:
         request_tag: bytes | None = None,
     ) -> Position:
         """Sign and queue a record; durable once `commit` of its index returns. Its time is never below its parent's."""
-        payload, commitment, length = sealed
         now = self._clock.now_ms()
         if parent is not None and parent.time_ms > now:
             now = parent.time_ms
@@ -154,8 +179,8 @@ class Records:
             kind=kind,
             tier=self.tier,
             time_ms=now,
-            commitment=commitment,
-            length=length,
+            commitment=sealed.commitment,
+            length=sealed.length,
             key_id=signer.key_id,
             session_tag=tag,
             ordinal=ordinal,
@@ -164,7 +189,7 @@ class Records:
             request_tag=request_tag,
         )
         entry = unsigned + signer.sign(self._prefix + unsigned)
-        index = self.engine.append(self.tier, kind, entry, payload)
+        index = self.engine.append(self.tier, kind, entry, sealed.payload)
         return Position(index=LogIndex(index), leaf=leaf_of(entry), time_ms=TimeMs(now))
 
     def commit(self, index: LogIndex) -> None:
@@ -227,16 +252,63 @@ class Records:
         try:
             entry = self.entry_of(record)
             agent = self._check_signer(record.entry, entry, index)
-            envelope = open_payload(
-                record.payload,
-                length=entry.length,
-                commitment=entry.commitment,
-                limit=self.state_limit_bytes + ENVELOPE_MARGIN_BYTES,
-                chunk=None if entry.kind is Kind.CHUNK else lambda at: self._chunk(at, index, entry),
-            )
+            envelope = self.envelope_of(record, entry, self.states)
         except AegisError as error:
             raise self._placed(error, index) from None
         return TrustedRecord(index=index, leaf=record.leaf, entry=entry, agent=agent, envelope=envelope)
+
+    def envelope_of(self, record: Record, entry: Entry, states: States) -> bytes:
+        """The envelope that an entry commits to. That of a checkpoint is kept in `states`, whose others may spare the way to
+        its keyframe."""
+        index = LogIndex(record.index)
+        state = State(b"")
+
+        def restored(body: Body) -> bytes:
+            nonlocal state
+            state = self._restore(body, entry, index, states)
+            return state.envelope
+
+        envelope = open_payload(
+            record.payload,
+            length=entry.length,
+            commitment=entry.commitment,
+            limit=self._envelope_max,
+            chunk=None if entry.kind is Kind.CHUNK else self._chunks_of(index, entry),
+            restore=restored if entry.kind is Kind.CHECKPOINT else None,
+        )
+        if entry.kind is Kind.CHECKPOINT:
+            states.put(index, State(envelope, state.links, state.chain_bytes))
+        return envelope
+
+    def _restore(self, body: Body, entry: Entry, index: LogIndex, states: States) -> State:
+        """What the delta of record `index` makes: back to a keyframe, or to what is in memory, and forth in one go."""
+        length, deltas, at = entry.length, [body.data], index
+        while True:
+            base = LogIndex(entry.parent if body.base is None and entry.parent is not None else body.base or 0)
+            if base >= at or len(deltas) > LINKS_MAX:
+                raise Corrupt(f"it is made from record {base}, which cannot be", op="read")
+            known = states.get(base)
+            if known is not None:
+                break
+            try:
+                record = self.engine.read(self.tier, base)
+                entry, at = self.entry_of(record), base
+                if entry.kind is not Kind.CHECKPOINT:
+                    raise Foreign(f"record {base} is a {entry.kind.label}", op="read")
+                body = body_of(record.payload, length=entry.length, limit=self._envelope_max, chunk=self._chunks_of(at, entry))
+            except AegisError as error:
+                raise type(error)(f"it is made from record {base}: {error.message}", op="read", hint=error.hint) from None
+            if not body.is_delta:
+                known = State(body.data)
+                break
+            deltas.append(body.data)
+        deltas.reverse()
+        envelope = restore(known.envelope, deltas, length=length, limit=self._envelope_max)
+        return State(envelope, known.links + len(deltas), known.chain_bytes + sum(map(len, deltas)))
+
+    def _chunks_of(self, index: LogIndex, entry: Entry) -> Callable[[int], bytes]:
+        """How the pieces of the payload of record `index` are read."""
+        return lambda at: self._chunk(at, index, entry)
 
     def _chunk(self, index: int, of: LogIndex, entry: Entry) -> bytes:
         """A piece of the payload of record `of`."""
