@@ -44,7 +44,7 @@ from aegis_store.schema.entry import (
     parse,
     signing_prefix,
 )
-from aegis_store.states import LINKS_MAX, State, States, longest_delta
+from aegis_store.states import LINKS_MAX, State, States
 from aegis_store.trust.signer import Signer, key_id, verify_signature
 from aegis_store.types import Clock, Kind, LogIndex, Randomness, Tier, TimeMs
 
@@ -132,14 +132,17 @@ class Records:
 
     def seal(self, envelope: bytes) -> Sealed:
         """An envelope, whole, under a fresh salt. The payload may be larger than a record holds: see `codec.payload.split`."""
+        self.demand_envelope(envelope)
         return seal(envelope, self._draw(SALT_SIZE))
 
     def seal_next(self, envelope: bytes, newest: LogIndex | None, parent: LogIndex | None) -> tuple[Sealed, State]:
         """The envelope of a checkpoint that comes after the one at `newest`, as a delta to it where that is shorter; and what
         is to be kept of it. `parent` is what its entry will name."""
+        self.demand_envelope(envelope)
         before = None if newest is None else self._state(newest)
-        if before is not None:
-            delta = make_delta(before.envelope, envelope, longest_delta(len(envelope)))
+        most = 0 if before is None else before.longest_delta(len(envelope))
+        if before is not None and most:
+            delta = make_delta(before.envelope, envelope, most)
             state = None if delta is None else before.follow(delta, envelope)
             if delta is not None and state is not None:
                 base = None if newest == parent else newest

@@ -14,8 +14,12 @@ from aegis_store.types import LogIndex
 
 #: Deltas between a checkpoint and its keyframe, at most.
 LINKS_MAX: Final = 63
-#: A delta above this share of its state is not worth a chain: 9 tenths.
-DELTA_SHARE: Final = (9, 10)
+#: Envelopes shorter than this are stored whole, and so are those that are shorter than so small a part of the one before: what
+#: little there is to win is not worth reading another record.
+WHOLE_MAX: Final = 256
+SHRUNK: Final = 16
+#: A delta above this share of its envelope is not worth a chain either.
+DELTA_SHARE: Final = 0.9
 #: Deltas since the keyframe may have so many bytes together, or twice the state if that is more.
 CHAIN_BYTES_MIN: Final = 256 << 10
 #: What an entry of the cache costs beside its envelope.
@@ -29,18 +33,18 @@ class State(msgspec.Struct, frozen=True, gc=False):
     links: int = 0
     chain_bytes: int = 0
 
+    def longest_delta(self, length: int) -> int:
+        """Bytes that a delta from here to an envelope of `length` bytes may have, to be better than a keyframe; or 0."""
+        if self.links >= LINKS_MAX or length < max(WHOLE_MAX, len(self.envelope) // SHRUNK):
+            return 0
+        return int(length * DELTA_SHARE)
+
     def follow(self, delta: bytes, envelope: bytes) -> State | None:
         """What stands where `delta` makes `envelope` from this one; None where a keyframe is better."""
         chain_bytes = self.chain_bytes + len(delta)
-        if self.links >= LINKS_MAX or chain_bytes > max(2 * len(envelope), CHAIN_BYTES_MIN):
+        if chain_bytes > max(2 * len(envelope), CHAIN_BYTES_MIN):
             return None
         return State(envelope, self.links + 1, chain_bytes)
-
-
-def longest_delta(length: int) -> int:
-    """Bytes that the delta of a state of `length` bytes may have; more is stored whole."""
-    part, whole = DELTA_SHARE
-    return length * part // whole
 
 
 class States:
