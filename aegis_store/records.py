@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 from blake3 import blake3
 
-from aegis_store._engine import Engine, Record, make_delta, restore
+from aegis_store._engine import Engine, Record, make_delta
 from aegis_store.catalog import Catalog, KeyAdded, KeyRecord
 from aegis_store.codec.payload import SALT_SIZE, Body, Sealed, body_of, open_payload, seal, seal_delta
 from aegis_store.errors import (
@@ -44,7 +44,7 @@ from aegis_store.schema.entry import (
     parse,
     signing_prefix,
 )
-from aegis_store.states import LINKS_MAX, State, States
+from aegis_store.states import Link, State, States, link_of
 from aegis_store.trust.signer import Signer, key_id, verify_signature
 from aegis_store.types import Clock, Kind, LogIndex, Randomness, Tier, TimeMs
 
@@ -152,11 +152,13 @@ class Records:
     def _state(self, index: LogIndex) -> State | None:
         """What the checkpoint at `index` holds, from memory or the log; None where it is damaged, or not durable yet."""
         state = self.states.get(index)
-        if state is None:
-            with suppress(AegisError):
-                self.read(index)
-                state = self.states.get(index)
-        return state
+        if state is not None and state.is_checked:
+            return state
+        try:
+            record = self.engine.read(self.tier, index)
+            return self._open(record, self.entry_of(record), self.states)
+        except AegisError:
+            return None
 
     def request_tag(self, session_tag: bytes, request_id: str) -> bytes:
         """What stands for a request id in an entry [8]: nobody without the store secret can tell which id it was."""
@@ -241,21 +243,24 @@ class Records:
 
     # ---- reading ----------------------------------------------------------------------------------------------------------
 
-    def read(self, index: LogIndex) -> TrustedRecord:
-        """The record at `index`, every check made. Corrupt, BadSignature, Foreign, NewerFormat: it is not to be believed."""
-        return self.check(self.engine.read(self.tier, index))
+    def read(self, index: LogIndex, *, keep_way: bool = False) -> TrustedRecord:
+        """The record at `index`, every check made. Corrupt, BadSignature, Foreign, NewerFormat: it is not to be believed.
+
+        With `keep_way` the states that it is made from are kept in memory, for whoever reads those before it next.
+        """
+        return self.check(self.engine.read(self.tier, index), keep_way=keep_way)
 
     def scan(self, first: int, end: int) -> Iterator[Record]:
         """Records [first, end) as the engine proves them, for whoever checks or indexes them in bulk."""
         return self.engine.scan(self.tier, LogIndex(first), end)
 
-    def check(self, record: Record) -> TrustedRecord:
+    def check(self, record: Record, *, keep_way: bool = False) -> TrustedRecord:
         """Every check that the engine has not made."""
         index = LogIndex(record.index)
         try:
             entry = self.entry_of(record)
             agent = self._check_signer(record.entry, entry, index)
-            envelope = self.envelope_of(record, entry, self.states)
+            envelope = self._open(record, entry, self.states, keep_way=keep_way).envelope
         except AegisError as error:
             raise self._placed(error, index) from None
         return TrustedRecord(index=index, leaf=record.leaf, entry=entry, agent=agent, envelope=envelope)
@@ -263,13 +268,16 @@ class Records:
     def envelope_of(self, record: Record, entry: Entry, states: States) -> bytes:
         """The envelope that an entry commits to. That of a checkpoint is kept in `states`, whose others may spare the way to
         its keyframe."""
+        return self._open(record, entry, states).envelope
+
+    def _open(self, record: Record, entry: Entry, states: States, *, keep_way: bool = False) -> State:
         index = LogIndex(record.index)
-        state = State(b"")
+        before = State(b"")
 
         def restored(body: Body) -> bytes:
-            nonlocal state
-            state = self._restore(body, entry, index, states)
-            return state.envelope
+            nonlocal before
+            before = states.restore(link_of(index, entry, body), self._link, limit=self._envelope_max, keep_way=keep_way)
+            return before.envelope
 
         envelope = open_payload(
             record.payload,
@@ -279,35 +287,19 @@ class Records:
             chunk=None if entry.kind is Kind.CHUNK else self._chunks_of(index, entry),
             restore=restored if entry.kind is Kind.CHECKPOINT else None,
         )
+        state = State(envelope, before.links, before.chain_bytes)
         if entry.kind is Kind.CHECKPOINT:
-            states.put(index, State(envelope, state.links, state.chain_bytes))
-        return envelope
+            states.put(index, state)
+        return state
 
-    def _restore(self, body: Body, entry: Entry, index: LogIndex, states: States) -> State:
-        """What the delta of record `index` makes: back to a keyframe, or to what is in memory, and forth in one go."""
-        length, deltas, at = entry.length, [body.data], index
-        while True:
-            base = LogIndex(entry.parent if body.base is None and entry.parent is not None else body.base or 0)
-            if base >= at or len(deltas) > LINKS_MAX:
-                raise Corrupt(f"it is made from record {base}, which cannot be", op="read")
-            known = states.get(base)
-            if known is not None:
-                break
-            try:
-                record = self.engine.read(self.tier, base)
-                entry, at = self.entry_of(record), base
-                if entry.kind is not Kind.CHECKPOINT:
-                    raise Foreign(f"record {base} is a {entry.kind.label}", op="read")
-                body = body_of(record.payload, length=entry.length, limit=self._envelope_max, chunk=self._chunks_of(at, entry))
-            except AegisError as error:
-                raise type(error)(f"it is made from record {base}: {error.message}", op="read", hint=error.hint) from None
-            if not body.is_delta:
-                known = State(body.data)
-                break
-            deltas.append(body.data)
-        deltas.reverse()
-        envelope = restore(known.envelope, deltas, length=length, limit=self._envelope_max)
-        return State(envelope, known.links + len(deltas), known.chain_bytes + sum(map(len, deltas)))
+    def _link(self, index: LogIndex) -> Link:
+        """The record at `index` as a part of a chain of deltas: not believed, for what is made from it is checked."""
+        record = self.engine.read(self.tier, index)
+        entry = self.entry_of(record)
+        if entry.kind is not Kind.CHECKPOINT:
+            raise Foreign(f"record {index} is of kind {entry.kind.label}", op="read")
+        chunk = self._chunks_of(index, entry)
+        return link_of(index, entry, body_of(record.payload, length=entry.length, limit=self._envelope_max, chunk=chunk))
 
     def _chunks_of(self, index: LogIndex, entry: Entry) -> Callable[[int], bytes]:
         """How the pieces of the payload of record `index` are read."""
