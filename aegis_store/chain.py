@@ -19,6 +19,7 @@ import msgspec
 from aegis_store._engine import PAYLOAD_MAX
 from aegis_store.catalog import CheckpointMade, Other, Row, SessionBegan, SessionEnded
 from aegis_store.codec import payload as payload_codec
+from aegis_store.codec.payload import Sealed
 from aegis_store.errors import Conflict, Ended, NotFound
 from aegis_store.lineage import Lineage, Owner
 from aegis_store.records import Position
@@ -80,7 +81,7 @@ class Chain:
 
     def submit(self, agent: str, envelope: bytes, *, expect: Ref | None, request_id: str | None) -> Pending:
         """Queue a checkpoint. Conflict, Ended, NoSpace, ReadOnly, Poisoned: nothing was queued."""
-        sealed = self._owner.records.seal(envelope)
+        self._owner.records.demand_envelope(envelope)
         try:
             signer = self._owner.signer_for(agent)
             with self.lock:
@@ -95,18 +96,20 @@ class Chain:
                     self._demand_expected(expect, standing)
                 if standing is None:
                     standing = self._begin(signer)
-                return Pending(self._append(standing, sealed, signer, request_id), len(envelope))
+                return Pending(self._append(standing, envelope, signer, request_id), len(envelope))
         except _REFUSED:
             raise
         except BaseException:
             self._owner.lost_track()
             raise
 
-    def _append(self, standing: _Standing, sealed: tuple[bytes, bytes, int], signer: Signer, request_id: str | None) -> Ref:
+    def _append(self, standing: _Standing, envelope: bytes, signer: Signer, request_id: str | None) -> Ref:
         """Queue the next checkpoint. The lock is held."""
         records, ordinal = self._owner.records, standing.next_ordinal
+        newest = None if standing.newest is None else standing.newest.index
+        sealed, state = records.seal_next(envelope, newest, standing.last.index)
         request_tag = None if request_id is None else records.request_tag(standing.tag, request_id)
-        if len(sealed[0]) > PAYLOAD_MAX:
+        if len(sealed.payload) > PAYLOAD_MAX:
             sealed = self._in_chunks(standing, sealed, signer)
         self._standing = None
         here = records.append(
@@ -118,6 +121,8 @@ class Chain:
             parent=standing.last,
             request_tag=request_tag,
         )
+        # The one before is nobody's to follow but a fork's; one that was inherited may be followed by other forks.
+        records.states.put(here.index, state, instead_of=newest if newest == standing.last.index else None)
         row = CheckpointMade(
             tier=records.tier,
             index=here.index,
@@ -135,16 +140,15 @@ class Chain:
         )
         return ref
 
-    def _in_chunks(self, standing: _Standing, sealed: tuple[bytes, bytes, int], signer: Signer) -> tuple[bytes, bytes, int]:
+    def _in_chunks(self, standing: _Standing, sealed: Sealed, signer: Signer) -> Sealed:
         """Queue the pieces of a payload that no record holds; gives what stands for it. The lock is held."""
         records = self._owner.records
-        payload, commitment, length = sealed
         indices = []
-        for piece in payload_codec.split(payload):
+        for piece in payload_codec.split(sealed.payload):
             chunk = records.append(Kind.CHUNK, records.seal(piece), signer, tag=standing.tag, ordinal=standing.next_ordinal)
             self._owed.append(_Owed(Other(tier=records.tier, index=chunk.index)))
             indices.append(chunk.index)
-        return payload_codec.in_chunks(payload, indices), commitment, length
+        return Sealed(payload_codec.in_chunks(sealed.payload, indices), sealed.commitment, sealed.length)
 
     def _first(self, standing: _Standing, request_id: str) -> Ref | None:
         """The checkpoint that was made for a request before. The lock is held."""

@@ -82,6 +82,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     segment_bytes: int = 32 * MIB
     #: Memory for nodes of the tree, for each tier.
     cache_bytes: int = 4 * MIB
+    #: Memory for the last states of sessions, which the next ones are stored as deltas to.
+    state_cache_bytes: int = 64 * MIB
     #: The largest state that is stored or restored; checked before memory is taken for it.
     state_limit_bytes: int = 256 * MIB
     #: Allow writing on a network file system, whose locks and syncs may not do what they say.
@@ -120,6 +122,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         _choose(self, "align", Align)
         _check_bytes("segment_bytes", self.segment_bytes, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
         _check_bytes("cache_bytes", self.cache_bytes, CACHE_BYTES_MIN, CACHE_BYTES_MAX)
+        _check_bytes("state_cache_bytes", self.state_cache_bytes, 0, CACHE_BYTES_MAX)
         _check_bytes("state_limit_bytes", self.state_limit_bytes, 1, STATE_LIMIT_BYTES_MAX)
         if not isinstance(self.allow_network, bool):
             raise InvalidArgument(f"allow_network is {self.allow_network!r}, not True or False")

@@ -213,7 +213,7 @@ class Lineage:
             for each in page:
                 if each.ordinal != due:
                     break  # the next page does not start where it should, and that is said then
-                yield self._read(holder, each.ordinal, each.index)
+                yield self._read(holder, each.ordinal, each.index, keep_way=True)
                 due -= 1
 
     def _gap(self, found: SessionRecord, ordinal: int) -> AegisError:
@@ -227,8 +227,8 @@ class Lineage:
             tier=self._owner.records.tier.label,
         )
 
-    def _read(self, found: SessionRecord, ordinal: int, index: LogIndex) -> Checkpoint:
-        record = self._owner.records.read(index)
+    def _read(self, found: SessionRecord, ordinal: int, index: LogIndex, *, keep_way: bool = False) -> Checkpoint:
+        record = self._owner.records.read(index, keep_way=keep_way)
         entry = record.entry
         if (entry.kind, entry.session_tag, entry.ordinal) != (Kind.CHECKPOINT, found.tag, ordinal):
             raise Foreign(

@@ -10,7 +10,7 @@ Source: FORMAT.md, Entry and Payload.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from hashlib import sha256
 from typing import Final
@@ -18,9 +18,9 @@ from typing import Final
 import msgspec
 from blake3 import blake3
 
-from aegis_store._engine import Engine, Record
+from aegis_store._engine import Engine, Record, make_delta
 from aegis_store.catalog import Catalog, KeyAdded, KeyRecord
-from aegis_store.codec.payload import SALT_SIZE, open_payload, seal
+from aegis_store.codec.payload import SALT_SIZE, Body, Sealed, body_of, open_payload, seal, seal_delta
 from aegis_store.errors import (
     AegisError,
     BadSignature,
@@ -44,6 +44,7 @@ from aegis_store.schema.entry import (
     parse,
     signing_prefix,
 )
+from aegis_store.states import Link, State, States, link_of
 from aegis_store.trust.signer import Signer, key_id, verify_signature
 from aegis_store.types import Clock, Kind, LogIndex, Randomness, Tier, TimeMs
 
@@ -91,6 +92,7 @@ class Records:
         clock: Clock,
         randomness: Randomness,
         state_limit_bytes: int,
+        state_cache_bytes: int,
     ) -> None:
         self.engine = engine
         self.catalog = catalog
@@ -101,6 +103,9 @@ class Records:
         self._clock = clock
         self._draw = randomness.draw
         self.state_limit_bytes: Final = state_limit_bytes
+        self._envelope_max = state_limit_bytes + ENVELOPE_MARGIN_BYTES
+        #: Checkpoints that were last written or read.
+        self.states: Final = States(state_cache_bytes)
         #: By index; filled by `indexing`. What they belong to is not to be answered for as if they were not there.
         self.suspects: Final[dict[int, Suspect]] = {}
         self._allowed: dict[tuple[bytes, int], str] = {}
@@ -120,14 +125,40 @@ class Records:
                 hint="store what is large elsewhere and its address here, or open the store with a higher state_limit_bytes",
             )
 
-    def seal(self, envelope: bytes) -> tuple[bytes, bytes, int]:
-        """(payload, commitment, length) of an envelope under a fresh salt. StateTooLarge for what no limit allows.
-
-        The payload may be larger than what a record holds: see `codec.payload.split`.
-        """
-        if len(envelope) > self.state_limit_bytes + ENVELOPE_MARGIN_BYTES:
+    def demand_envelope(self, envelope: bytes) -> None:
+        """StateTooLarge for an envelope that no limit allows."""
+        if len(envelope) > self._envelope_max:
             self.demand_limit(len(envelope), "checkpoint")
+
+    def seal(self, envelope: bytes) -> Sealed:
+        """An envelope, whole, under a fresh salt. The payload may be larger than a record holds: see `codec.payload.split`."""
+        self.demand_envelope(envelope)
         return seal(envelope, self._draw(SALT_SIZE))
+
+    def seal_next(self, envelope: bytes, newest: LogIndex | None, parent: LogIndex | None) -> tuple[Sealed, State]:
+        """The envelope of a checkpoint that comes after the one at `newest`, as a delta to it where that is shorter; and what
+        is to be kept of it. `parent` is what its entry will name."""
+        self.demand_envelope(envelope)
+        before = None if newest is None else self._state(newest)
+        most = 0 if before is None else before.longest_delta(len(envelope))
+        if before is not None and most:
+            delta = make_delta(before.envelope, envelope, most)
+            state = None if delta is None else before.follow(delta, envelope)
+            if delta is not None and state is not None:
+                base = None if newest == parent else newest
+                return seal_delta(delta, envelope, self._draw(SALT_SIZE), base=base), state
+        return self.seal(envelope), State(envelope)
+
+    def _state(self, index: LogIndex) -> State | None:
+        """What the checkpoint at `index` holds, from memory or the log; None where it is damaged, or not durable yet."""
+        state = self.states.get(index)
+        if state is not None and state.is_checked:
+            return state
+        try:
+            record = self.engine.read(self.tier, index)
+            return self._open(record, self.entry_of(record), self.states)
+        except AegisError:
+            return None
 
     def request_tag(self, session_tag: bytes, request_id: str) -> bytes:
         """What stands for a request id in an entry [8]: nobody without the store secret can tell which id it was."""
@@ -137,7 +168,7 @@ class Records:
     def append(
         self,
         kind: Kind,
-        sealed: tuple[bytes, bytes, int],
+        sealed: Sealed,
         signer: Signer,
         *,
         tag: bytes = NO_TAG,
@@ -146,7 +177,6 @@ class Records:
         request_tag: bytes | None = None,
     ) -> Position:
         """Sign and queue a record; durable once `commit` of its index returns. Its time is never below its parent's."""
-        payload, commitment, length = sealed
         now = self._clock.now_ms()
         if parent is not None and parent.time_ms > now:
             now = parent.time_ms
@@ -154,8 +184,8 @@ class Records:
             kind=kind,
             tier=self.tier,
             time_ms=now,
-            commitment=commitment,
-            length=length,
+            commitment=sealed.commitment,
+            length=sealed.length,
             key_id=signer.key_id,
             session_tag=tag,
             ordinal=ordinal,
@@ -164,7 +194,7 @@ class Records:
             request_tag=request_tag,
         )
         entry = unsigned + signer.sign(self._prefix + unsigned)
-        index = self.engine.append(self.tier, kind, entry, payload)
+        index = self.engine.append(self.tier, kind, entry, sealed.payload)
         return Position(index=LogIndex(index), leaf=leaf_of(entry), time_ms=TimeMs(now))
 
     def commit(self, index: LogIndex) -> None:
@@ -213,30 +243,67 @@ class Records:
 
     # ---- reading ----------------------------------------------------------------------------------------------------------
 
-    def read(self, index: LogIndex) -> TrustedRecord:
-        """The record at `index`, every check made. Corrupt, BadSignature, Foreign, NewerFormat: it is not to be believed."""
-        return self.check(self.engine.read(self.tier, index))
+    def read(self, index: LogIndex, *, keep_way: bool = False) -> TrustedRecord:
+        """The record at `index`, every check made. Corrupt, BadSignature, Foreign, NewerFormat: it is not to be believed.
+
+        With `keep_way` the states that it is made from are kept in memory, for whoever reads those before it next.
+        """
+        return self.check(self.engine.read(self.tier, index), keep_way=keep_way)
 
     def scan(self, first: int, end: int) -> Iterator[Record]:
         """Records [first, end) as the engine proves them, for whoever checks or indexes them in bulk."""
         return self.engine.scan(self.tier, LogIndex(first), end)
 
-    def check(self, record: Record) -> TrustedRecord:
+    def check(self, record: Record, *, keep_way: bool = False) -> TrustedRecord:
         """Every check that the engine has not made."""
         index = LogIndex(record.index)
         try:
             entry = self.entry_of(record)
             agent = self._check_signer(record.entry, entry, index)
-            envelope = open_payload(
-                record.payload,
-                length=entry.length,
-                commitment=entry.commitment,
-                limit=self.state_limit_bytes + ENVELOPE_MARGIN_BYTES,
-                chunk=None if entry.kind is Kind.CHUNK else lambda at: self._chunk(at, index, entry),
-            )
+            envelope = self._open(record, entry, self.states, keep_way=keep_way).envelope
         except AegisError as error:
             raise self._placed(error, index) from None
         return TrustedRecord(index=index, leaf=record.leaf, entry=entry, agent=agent, envelope=envelope)
+
+    def envelope_of(self, record: Record, entry: Entry, states: States) -> bytes:
+        """The envelope that an entry commits to. That of a checkpoint is kept in `states`, whose others may spare the way to
+        its keyframe."""
+        return self._open(record, entry, states).envelope
+
+    def _open(self, record: Record, entry: Entry, states: States, *, keep_way: bool = False) -> State:
+        index = LogIndex(record.index)
+        before = State(b"")
+
+        def restored(body: Body) -> bytes:
+            nonlocal before
+            before = states.restore(link_of(index, entry, body), self._link, limit=self._envelope_max, keep_way=keep_way)
+            return before.envelope
+
+        envelope = open_payload(
+            record.payload,
+            length=entry.length,
+            commitment=entry.commitment,
+            limit=self._envelope_max,
+            chunk=None if entry.kind is Kind.CHUNK else self._chunks_of(index, entry),
+            restore=restored if entry.kind is Kind.CHECKPOINT else None,
+        )
+        state = State(envelope, before.links, before.chain_bytes)
+        if entry.kind is Kind.CHECKPOINT:
+            states.put(index, state)
+        return state
+
+    def _link(self, index: LogIndex) -> Link:
+        """The record at `index` as a part of a chain of deltas: not believed, for what is made from it is checked."""
+        record = self.engine.read(self.tier, index)
+        entry = self.entry_of(record)
+        if entry.kind is not Kind.CHECKPOINT:
+            raise Foreign(f"record {index} is of kind {entry.kind.label}", op="read")
+        chunk = self._chunks_of(index, entry)
+        return link_of(index, entry, body_of(record.payload, length=entry.length, limit=self._envelope_max, chunk=chunk))
+
+    def _chunks_of(self, index: LogIndex, entry: Entry) -> Callable[[int], bytes]:
+        """How the pieces of the payload of record `index` are read."""
+        return lambda at: self._chunk(at, index, entry)
 
     def _chunk(self, index: int, of: LogIndex, entry: Entry) -> bytes:
         """A piece of the payload of record `of`."""

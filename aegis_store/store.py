@@ -130,6 +130,7 @@ class Store:
             clock=clock,
             randomness=randomness,
             state_limit_bytes=config.state_limit_bytes,
+            state_cache_bytes=config.state_cache_bytes,
         )
 
     # ---- opening and closing ----------------------------------------------------------------------------------------------

@@ -16,10 +16,10 @@ from math import inf
 import msgspec
 
 from aegis_store._engine import Engine, Footer, Progress, Record
-from aegis_store.codec.payload import open_payload
 from aegis_store.errors import AegisError, Corrupt, InvalidArgument, NewerFormat, StateTooLarge
-from aegis_store.records import ENVELOPE_MARGIN_BYTES, Records
+from aegis_store.records import Records
 from aegis_store.schema.entry import SIGNATURE_SIZE, Entry, signing_prefix
+from aegis_store.states import States
 from aegis_store.trust.signer import verify_signature, verify_signatures
 from aegis_store.types import Kind, Tier
 
@@ -33,6 +33,8 @@ BATCH_RECORDS = 1024
 BATCH_BYTES = 1 << 20
 #: Payloads that wait for threads, or for those before them.
 UNDER_WAY_BYTES = 64 << 20
+#: States that those behind them may be deltas to.
+STATES_BYTES = 64 << 20
 
 _OF_KEYS = frozenset((Kind.KEY_ADD, Kind.KEY_REVOKE))
 #: What a chunk is a piece of says so itself.
@@ -180,7 +182,8 @@ class _Signatures:
         self._records = records
         self._pool = pool
         self._prefix = signing_prefix(records.engine.describe().store_id, records.tier)
-        self._limit = records.state_limit_bytes + ENVELOPE_MARGIN_BYTES
+        # Apart from what the store keeps for its sessions: a look at the whole log would drive all of that out.
+        self._states = States(STATES_BYTES)
         # Key id -> public key, and between which indexes it was allowed. What is revoked later is no concern of older records.
         self._known: dict[bytes, tuple[bytes, int, float]] = {}
 
@@ -225,7 +228,7 @@ class _Signatures:
 
     def _opens(self, record: Record, entry: Entry) -> bool:
         try:
-            open_payload(record.payload, length=entry.length, commitment=entry.commitment, limit=self._limit)
+            self._records.envelope_of(record, entry, self._states)
         except AegisError:
             return False
         return True

@@ -256,7 +256,7 @@ def test_the_bytes_in_the_document_are_what_the_second_reader_says(shown):
     public = keys.agents["planner"]
     assert entry.key_id == reader.key_id("planner", public)
     assert reader.signed_by(public, reader.signed_message(keys.store_id, SESSION, record.entry), entry.signature)
-    envelope = reader.read_value(reader.read_payload(record.payload, entry, {}))
+    envelope = reader.read_value(reader.read_payload(record.payload, entry, {}, {}))
     assert envelope == ["checkpoint", 0, "plan/1", *[None] * 6, {"todo": ["call", "write"]}]
 
 

@@ -27,7 +27,7 @@ PYTHON_FLOORS = {
     0: ["errors", "types", "config"],
     1: ["_engine", "housekeeping"],
     2: ["codec", "schema", "trust", "catalog", "changes"],
-    3: ["records"],
+    3: ["states", "records"],
     # docs/decisions/0002 says why these lie below the store.
     4: ["opening", "checkpoint", "lineage", "chain", "session", "indexing", "verification"],
     5: ["store"],
@@ -98,7 +98,7 @@ STDIO = """
 """.split()
 #: Units that open, grow or prepare something; never the path of an append.
 ALLOCATING = """
-    api chains commit footer log manifest outline rebuild recover scan segment store tree upkeep verify vfs_posix vfs_sim
+    api chains commit delta footer log manifest outline rebuild recover scan segment store tree upkeep verify vfs_posix vfs_sim
     vfs_sim_* watch
 """.split()
 #: For C: (names, what to use instead, which units may).

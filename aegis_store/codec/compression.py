@@ -46,15 +46,15 @@ def compress(envelope: bytes) -> bytes | None:
     return frame if len(frame) < len(envelope) else None
 
 
-def decompress(frame: bytes, *, length: int) -> bytes:
-    """The envelope of `length` bytes in a frame. Corrupt for anything but exactly one frame that declares and holds that many.
+def decompress(frame: bytes, *, length: int, at_most: bool = False) -> bytes:
+    """The `length` bytes in a frame; with `at_most` fewer will do. Corrupt for all but one frame that declares and holds them.
 
     The caller has compared `length` with its limit: that many bytes are allocated.
     """
     try:
         # -1 where the frame declares none. A skippable frame declares its own length and fails in the decoder.
         declared = zstandard.frame_content_size(frame)
-        if declared != length or length == 0:
+        if declared <= 0 or declared > length or (declared < length and not at_most):
             raise Corrupt(f"a zstd frame declares {declared} bytes, the entry says {length}", op="decompress")
         envelope: bytes = _contexts.decompress(frame, allow_extra_data=False)  # as many bytes as declared, or ZstdError
     except zstandard.ZstdError as error:

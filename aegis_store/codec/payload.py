@@ -1,22 +1,26 @@
 """The payload: an envelope as it is stored, with the salt of its commitment.
 
-       0     1  codec: 0 raw, 1 zstd
-       1     1  flags; 2: in chunks
+       0     1  codec of the body: 0 raw, 1 zstd
+       1     1  flags; 2: in chunks; 4: a delta to the checkpoint that the entry follows; 8, with 4: to the one named here
        2    16  salt
-      18        the envelope, encoded; or, in chunks, the index u64 of each chunk record whose envelopes make it up, in order
+      18     6  with flag 8 the index u48 of the checkpoint that the delta is to
+               the body: the envelope, or the delta that makes it, encoded; in chunks, the index u64 of each chunk record whose
+               envelopes make it up, in order
 
     commitment = BLAKE3-256("aegis-store/v0/commitment" 0x0A ‖ salt [16] ‖ length of the envelope u64 ‖ envelope)
 
-The entry carries the commitment and the length, not the encoding: compaction may change codec and flags under a signature that
-stays valid. Dropping the payload drops the salt, so nothing can be guessed from what remains. Source: FORMAT.md, Payload.
+The entry carries the commitment and the length, not the encoding: compaction may change codec, flags and what a delta is to
+under a signature that stays valid. Dropping the payload drops the salt, so nothing can be guessed from what remains.
+Source: FORMAT.md, Payload.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
+import msgspec
 from blake3 import blake3
 
 from aegis_store.codec.compression import compress, decompress
@@ -29,10 +33,15 @@ CHUNK_BYTES: Final = 4 << 20
 HEADER_SIZE: Final = 2 + SALT_SIZE
 
 _DOMAIN: Final = b"aegis-store/v0/commitment\n"
-_RAW: Final = b"\x00\x00"
-_ZSTD: Final = b"\x01\x00"
+_RAW: Final = 0
+_ZSTD: Final = 1
 _IN_CHUNKS: Final = 2
+_DELTA: Final = 4
+_NAMED: Final = 8
+#: Flags that this version knows, together as they may stand.
+_FLAGS: Final = frozenset({0, _IN_CHUNKS, _DELTA, _DELTA | _IN_CHUNKS, _DELTA | _NAMED, _DELTA | _NAMED | _IN_CHUNKS})
 _INDEX: Final = Struct("<Q")
+_BASE_SIZE: Final = 6
 
 #: Up to here the envelope is copied behind its prefix and hashed in one call, which is faster; above, it is not copied.
 _COPIED_MAX: Final = 128 << 10
@@ -46,34 +55,65 @@ def commit(envelope: bytes, salt: bytes) -> bytes:
     return blake3(prefix).update(envelope).digest()
 
 
-def seal(envelope: bytes, salt: bytes) -> tuple[bytes, bytes, int]:
-    """(payload, commitment [32], length of the envelope in bytes). The salt [16] must be random and is used once."""
+class Sealed(NamedTuple):
+    """A payload that no record holds yet, and what its entry says of it: commitment [32], length of the envelope in bytes."""
+
+    payload: bytes
+    commitment: bytes
+    length: int
+
+
+class Body(msgspec.Struct, frozen=True, gc=False):
+    """What a payload holds, decoded and not yet believed: an envelope, or a delta and what it is to (None: the entry says)."""
+
+    data: bytes
+    is_delta: bool
+    base: int | None
+
+
+def seal(envelope: bytes, salt: bytes) -> Sealed:
+    """An envelope, whole. The salt [16] must be random and is used once."""
+    return _sealed(envelope, envelope, salt, 0, b"")
+
+
+def seal_delta(delta: bytes, envelope: bytes, salt: bytes, *, base: int | None) -> Sealed:
+    """An envelope by the delta that makes it from that of another checkpoint: of record `base`, or where that is None of the
+    one that the entry names as its parent."""
+    if base is None:
+        return _sealed(delta, envelope, salt, _DELTA, b"")
+    return _sealed(delta, envelope, salt, _DELTA | _NAMED, base.to_bytes(_BASE_SIZE, "little"))
+
+
+def _sealed(data: bytes, envelope: bytes, salt: bytes, flags: int, base: bytes) -> Sealed:
     if len(salt) != SALT_SIZE:
         raise InvalidArgument(f"a salt has {SALT_SIZE} bytes, not {len(salt)}", op="seal")
-    frame = compress(envelope)
-    payload = _RAW + salt + envelope if frame is None else _ZSTD + salt + frame
-    return payload, commit(envelope, salt), len(envelope)
+    frame = compress(data)
+    codec, body = (_RAW, data) if frame is None else (_ZSTD, frame)
+    return Sealed(bytes((codec, flags)) + salt + base + body, commit(envelope, salt), len(envelope))
+
+
+def _body_at(flags: int) -> int:
+    return HEADER_SIZE + _BASE_SIZE if flags & _NAMED else HEADER_SIZE
 
 
 def split(payload: bytes) -> list[bytes]:
     """What of a payload goes into chunk records."""
-    return [payload[at : at + CHUNK_BYTES] for at in range(HEADER_SIZE, len(payload), CHUNK_BYTES)]
+    return [payload[at : at + CHUNK_BYTES] for at in range(_body_at(payload[1]), len(payload), CHUNK_BYTES)]
 
 
 def in_chunks(payload: bytes, indices: Sequence[int]) -> bytes:
-    """The payload that stands for one whose encoded envelope went into the chunk records at `indices`."""
-    return payload[:1] + bytes([_IN_CHUNKS]) + payload[2:HEADER_SIZE] + b"".join(map(_INDEX.pack, indices))
+    """The payload that stands for one whose body went into the chunk records at `indices`."""
+    flags = payload[1]
+    return payload[:1] + bytes([flags | _IN_CHUNKS]) + payload[2 : _body_at(flags)] + b"".join(map(_INDEX.pack, indices))
 
 
-def open_payload(
-    payload: bytes, *, length: int, commitment: bytes, limit: int, chunk: Callable[[int], bytes] | None = None
-) -> bytes:
-    """The envelope in a payload, if it is the one that the entry commits to by `length` (bytes) and `commitment` [32].
+def body_of(payload: bytes, *, length: int, limit: int, chunk: Callable[[int], bytes] | None = None) -> Body:
+    """What a payload holds whose envelope has `length` bytes: that many, or a delta of at most as many.
 
     `chunk` gives the envelope of the chunk record at an index; without it a payload in chunks is Corrupt.
 
     StateTooLarge: the entry gives more than `limit` bytes; nothing was allocated. NewerFormat: a codec or flag of a later
-    version. Corrupt: anything else that is not exactly what was sealed.
+    version. Corrupt: what no version writes.
     """
     if length > limit:
         raise StateTooLarge(
@@ -83,23 +123,49 @@ def open_payload(
         )
     if len(payload) < HEADER_SIZE:
         raise Corrupt(f"a payload has {len(payload)} bytes, fewer than its header of {HEADER_SIZE}", op="open")
-    form, encoded = payload[:2], payload[HEADER_SIZE:]
-    if payload[1] == _IN_CHUNKS:
-        form = payload[:1] + b"\x00"
-        encoded = _collect(encoded, chunk, length)
-    if form == _ZSTD:
-        envelope = decompress(encoded, length=length)
-    elif form == _RAW:
-        if len(encoded) != length:
-            raise Corrupt(f"a raw payload holds {len(encoded)} bytes, the entry says {length}", op="open")
-        envelope = encoded
-    else:
+    codec, flags = payload[0], payload[1]
+    if codec not in (_RAW, _ZSTD) or flags not in _FLAGS:
         raise NewerFormat(
-            f"a payload has codec {form[0]} and flags {form[1]}, which this version does not know",
+            f"a payload has codec {codec} and flags {flags}, which this version does not know",
             op="open",
             hint="read it with a later aegis-store: pip install --upgrade aegis-store",
         )
-    if commit(envelope, payload[2:HEADER_SIZE]) != commitment:
+    at = _body_at(flags)
+    if len(payload) < at:
+        raise Corrupt(f"a payload has {len(payload)} bytes, fewer than its header of {at}", op="open")
+    encoded = payload[at:]
+    if flags & _IN_CHUNKS:
+        encoded = _collect(encoded, chunk, length)
+    is_delta = bool(flags & _DELTA)
+    base = int.from_bytes(payload[HEADER_SIZE:at], "little") if flags & _NAMED else None
+    if codec == _RAW:
+        if len(encoded) != length if not is_delta else len(encoded) > length:
+            raise Corrupt(f"a raw payload holds {len(encoded)} bytes, the entry says {length}", op="open")
+        return Body(encoded, is_delta, base)
+    return Body(decompress(encoded, length=length, at_most=is_delta), is_delta, base)
+
+
+def open_payload(
+    payload: bytes,
+    *,
+    length: int,
+    commitment: bytes,
+    limit: int,
+    chunk: Callable[[int], bytes] | None = None,
+    restore: Callable[[Body], bytes] | None = None,
+) -> bytes:
+    """The envelope in a payload, if it is the one that the entry commits to by `length` (bytes) and `commitment` [32].
+
+    `restore` gives the envelope that a delta makes; without it a delta is Corrupt. Errors as of `body_of`; Corrupt also for
+    anything that is not exactly what was sealed.
+    """
+    body = body_of(payload, length=length, limit=limit, chunk=chunk)
+    envelope = body.data
+    if body.is_delta:
+        if restore is None:
+            raise Corrupt("a payload is a delta where it cannot be", op="open")
+        envelope = restore(body)
+    if len(envelope) != length or commit(envelope, payload[2:HEADER_SIZE]) != commitment:
         raise Corrupt("an envelope is not the one that its entry commits to", op="open")
     return envelope
 

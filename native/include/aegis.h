@@ -325,6 +325,18 @@ int aegis_chains_size(const aegis_chains *chains, uint64_t *sessions, uint64_t *
 int aegis_chains_take(aegis_chains *chains, aegis_chain *sessions, uint8_t *points, uint8_t *requests);
 void aegis_chains_end(aegis_chains *chains);
 
+/* ---- deltas between states ------------------------------------------------------------------------------------------ */
+
+/* Pure; need no store. What a delta is: docs/FORMAT.md, "Delta". */
+
+/* The delta that makes `target` from `base`. SPACE: it takes more than `capacity` bytes, and `out` is undefined. LIMIT: above 4 GiB. */
+int aegis_delta_make(const uint8_t *base, uint64_t base_length, const uint8_t *target, uint64_t target_length, uint8_t *out,
+                     uint64_t capacity, uint64_t *length);
+/* Applies `count` deltas, the first one to the keyframe, each other to what the one before it made; the last must make `length` bytes.
+ * CORRUPT: one is malformed or does not fit. LIMIT: a state on the way has more than `limit` bytes. */
+int aegis_delta_restore(const uint8_t *keyframe, uint64_t keyframe_length, const uint8_t *const *deltas, const uint64_t *lengths,
+                        uint32_t count, uint64_t limit, uint8_t *out, uint64_t length);
+
 /* ---- the tree ------------------------------------------------------------------------------------------------------- */
 
 /* Root of the first `size` records. */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "chains.h"
+#include "delta.h"
 #include "crc32c.h"
 #include "footer.h"
 #include "store.h"
@@ -205,6 +206,18 @@ AEGIS_API int aegis_chains_take(aegis_chains *chains, aegis_chain *sessions, uin
 }
 
 AEGIS_API void aegis_chains_end(aegis_chains *chains) { chains_end(chains); }
+
+/* ---- deltas ----------------------------------------------------------------------------------------------------------- */
+
+AEGIS_API int aegis_delta_make(const uint8_t *base, uint64_t base_length, const uint8_t *target, uint64_t target_length, uint8_t *out,
+                               uint64_t capacity, uint64_t *length) {
+    return delta_make(base, base_length, target, target_length, out, capacity, length);
+}
+
+AEGIS_API int aegis_delta_restore(const uint8_t *keyframe, uint64_t keyframe_length, const uint8_t *const *deltas,
+                                  const uint64_t *lengths, uint32_t count, uint64_t limit, uint8_t *out, uint64_t length) {
+    return delta_restore(keyframe, keyframe_length, deltas, lengths, count, limit, out, length);
+}
 
 /* ---- the tree ------------------------------------------------------------------------------------------------------- */
 

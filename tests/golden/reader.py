@@ -490,18 +490,61 @@ def signed_message(store_id: bytes, tier: int, entry: bytes) -> bytes:
     return b"aegis-store/v0/entry\n" + store_id + struct.pack("<I", tier) + entry[:-64]
 
 
-def read_payload(payload: bytes, entry: Entry, chunks: dict[int, tuple[Entry, bytes]]) -> bytes:
-    """The envelope in a payload, in bytes."""
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """(number, where it ends)"""
+    value = 0
+    for shift in range(0, 70, 7):
+        byte, at = data[at], at + 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            demand(value < 2**64 and (byte or not shift), "the form of a varint")
+            return value, at
+    raise Invalid("a varint")
+
+
+def apply_delta(base: bytes, delta: bytes) -> bytes:
+    """What a delta makes of a base."""
+    length, at = read_varint(delta, 0)
+    size, at = read_varint(delta, at)
+    end = literals = at + size
+    target, expected = bytearray(), 0
+    while at < end:
+        insert, at = read_varint(delta, at)
+        copy, at = read_varint(delta, at)
+        demand(literals + insert <= len(delta), "the literals of a delta")
+        target += delta[literals : literals + insert]
+        literals += insert
+        if not copy:
+            demand(insert and at == end, "an operation of a delta that does nothing")
+            break
+        away, at = read_varint(delta, at)
+        start = expected + (away >> 1 if away % 2 == 0 else -(away >> 1) - 1)
+        demand(start >= 0 and start + copy <= len(base), "what a delta copies")
+        target += base[start : start + copy]
+        expected = start + copy
+    demand((at, literals, len(target)) == (end, len(delta), length), "the length of a delta")
+    return bytes(target)
+
+
+def read_payload(payload: bytes, entry: Entry, chunks: dict[int, tuple[Entry, bytes]], before: dict[int, bytes]) -> bytes:
+    """The envelope in a payload, in bytes. `before`: those of the checkpoints that a delta may be to."""
     codec, flags, salt, encoded = payload[0], payload[1], payload[2:18], payload[18:]
-    demand(flags in (0, 2) and codec in (0, 1), "the codec of a payload")
-    if flags == 2:
+    demand(flags & ~14 == 0 and flags & 12 != 8 and codec in (0, 1), "the codec of a payload")
+    base = entry.parent
+    if flags & 8:
+        base, encoded = int.from_bytes(encoded[:6], "little"), encoded[6:]
+    if flags & 2:
         demand(entry.kind == CHECKPOINT and len(encoded) % 8 == 0, "what is in chunks")
         pieces = [chunks[index] for (index,) in struct.iter_unpack("<Q", encoded)]
         demand(all((of.tag, of.ordinal) == (entry.tag, entry.ordinal) for of, _ in pieces), "whose chunks they are")
         encoded = b"".join(piece for _, piece in pieces)
     if codec == 1:
-        demand(zstandard.frame_content_size(encoded) == entry.length, "the length that a zstd frame declares")
+        declared = zstandard.frame_content_size(encoded)
+        demand(declared <= entry.length and (flags & 4 or declared == entry.length), "the length that a zstd frame declares")
         encoded = zstandard.ZstdDecompressor().decompress(encoded, max_output_size=entry.length)
+    if flags & 4:
+        demand(entry.kind == CHECKPOINT and len(encoded) <= entry.length and base in before, "what is a delta")
+        encoded = apply_delta(before[base], encoded)
     demand(len(encoded) == entry.length, "the length of an envelope")
     message = b"aegis-store/v0/commitment\n" + salt + struct.pack("<Q", len(encoded)) + encoded
     demand(blake3(message).digest() == entry.commitment, "the commitment to an envelope")
@@ -531,12 +574,16 @@ def read_sessions(log: Log, tier: int, keys: Keys) -> dict[str, list[Saved]]:
     last: dict[bytes, tuple[int, bytes, int, int]] = {}
     ended: set[bytes] = set()
     chunks: dict[int, tuple[Entry, bytes]] = {}
+    before: dict[int, bytes] = {}
     sessions: dict[str, list[Saved]] = {}
     request_key = blake3(keys.secret, derive_key_context="aegis-store 2026 request tags").digest()
     for frame, leaf in zip(log.frames, log.leaves, strict=True):
         entry = read_entry(frame.entry)
         demand((entry.kind, entry.tier) == (frame.kind, tier), "the kind and tier of an entry")
-        encoded, message = read_payload(frame.payload, entry, chunks), signed_message(keys.store_id, tier, frame.entry)
+        encoded = read_payload(frame.payload, entry, chunks, before)
+        message = signed_message(keys.store_id, tier, frame.entry)
+        if entry.kind == CHECKPOINT:
+            before[frame.index] = encoded
         if entry.kind == CHUNK:
             demand(entry.parent is None and signed_by(allowed[entry.key_id][1], message, entry.signature), "a chunk")
             chunks[frame.index] = entry, encoded

@@ -1,0 +1,64 @@
+"""Deltas between states, made and undone in C. Bytes in, bytes out; no store is needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+from aegis_store._engine.failures import failure
+from aegis_store._native import ffi, lib
+
+#: A buffer of a thread is kept for the next delta if it is not larger.
+KEPT_BYTES: Final = 1 << 20
+
+_new_buffer: Final = ffi.new_allocator(should_clear_after_alloc=False)
+
+
+class _Room(threading.local):
+    """Where the C core writes. A state is copied out of it, so it is as large as the largest that came lately."""
+
+    def __init__(self) -> None:
+        self.length = ffi.new("uint64_t *")
+        self._buffer = _new_buffer("uint8_t[]", 1 << 16)
+
+    def of(self, size: int) -> Any:
+        """At least `size` bytes."""
+        if size <= len(self._buffer):
+            return self._buffer
+        buffer = _new_buffer("uint8_t[]", size)
+        if size <= KEPT_BYTES:
+            self._buffer = buffer
+        return buffer
+
+
+_room = _Room()
+
+
+def make_delta(base: bytes, target: bytes, most: int) -> bytes | None:
+    """The delta that makes `target` from `base`, or None where it would have more than `most` bytes."""
+    out, length = _room.of(most), _room.length
+    code = lib.aegis_delta_make(base, len(base), target, len(target), out, most, length)
+    if code == lib.AEGIS_E_SPACE:
+        return None
+    if code:
+        raise failure(code, "compare", None)
+    delta: bytes = ffi.buffer(out, length[0])[:]
+    return delta
+
+
+def restore(keyframe: bytes, deltas: Sequence[bytes], *, length: int, limit: int) -> bytes:
+    """The state of `length` bytes that the deltas make, one after another, from the keyframe.
+
+    Corrupt: they do not. StateTooLarge: a state on the way has more than `limit` bytes.
+    """
+    kept = [ffi.from_buffer("uint8_t[]", each) for each in deltas]  # as long as the call takes
+    lengths = ffi.new("uint64_t[]", [len(each) for each in deltas])
+    out = _room.of(length)
+    code = lib.aegis_delta_restore(
+        keyframe, len(keyframe), ffi.new("uint8_t *[]", kept), lengths, len(kept), limit, out, length
+    )
+    if code:
+        raise failure(code, "restore", None)
+    state: bytes = ffi.buffer(out, length)[:]
+    return state
