@@ -15,6 +15,7 @@ import pytest
 import aegis_store
 from aegis_store import Config, MemoryPointer, Tier, TierDurability
 from tests.golden import reader, small
+from tests.golden.basics import Invalid
 from tests.stores import Told, abandon, noise, segments
 
 SESSION = Tier.SESSION
@@ -168,7 +169,7 @@ def test_the_second_reader_can_say_no(tmp_path, where):
         keys.agents.clear()
         forged = frame.entry[:112] + frame.entry[112:][::-1]
         log.frames[-1] = reader.Frame(**{**vars(frame), "entry": forged})
-        with pytest.raises(reader.Invalid, match="signature"):
+        with pytest.raises(Invalid, match="signature"):
             reader.read_sessions(log, SESSION, keys)
         return
     elif where == "root":
@@ -179,7 +180,7 @@ def test_the_second_reader_can_say_no(tmp_path, where):
         data = bytearray(path.read_bytes())
         data[offsets[where]] ^= 1
         path.write_bytes(data)
-    with pytest.raises(reader.Invalid):
+    with pytest.raises(Invalid):
         read(place)
     shutil.rmtree(place)
 

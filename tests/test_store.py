@@ -610,7 +610,7 @@ def test_sessions_that_nobody_holds_are_remembered_for_a_while(place, monkeypatc
         gc.collect()
         read = []
         look = store.records.read
-        store.records.read = lambda index: read.append(index) or look(index)
+        store.records.read = lambda index, **options: read.append(index) or look(index, **options)
         for name, reads in (("b", 1), ("d", 1), ("c", 1), ("a", 2), ("b", 2)):  # its begin as well, where it was forgotten
             read.clear()
             assert store.session(name).latest().state == name

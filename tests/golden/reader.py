@@ -22,6 +22,8 @@ from blake3 import blake3
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
+from tests.golden.basics import crc32c, demand, leaf_hash, mac, node_hash, root_of
+from tests.golden.deltas import apply_delta
 from tests.golden.values import read_value
 
 TIERS = {"audit": 1, "memory": 2, "session": 3, "telemetry": 4}
@@ -29,71 +31,6 @@ FRAMES = 12288
 SLOTS = (4096, 8192)
 NO_PARENT = 0xFFFF_FFFF_FFFF
 SESSION_BEGIN, CHECKPOINT, SESSION_END, KEY_ADD, KEY_REVOKE, CHUNK = 1, 2, 3, 4, 5, 7
-
-
-class Invalid(Exception):
-    """Bytes that are not as the format says."""
-
-
-def demand(condition: object, what: str) -> None:
-    if not condition:
-        raise Invalid(what)
-
-
-# ---- checksums, codes, hashes -----------------------------------------------------------------------------------------------
-
-
-def _crc_table() -> list[int]:
-    table = []
-    for byte in range(256):
-        value = byte
-        for _ in range(8):
-            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
-        table.append(value)
-    return table
-
-
-_CRC = _crc_table()
-
-
-def crc32c(data: bytes) -> int:
-    """Castagnoli's polynomial, reflected, all ones before and after."""
-    value = 0xFFFF_FFFF
-    for byte in data:
-        value = value >> 8 ^ _CRC[(value ^ byte) & 0xFF]
-    return value ^ 0xFFFF_FFFF
-
-
-def mac(secret: bytes, message: bytes) -> bytes:
-    return hmac.digest(secret, message, "sha256")[:16]
-
-
-def leaf_hash(entry: bytes) -> bytes:
-    return hashlib.sha256(b"\x00" + entry).digest()
-
-
-def node_hash(left: bytes, right: bytes) -> bytes:
-    return hashlib.sha256(b"\x01" + left + right).digest()
-
-
-def root_of(leaves: list[bytes]) -> bytes:
-    """RFC 6962, 2.1."""
-    if not leaves:
-        return hashlib.sha256().digest()
-    if len(leaves) == 1:
-        return leaves[0]
-    half = 1 << (len(leaves) - 1).bit_length() - 1
-    return node_hash(root_of(leaves[:half]), root_of(leaves[half:]))
-
-
-def frontier_of(leaves: list[bytes]) -> list[bytes]:
-    """The roots of the perfect subtrees, largest first."""
-    found, at = [], 0
-    for bit in range(len(leaves).bit_length() - 1, -1, -1):
-        if len(leaves) >> bit & 1:
-            found.append(root_of(leaves[at : at + (1 << bit)]))
-            at += 1 << bit
-    return found
 
 
 # ---- keys -------------------------------------------------------------------------------------------------------------------
@@ -488,42 +425,6 @@ def read_entry(data: bytes) -> Entry:
 
 def signed_message(store_id: bytes, tier: int, entry: bytes) -> bytes:
     return b"aegis-store/v0/entry\n" + store_id + struct.pack("<I", tier) + entry[:-64]
-
-
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """(number, where it ends)"""
-    value = 0
-    for shift in range(0, 70, 7):
-        byte, at = data[at], at + 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            demand(value < 2**64 and (byte or not shift), "the form of a varint")
-            return value, at
-    raise Invalid("a varint")
-
-
-def apply_delta(base: bytes, delta: bytes) -> bytes:
-    """What a delta makes of a base."""
-    length, at = read_varint(delta, 0)
-    size, at = read_varint(delta, at)
-    end = literals = at + size
-    target, expected = bytearray(), 0
-    while at < end:
-        insert, at = read_varint(delta, at)
-        copy, at = read_varint(delta, at)
-        demand(literals + insert <= len(delta), "the literals of a delta")
-        target += delta[literals : literals + insert]
-        literals += insert
-        if not copy:
-            demand(insert and at == end, "an operation of a delta that does nothing")
-            break
-        away, at = read_varint(delta, at)
-        start = expected + (away >> 1 if away % 2 == 0 else -(away >> 1) - 1)
-        demand(start >= 0 and start + copy <= len(base), "what a delta copies")
-        target += base[start : start + copy]
-        expected = start + copy
-    demand((at, literals, len(target)) == (end, len(delta), length), "the length of a delta")
-    return bytes(target)
 
 
 def read_payload(payload: bytes, entry: Entry, chunks: dict[int, tuple[Entry, bytes]], before: dict[int, bytes]) -> bytes:
