@@ -20,8 +20,8 @@ typedef struct way {
 static const way WAYS[] = {{EIO, false, 0}, {ENOSPC, true, 0}, {EIO, true, 0}, {ENOSPC, false, 0}, {EIO, false, 333}, {EDQUOT, true, 100},
                            {ENOMEM, false, 0}, {EMFILE, false, 0}, {EINTR, false, 0}};
 
-/* Under a sanitizer, which costs tenfold, each call fails in the first two. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+/* Under a sanitizer, which costs tenfold, or counted, each call fails in the first two. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(AEGIS_COUNTED)
 enum { WAY_COUNT = 2 };
 #else
 enum { WAY_COUNT = sizeof WAYS / sizeof WAYS[0] };
