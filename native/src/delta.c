@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 /* What one look at the base compares, how far apart its remembered places are at least, and the shortest copy that is worth its
- * operation (measured on recorded sessions: docs/decisions/0012). */
+ * operation (measured on recorded sessions: docs/decisions/0011). */
 #define KEY 8
 #define STEP_MIN 16
 #define COPY_MIN 16
