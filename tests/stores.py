@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import aegis_store
-from aegis_store import Config, Store, Tier, TierDurability
+from aegis_store import Config, Head, Store, Tier, TierDurability
 from aegis_store._engine import Engine, Record
 from aegis_store.catalog.disk import DiskTables
 from aegis_store.catalog.memory import MemoryTables
@@ -62,6 +62,14 @@ class Crash(BaseException):
 def noise(count: int, seed: object = 0) -> bytes:
     """Bytes that do not compress, the same in each run."""
     return hashlib.shake_256(repr(seed).encode()).digest(count)
+
+
+def make(place, *values: object, **options: object) -> Head:
+    """A store with one session that holds these; its head, unreleased but for the close."""
+    with aegis_store.open(place, **options) as store:
+        for value in values or ("only",):
+            store.session("s").checkpoint(value)
+        return store.records.engine.head(Tier.SESSION)
 
 
 def fill(store: Store, *sessions: str, each: int = 10, bytes_each: int = 3000) -> dict[str, list[object]]:
