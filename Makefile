@@ -42,7 +42,7 @@ native-test:
 
 # Runs those C tests that a processor's fast path could fail without it.
 native-portable:
-	+AEGIS_CPU=portable $(NATIVE) WERROR=1 TESTS="test_cpu.c test_crc32c.c test_sha256.c test_frame.c test_merkle.c test_tree.c test_store.c test_verify.c"
+	+AEGIS_CPU=portable $(NATIVE) WERROR=1 TESTS="test_cpu.c test_crc32c.c test_sha256.c test_frame.c test_merkle.c test_tree.c test_tree_cache.c test_store.c test_verify.c"
 
 # Runs the C tests under the address and undefined-behaviour sanitizers, but for those that make thousands of disks.
 native-asan:
