@@ -17,7 +17,16 @@ import msgspec
 
 from aegis_store._engine import Engine
 from aegis_store.config import Config
-from aegis_store.errors import AegisError, Corrupt, InvalidArgument, NotAStore, OutOfResources, RolledBack, StorageError
+from aegis_store.errors import (
+    AegisError,
+    Corrupt,
+    InvalidArgument,
+    KeysWrong,
+    NotAStore,
+    OutOfResources,
+    RolledBack,
+    StorageError,
+)
 from aegis_store.schema.entry import STORE_ID_SIZE
 from aegis_store.trust.heads import SignedHead, open_head, parse_head, verifier_key
 from aegis_store.trust.keys import KeyDirectory
@@ -126,12 +135,16 @@ def keys_for(place: Path, key_place: Path, *, mode: Mode, name: str | None, rand
                 hint=f"put the store back from a copy; to begin a new one, move {key_place} away first",
             )
         return keys
-    return KeyDirectory.create(
-        key_place,
-        store_id=randomness.draw(STORE_ID_SIZE),
-        name=place.name if name is None else name,
-        randomness=randomness,
-    )
+    try:
+        return KeyDirectory.create(
+            key_place,
+            store_id=randomness.draw(STORE_ID_SIZE),
+            name=place.name if name is None else name,
+            randomness=randomness,
+        )
+    except KeysWrong:
+        # Somebody else made them since we looked: the store is one, and who of the two writes it the engine's lock decides.
+        return KeyDirectory.load(key_place, randomness=randomness)
 
 
 def place_of(path: str | os.PathLike[str]) -> Path:

@@ -12,6 +12,7 @@ from aegis_store.errors import (
     BadProof,
     BadSignature,
     InvalidArgument,
+    Locked,
     NotAStore,
     RolledBack,
     StorageError,
@@ -147,3 +148,15 @@ def test_options_are_what_they_were_told_and_nobody_changes_them():
         config.roles["a"] = "c"
     assert hash(config) == hash(msgspec.structs.replace(config))
     assert hash(config) != hash(Config())
+
+
+def test_whoever_finds_the_keys_made_meanwhile_opens_the_store_with_them(place, monkeypatch):
+    """Two make one store at once: both look, and one is first."""
+    with aegis_store.open(place) as store:
+        store.session("s").checkpoint("first")
+        monkeypatch.setattr("aegis_store.opening._exists", lambda path: False)
+        monkeypatch.setattr("aegis_store.opening._store_at", lambda path: False)
+        with pytest.raises(Locked):
+            aegis_store.open(place)
+    with aegis_store.open(place) as store:
+        assert store.session("s").latest().state == "first"
