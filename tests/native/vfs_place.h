@@ -46,11 +46,14 @@ static inline vfs_file *file_named(const char *name, unsigned flags) {
 
 static inline vfs_file *new_file(const char *name) { return file_named(name, VFS_WRITE | VFS_CREATE | VFS_EXCLUSIVE); }
 
-/* Runs in a forked child; what fails there fails here. */
+/* Runs in a forked child; what fails there fails here, and so does a child that waits for ever. */
+#define CHILD_SECONDS 20
+
 static inline void in_child(void (*run)(void)) {
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
+        alarm(CHILD_SECONDS);
         atomic_store(&check_failures, 0);
         run();
         fflush(stdout);
