@@ -321,7 +321,8 @@ AEGIS_API int aegis_segment(aegis_store *store, uint32_t tier, uint64_t position
     if (code != AEGIS_OK) {
         char name[SEGMENT_NAME_SIZE];
         segment_name(seg->number, name);
-        const place where = {.tier = tier, .segment = seg->number, .offset = seg->tail, .first = out->first, .end = out->first + out->count, .path = name};
+        const place where = {.tier = tier, .segment = seg->number, .offset = seg->tail, .first = out->first,
+                             .end = out->first + out->count, .path = name};
         if (code == AEGIS_E_TORN) return fail_at(AEGIS_E_CORRUPT, &where, "the footer of segment %s is damaged", name);
         fail_add_place(&where);
         return code;

@@ -1,7 +1,7 @@
 /* mutants: every safeguard that can be taken out, to see that a test notices (test builds with AEGIS_MUTANTS only).
  *
  * Where the core has MUTANT(NAME), a normal build has 0. A test build asks which one is out: one at a time, none at first. The table
- * of who notices is tests/native/mutants.c; it has to name each of these. A NAME that begins with NO_ is a step left out; another is
+ * of who notices is tests/native/killers.h; it has to name each of these. A NAME that begins with NO_ is a step left out; another is
  * the wrong thing done.
  */
 #ifndef AEGIS_MUTANTS_H
@@ -62,7 +62,7 @@
     X(NO_MANIFEST_SIZE_TEST, "the manifest's word for what was durable")                                            \
     X(NO_ANCHOR_SIZE_TEST, "a kept head's word for what was durable")                                               \
     X(STEP_OVER_ANYTHING, "that damaged frames are stepped over only where they were durable")                     \
-    X(NO_WITNESS_TEST, "the link that says which frame a damaged one was")                                          \
+    X(NO_REMAINS_TEST, "the link that says which frame a damaged one was")                                          \
     X(NO_LIVE_SIZE_TEST, "the live writer's word for what is durable")                                              \
     X(READERS_SERVE_ALL, "that a reader serves durable records only")                                               \
     X(BELIEVE_WITHOUT_SECRET, "that who has no secret believes the manifest alone")                                 \

@@ -99,7 +99,7 @@ static int move_behind(const segment *seg, scan *sc, uint64_t size, uint64_t dur
     if (code == AEGIS_OK && next.head.index == index) return AEGIS_OK;
     for (int i = 0; i < 2 && index < durable; i++) {
         move_scan(sc, ends[i], index);
-        code = scan_witness(sc, NULL, leaf, &ignored);
+        code = scan_remains(sc, NULL, leaf, &ignored);
         if (code != AEGIS_E_PROOF) return code;
     }
     move_scan(sc, ends[1], index);
@@ -115,7 +115,7 @@ static int step_over(log *l, segment *seg, scan *sc, uint64_t durable, tail *t) 
     uint8_t hint[HASH_SIZE];
     uint64_t index = sc->index, size = 0;
     bool hinted = tree_hint(&l->tree, index, hint);
-    TRY(scan_witness(sc, hinted ? hint : NULL, frame.leaf, &size));
+    TRY(scan_remains(sc, hinted ? hint : NULL, frame.leaf, &size));
     TRY(move_behind(seg, sc, size, durable));
     TRY(add_record(l, seg, t, &frame));
     TRY(log_note_damaged(l, index, frame.leaf));
@@ -450,7 +450,7 @@ static int ask_edge(log *l, uint64_t size) {
             int code = scan_next(&sc, &frame);
             if (code == AEGIS_E_TORN || code == AEGIS_E_CORRUPT) {
                 sc.nonce = seg->nonce;
-                code = scan_witness(&sc, NULL, leaf, &ignored);
+                code = scan_remains(&sc, NULL, leaf, &ignored);
                 if (code == AEGIS_OK) code = log_note_damaged(l, index, leaf);
             }
             scan_stop(&sc);

@@ -2,7 +2,7 @@
  *
  * A bad frame means one of two things. If anything that is believed says that the record was durable (the manifest, a watermark slot,
  * the watermark of any valid frame before or after it, a head kept outside), it is damage. If its link still proves which record it was
- * (witness.h), that record is refused when it is read, all others are served, and the verdict says DAMAGED; else the open fails with
+ * (remains.h), that record is refused when it is read, all others are served, and the verdict says DAMAGED; else the open fails with
  * AEGIS_E_CORRUPT and changes nothing. If nothing says so, it is the unfinished end: everything from the last whole group on is cut off, in a writer durably, after a copy of
  * what was not zero was saved, because damage in the very last group looks the same.
  */

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "witness.h"
+#include "remains.h"
 
 #define WINDOW 262144
 
@@ -114,13 +114,13 @@ int scan_find(scan *sc, scanned *out) {
     return AEGIS_E_TORN;
 }
 
-int scan_witness(scan *sc, const uint8_t *hint, uint8_t leaf[HASH_SIZE], uint64_t *size) {
+int scan_remains(scan *sc, const uint8_t *hint, uint8_t leaf[HASH_SIZE], uint64_t *size) {
     const uint8_t *bytes = NULL;
     uint64_t got = 0;
     frame head;
     if (sc->nonce == NULL) return AEGIS_E_PROOF;
-    TRY(view(sc, sc->offset, WITNESS_BYTES, &bytes, &got));
-    TRY(witness_leaf(sc->s, sc->nonce, sc->offset, sc->index, bytes, got, hint, leaf));
+    TRY(view(sc, sc->offset, REMAINS_BYTES, &bytes, &got));
+    TRY(remains_leaf(sc->s, sc->nonce, sc->offset, sc->index, bytes, got, hint, leaf));
     frame_fields(bytes, &head);
     *size = head.size;
     return AEGIS_OK;

@@ -35,8 +35,8 @@ int scan_next(scan *sc, scanned *out);
 /* From the current place, by steps of FRAME_ALIGN, to the next frame that is valid by itself, whatever its index. TORN: none. */
 int scan_find(scan *sc, scanned *out);
 /* What the damaged frame at the current place still proves, as the one of the current index: its leaf hash, and its size by its own word,
- * which may be damaged as well. `hint`: see witness.h. AEGIS_E_PROOF: nothing. Does not move on. */
-int scan_witness(scan *sc, const uint8_t *hint, uint8_t leaf[HASH_SIZE], uint64_t *size);
+ * which may be damaged as well. `hint`: see remains.h. AEGIS_E_PROOF: nothing. Does not move on. */
+int scan_remains(scan *sc, const uint8_t *hint, uint8_t leaf[HASH_SIZE], uint64_t *size);
 /* Whether all bytes from `offset` to `end` are zero, as pre-zeroed space is. */
 int scan_zeros(scan *sc, uint64_t offset, uint64_t end, bool *zeros);
 /* From here on *digest takes in every byte up to the scan's end, frames and what lies between. Whoever jumps ahead loses it. */

@@ -147,7 +147,7 @@ def followers() -> Iterator[Followers]:
     made.close()
 
 
-class Witness:
+class Listener:
     """What must be in a store, from what its writers said."""
 
     def __init__(self, place: Path) -> None:
@@ -243,28 +243,28 @@ def kill_loop(writers: Writers, followers: Followers, folder: Path, *, kills: in
     met: Counter[str] = Counter()
     turn = 0
     while met["kills"] < kills:
-        witness = Witness(folder / f"store-{turn}")
-        followers.follow(witness.place)
+        listener = Listener(folder / f"store-{turn}")
+        followers.follow(listener.place)
         durability = dice.choice(("write", "write", "commit"))
         for _ in range(WRITERS_EACH):
             turn += 1
-            order = {"place": str(witness.place), "seed": turn, "quota": dice.randrange(QUOTA), "durability": durability}
+            order = {"place": str(listener.place), "seed": turn, "quota": dice.randrange(QUOTA), "durability": durability}
             life = writers.run(dice, **order)
             met["acknowledged"] += len(life.checkpoints) + len(life.plain)
             if life.hit:
                 met.update(["kills", f"in {life.step}"])
                 met.update([f"before {life.call} of {kind_of(life.file)}", "at a call"] if life.call != "-" else [])
                 met["torn"] += life.torn
-            witness.hears(life)
-            if (witness.place / "MANIFEST").exists() and dice.random() < 0.8:
-                witness.looks(clean=dice.random() < 0.3, durability=durability)
-        witness.looks(clean=True)
-        witness.looks(clean=True, mode="r")
-        with aegis_store.open(witness.place, mode="r") as store:
+            listener.hears(life)
+            if (listener.place / "MANIFEST").exists() and dice.random() < 0.8:
+                listener.looks(clean=dice.random() < 0.3, durability=durability)
+        listener.looks(clean=True)
+        listener.looks(clean=True, mode="r")
+        with aegis_store.open(listener.place, mode="r") as store:
             for seen in followers.end():
                 met["looks"] += seen["looks"]
                 met["heads seen"] += len(seen["heads"])
-                witness.hears_out(seen, store)
+                listener.hears_out(seen, store)
         if os.environ.get("AEGIS_PROGRESS"):
             print(f"seed {seed}: {met['kills']} of {kills} kills, {met['acknowledged']} acknowledged", file=sys.stderr)
     return met

@@ -251,7 +251,7 @@ def read_frame(data: bytes, at: int, header: Header, secret: bytes | None) -> Fr
     return Frame(at, kind, bool(flags & 1), index, watermark, entry, payload, end)
 
 
-def witness(data: bytes, at: int, index: int, header: Header, secret: bytes) -> bytes | None:
+def remains(data: bytes, at: int, index: int, header: Header, secret: bytes) -> bytes | None:
     """The leaf hash of the damaged record `index` at offset `at`, by the reading that its link holds for; None: by none."""
     entry_length, _, body, _, watermark, link = struct.unpack_from("<HIIQQ16s", data, at + 6)
     entry = data[at + 48 : at + 48 + entry_length]

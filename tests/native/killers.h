@@ -54,7 +54,7 @@ KILLED(NO_SLOT_SIZE_TEST, "test_crash_faults", "a_cut_and_damage_never_turn_a_du
 KILLED(NO_MANIFEST_SIZE_TEST, "test_store", "without_the_secret_only_what_the_manifest_vouches_for_is_served"),
 KILLED(NO_ANCHOR_SIZE_TEST, "test_opening", "a_head_kept_outside_vouches_for_the_last_group_of_a_killed_store"),
 KILLED(STEP_OVER_ANYTHING, "test_flips", "a_flipped_bit_of_a_killed_store_is_what_the_format_says"),
-KILLED(NO_WITNESS_TEST, "test_flips", "a_flipped_bit_of_a_killed_store_is_what_the_format_says"),
+KILLED(NO_REMAINS_TEST, "test_flips", "a_flipped_bit_of_a_killed_store_is_what_the_format_says"),
 KILLED(NO_LIVE_SIZE_TEST, "test_outline", "a_reader_beside_a_live_writer_scans"),
 KILLED(READERS_SERVE_ALL, "test_store", "without_the_secret_only_what_the_manifest_vouches_for_is_served"),
 KILLED(BELIEVE_WITHOUT_SECRET, "test_store", "without_the_secret_only_what_the_manifest_vouches_for_is_served"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.root.witness import Writers
+from tests.root.listener import Writers
 
 TOP = Path(__file__).resolve().parents[2]
 COUNTS: pytest.StashKey[dict[str, dict[str, int]]] = pytest.StashKey()

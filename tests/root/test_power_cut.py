@@ -19,7 +19,7 @@ import pytest
 
 from tests.root import writer
 from tests.root.disks import LOG_FLUSHED, LOG_LOST, MIB, FileSystem, file_system, mounted_device
-from tests.root.witness import Witness, Writers
+from tests.root.listener import Listener, Writers
 from tests.stores import abandon
 
 pytestmark = [pytest.mark.root, pytest.mark.long]
@@ -104,12 +104,12 @@ def cutter(power: Power, dice: random.Random) -> Callable[[int, list[str]], bool
     return cut
 
 
-def look(witness: Witness, power: Power, dice: random.Random, count: dict[str, int]) -> int:
+def look(listener: Listener, power: Power, dice: random.Random, count: dict[str, int]) -> int:
     """Opens what a cut has left and checks it; then leaves it in order, or cuts the power over the recovered store, which must
     still hold all that it has shown. How many acknowledged checkpoints are gone."""
-    store = witness.open()
+    store = listener.open()
     try:
-        lost = witness.missing(store)
+        lost = listener.missing(store)
     except BaseException:
         store.close()
         raise
@@ -120,8 +120,8 @@ def look(witness: Witness, power: Power, dice: random.Random, count: dict[str, i
     count["cuts right after a recovery"] = count.get("cuts right after a recovery", 0) + 1
     abandon(store)
     power.back()
-    with witness.open() as store:
-        assert witness.missing(store) == set()
+    with listener.open() as store:
+        assert listener.missing(store) == set()
     return 0
 
 
@@ -133,20 +133,20 @@ def cut_loop(
     lost = acknowledged = bus = 0
     for turn in range(cuts):
         if turn % WRITERS_EACH == 0:
-            witness = Witness(place / f"store {turn}", durability)
-        order = {"place": str(witness.place), "seed": turn, "quota": QUOTA, "durability": durability}
+            listener = Listener(place / f"store {turn}", durability)
+        order = {"place": str(listener.place), "seed": turn, "quota": QUOTA, "durability": durability}
         said, status = writers.run(cutter(power, dice), **order)
         # The catalogue is mapped memory: a page that cannot be read any more ends the process, and nothing else does.
         assert status == 0 or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGBUS), status
         bus += status != 0
         power.back()
-        acknowledged += witness.hears(turn, said)
-        gone = look(witness, power, dice, count)
+        acknowledged += listener.hears(turn, said)
+        gone = look(listener, power, dice, count)
         lost += gone
         if gone:
-            witness = Witness(place / f"store {turn} and on", durability)
+            listener = Listener(place / f"store {turn} and on", durability)
         elif turn % WRITERS_EACH == WRITERS_EACH - 1:
-            witness.catalogue_is_that_of_the_log()
+            listener.catalogue_is_that_of_the_log()
     count.update({"seed": seed, "cuts under a writer": cuts, "acknowledged": acknowledged, "acknowledged and lost": lost})
     if bus:
         count["writers ended by a page of the catalogue that could not be read"] = bus

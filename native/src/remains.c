@@ -1,5 +1,5 @@
-/* witness: see witness.h. */
-#include "witness.h"
+/* remains: see remains.h. */
+#include "remains.h"
 
 /* A frame that is no longer taken at its word: the bytes of its entry, and the header with what the caller knows put in. */
 typedef struct reading {
@@ -16,7 +16,7 @@ static unsigned bits_apart(const reading *r, uint64_t watermark, uint32_t body, 
     unsigned apart = 0;
     frame_link(r->s, r->nonce, r->offset, r->index, watermark, leaf, body, link);
     for (unsigned i = 0; i < MAC_SIZE; i++) apart += (unsigned)__builtin_popcount(link[i] ^ r->head.link[i]);
-    return MUTANT(NO_WITNESS_TEST) ? 0 : apart;
+    return MUTANT(NO_REMAINS_TEST) ? 0 : apart;
 }
 
 static bool holds(const reading *r, const uint8_t leaf[HASH_SIZE]) { return bits_apart(r, r->head.watermark, r->head.body, leaf) == 0; }
@@ -41,7 +41,7 @@ static bool holds_with_a_bit_of_the_length(const reading *r, const uint8_t *byte
 }
 
 static bool holds_with_a_bit_of_the_entry(const reading *r, const uint8_t *bytes, uint8_t leaf[HASH_SIZE]) {
-    uint8_t entry[WITNESS_ENTRY_MAX];
+    uint8_t entry[REMAINS_ENTRY_MAX];
     uint32_t length = r->head.entry_length;
     if (length > sizeof entry) return false;
     memcpy(entry, frame_entry(bytes), length);
@@ -54,7 +54,7 @@ static bool holds_with_a_bit_of_the_entry(const reading *r, const uint8_t *bytes
     return false;
 }
 
-int witness_leaf(const scope *s, const uint8_t nonce[NONCE_SIZE], uint64_t offset, uint64_t index, const uint8_t *bytes,
+int remains_leaf(const scope *s, const uint8_t nonce[NONCE_SIZE], uint64_t offset, uint64_t index, const uint8_t *bytes,
                  uint64_t available, const uint8_t *hint, uint8_t leaf[HASH_SIZE]) {
     reading r = {.s = s, .nonce = nonce, .offset = offset, .index = index};
     if (!s->keyed || available < FRAME_HEADER) return AEGIS_E_PROOF;

@@ -1,5 +1,5 @@
-/* witness.c: each of the four readings of a damaged frame, and that nothing else is taken for the frame that stood there. */
-#include "witness.h"
+/* remains.c: each of the four readings of a damaged frame, and that nothing else is taken for the frame that stood there. */
+#include "remains.h"
 
 #include "scopes.h"
 
@@ -27,7 +27,7 @@ static void begin_frame(uint32_t entry_length) {
 
 static bool proves(const uint8_t *hint) {
     uint8_t leaf[HASH_SIZE];
-    if (witness_leaf(&s, NONCE, OFFSET, INDEX, bytes, size, hint, leaf) != AEGIS_OK) return false;
+    if (remains_leaf(&s, NONCE, OFFSET, INDEX, bytes, size, hint, leaf) != AEGIS_OK) return false;
     return EXPECT_BYTES(leaf, truth, HASH_SIZE);
 }
 
@@ -80,10 +80,10 @@ TEST(rule_4_any_one_bit_may_be_another) {
 }
 
 TEST(rule_4_bits_of_a_very_long_entry_are_not_tried) {
-    begin_frame(WITNESS_ENTRY_MAX);
+    begin_frame(REMAINS_ENTRY_MAX);
     bytes[FRAME_HEADER + 700] ^= 8;
     EXPECT(proves(NULL));
-    begin_frame(WITNESS_ENTRY_MAX + 1);
+    begin_frame(REMAINS_ENTRY_MAX + 1);
     bytes[FRAME_HEADER + 700] ^= 8;
     EXPECT(!proves(NULL));
 }
@@ -91,11 +91,11 @@ TEST(rule_4_bits_of_a_very_long_entry_are_not_tried) {
 TEST(a_frame_of_another_place_index_segment_or_store_proves_nothing) {
     uint8_t leaf[HASH_SIZE], nonce[NONCE_SIZE];
     begin_frame(0);
-    EXPECT_CODE(witness_leaf(&s, NONCE, OFFSET + 8, INDEX, bytes, size, NULL, leaf), AEGIS_E_PROOF);
-    EXPECT_CODE(witness_leaf(&s, NONCE, OFFSET, INDEX + 1, bytes, size, NULL, leaf), AEGIS_E_PROOF);
+    EXPECT_CODE(remains_leaf(&s, NONCE, OFFSET + 8, INDEX, bytes, size, NULL, leaf), AEGIS_E_PROOF);
+    EXPECT_CODE(remains_leaf(&s, NONCE, OFFSET, INDEX + 1, bytes, size, NULL, leaf), AEGIS_E_PROOF);
     memcpy(nonce, NONCE, NONCE_SIZE);
     nonce[0] ^= 1;
-    EXPECT_CODE(witness_leaf(&s, nonce, OFFSET, INDEX, bytes, size, NULL, leaf), AEGIS_E_PROOF);
+    EXPECT_CODE(remains_leaf(&s, nonce, OFFSET, INDEX, bytes, size, NULL, leaf), AEGIS_E_PROOF);
     hmac_prepare(&s.key, TEST_ID, sizeof TEST_ID);
     EXPECT(!proves(NULL));
     s.keyed = false;                /* without the secret nothing is proven, not even by the frame as it was */
@@ -109,7 +109,7 @@ TEST(a_frame_that_is_cut_short_is_read_no_further) {
         uint8_t *cut = malloc((size_t)there + 1);    /* the sanitizer sees a step too far */
         if (!EXPECT(cut != NULL)) return;
         memcpy(cut, whole, (size_t)there);
-        int code = witness_leaf(&s, NONCE, OFFSET, INDEX, cut, there, NULL, leaf);
+        int code = remains_leaf(&s, NONCE, OFFSET, INDEX, cut, there, NULL, leaf);
         EXPECT_CODE(code, there >= FRAME_HEADER + record.entry_length ? AEGIS_OK : AEGIS_E_PROOF);
         free(cut);
     }

@@ -54,7 +54,7 @@ class Writers:
             gone = gone or cut(pid, words)
 
 
-class Witness:
+class Listener:
     """What must be in the store at `place`, from what its writers said."""
 
     def __init__(self, place: Path, durability: str) -> None:
