@@ -21,6 +21,7 @@ from aegis_store.checkpoint import Checkpoint
 from aegis_store.config import Align, Config, Durability, TierDurability
 from aegis_store.errors import AegisError
 from aegis_store.opening import Anchor, Mode
+from aegis_store.rules import Rule
 from aegis_store.session import Session, SessionInfo
 from aegis_store.store import Store, StoreStats
 from aegis_store.trust.heads import SignedHead
@@ -41,6 +42,7 @@ __all__ = [
     "MemoryPointer",
     "Ref",
     "Result",
+    "Rule",
     "Session",
     "SessionInfo",
     "SignedHead",

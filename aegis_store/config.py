@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final, Self, TypeVar
@@ -16,6 +16,7 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from aegis_store.errors import InvalidArgument, StorageError
+from aegis_store.rules import Rule, from_tables, in_order
 from aegis_store.types import Tier
 
 KIB: Final = 1 << 10
@@ -90,13 +91,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     allow_network: bool = False
     #: What each agent is there for, as in {"planner-7": "planner"}: kept with the sessions that it begins.
     roles: Mapping[str, str] = msgspec.field(default_factory=dict)
+    #: Which checkpoints stay when the store is swept, the first rule that fits a session being its own. None: all of them.
+    retention: Sequence[Rule] = ()
 
     def __hash__(self) -> int:
         return hash(tuple(tuple(each.items()) if isinstance(each, Mapping) else each for each in msgspec.structs.astuple(self)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """The options in a TOML file: the fields of this class, with tables [durability] and [roles].
+        """The options in a TOML file: the fields of this class, with tables [durability] and [roles], and [[retention]] a rule.
 
         InvalidArgument names the file and the option; StorageError: the file cannot be read.
         """
@@ -106,6 +109,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 found: dict[str, Any] = tomllib.load(file)
             if isinstance(durability := found.get("durability"), dict):
                 found["durability"] = _made(TierDurability, durability, "durability.")
+            if "retention" in found:
+                found["retention"] = from_tables(found["retention"])
             return _made(cls, found, "")
         except OSError as error:
             raise StorageError(
@@ -130,6 +135,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if not isinstance(given, Mapping) or not all(type(each) is str for pair in given.items() for each in pair):
             raise InvalidArgument(f"roles is {self.roles!r}, not a table of agents and what they are there for")
         msgspec.structs.force_setattr(self, "roles", MappingProxyType(dict(self.roles)))
+        msgspec.structs.force_setattr(self, "retention", in_order(self.retention))
 
 
 _Made = TypeVar("_Made", bound=msgspec.Struct)
