@@ -18,9 +18,14 @@ from collections.abc import Iterable, Mapping
 from aegis_store import errors
 from aegis_store.chain import NO_CHECKPOINT
 from aegis_store.checkpoint import Checkpoint
+from aegis_store.compaction import Compacted
 from aegis_store.config import Align, Config, Durability, TierDurability
+from aegis_store.erasure import Erasure
 from aegis_store.errors import AegisError
+from aegis_store.holding import HoldInfo
+from aegis_store.keeping import Compaction
 from aegis_store.opening import Anchor, Mode
+from aegis_store.retention.sweeper import Retained
 from aegis_store.rules import Rule
 from aegis_store.session import Session, SessionInfo
 from aegis_store.store import Store, StoreStats
@@ -35,13 +40,18 @@ __all__ = [
     "AegisError",
     "Align",
     "Checkpoint",
+    "Compacted",
+    "Compaction",
     "Config",
     "Durability",
+    "Erasure",
     "Finding",
     "Head",
+    "HoldInfo",
     "MemoryPointer",
     "Ref",
     "Result",
+    "Retained",
     "Rule",
     "Session",
     "SessionInfo",

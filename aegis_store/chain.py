@@ -12,6 +12,7 @@ before anything is built on it.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Final, NoReturn
 
 import msgspec
@@ -20,8 +21,8 @@ from aegis_store._engine import PAYLOAD_MAX
 from aegis_store.catalog import CheckpointMade, Other, Row, SessionBegan, SessionEnded
 from aegis_store.codec import payload as payload_codec
 from aegis_store.codec.payload import Sealed
-from aegis_store.errors import Conflict, Ended, NotFound
-from aegis_store.lineage import Lineage, Owner
+from aegis_store.errors import Conflict, Ended, Erased, Gone, NotFound
+from aegis_store.lineage import Lineage, Owner, ref_of
 from aegis_store.records import Position
 from aegis_store.schema import checkpoint as checkpoint_schema
 from aegis_store.schema import session as session_schema
@@ -35,7 +36,7 @@ NO_CHECKPOINT: Final = Ref(
 
 
 #: Raised before anything is queued. After anything else there may be records that nobody knows of: `lost_track`.
-_REFUSED: Final = (Conflict, Ended, NotFound)
+_REFUSED: Final = (Conflict, Ended, Erased, NotFound)
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -66,7 +67,7 @@ class _Owed(msgspec.Struct, frozen=True):
 class Chain:
     """What all `Session` objects of one id share, whoever signs through them: their checkpoints form one chain."""
 
-    __slots__ = ("__weakref__", "_owed", "_owner", "_standing", "id", "lineage", "lock")
+    __slots__ = ("__weakref__", "_closed", "_owed", "_owner", "_standing", "id", "lineage", "lock")
 
     def __init__(self, owner: Owner, session_id: str) -> None:
         self.id: Final = session_id
@@ -75,6 +76,8 @@ class Chain:
         self._owner = owner
         # None: to be looked up.
         self._standing: _Standing | None = None
+        # Why it takes nothing any more.
+        self._closed: Erased | None = None
         self._owed: list[_Owed] = []
 
     # ---- checkpoints ------------------------------------------------------------------------------------------------------
@@ -159,17 +162,12 @@ class Chain:
         found = self._owner.catalog.requested(standing.number, records.request_tag(standing.tag, request_id))
         if found is None:
             return None
-        record = records.read(found.index)
-        if record.entry.session_tag != standing.tag or checkpoint_schema.request_id_of(record.envelope) != request_id:
-            return None  # another request with the same tag, once in 2**64
-        return Ref(
-            tier=records.tier,
-            index=record.index,
-            leaf=record.leaf,
-            ordinal=record.entry.ordinal,
-            session=self.id,
-            time_ms=record.entry.time_ms,
-        )
+        made = records.entry_at(found.index)
+        # Another request has the same tag once in 2**64. Where the checkpoint is gone, what it was asked for is not known better.
+        with suppress(Gone):
+            if checkpoint_schema.request_id_of(records.read(found.index).envelope) != request_id:
+                return None
+        return ref_of(made, self.id) if made.entry.session_tag == standing.tag else None
 
     def settle(self, index: LogIndex) -> None:
         """Tell the catalogue of every record up to `index`, which is durable: the first one to come notes for the others."""
@@ -263,10 +261,18 @@ class Chain:
             self._owner.lost_track()
             raise
 
+    def close(self, why: Erased | None) -> None:
+        """Take nothing more, and say why; None: do so again. What was queued before is in the engine when this returns."""
+        with self.lock:
+            self._closed = why
+            self._standing = None
+
     # ---- within -----------------------------------------------------------------------------------------------------------
 
     def _stand(self) -> _Standing | None:
-        """Where the session stands; None if it has not begun. The lock is held."""
+        """Where the session stands; None if it has not begun. The lock is held. Erased: it takes nothing more."""
+        if self._closed is not None:
+            raise self._closed
         if self._standing is not None:
             return self._standing
         found = self.lineage.newest()
@@ -284,7 +290,7 @@ class Chain:
                 time_ms=found.last_ms,
             )
         elif found.first_ordinal > 0:
-            newest = self.lineage.checkpoint(found, found.first_ordinal - 1).ref
+            newest = self.lineage.ref(found, found.first_ordinal - 1)
         self._standing = _Standing(
             number=found.number,
             tag=found.tag,

@@ -136,6 +136,24 @@ class NotFound(AegisError):
     exit_code = 1
 
 
+class Gone(AegisError):
+    """What the record held is no longer there, and a signed record says why."""
+
+    exit_code = 1
+
+
+class Pruned(Gone):
+    """Retention let the checkpoint go. Its entry is still there, and proves that there was one."""
+
+
+class Erased(Gone):
+    """Somebody had it erased. The erase record says who and why."""
+
+
+class Held(AegisError):
+    """A hold keeps what was to go. Nothing overrides it but its release."""
+
+
 class Conflict(AegisError):
     """The session has moved on since the caller looked. `newest` is where to; None: it has no checkpoint."""
 

@@ -14,16 +14,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from aegis_store._engine import Chains, Record
-from aegis_store.catalog import CheckpointMade, KeyAdded, KeyRevoked, Other, Row, SessionBegan, SessionEnded, Stretch
+from aegis_store._engine import GAP, Chains, Record
+from aegis_store.catalog import (
+    CheckpointMade,
+    HoldPlaced,
+    HoldReleased,
+    KeyAdded,
+    KeyRevoked,
+    Other,
+    PayloadsGone,
+    Row,
+    SessionBegan,
+    SessionEnded,
+    Stretch,
+)
 from aegis_store.codec.payload import open_payload
 from aegis_store.errors import AegisError, Corrupt, Foreign, NewerFormat, OutOfResources, StateTooLarge
 from aegis_store.records import Records, Suspect
+from aegis_store.schema import gaps as gap_schema
 from aegis_store.schema import keys as key_schema
 from aegis_store.schema import session as session_schema
 from aegis_store.schema.entry import NO_TAG, Entry
 from aegis_store.trust.signer import key_id
-from aegis_store.types import Kind, LogIndex
+from aegis_store.types import OF_THE_STORE, Kind, LogIndex
 
 #: Names and keys are small; whatever claims more is not one.
 ENVELOPE_BYTES_MAX: Final = 16 << 20
@@ -32,7 +45,9 @@ ENVELOPE_BYTES_MAX: Final = 16 << 20
 STRETCH_RECORDS: Final = 4 << 20
 STRETCH_SESSIONS: Final = 64 << 10
 #: Kinds that say more than their entry.
-_TOLD: Final = (Kind.SESSION_BEGIN, Kind.KEY_ADD, Kind.KEY_REVOKE)
+_TOLD: Final = (Kind.SESSION_BEGIN, Kind.KEY_ADD, Kind.KEY_REVOKE, *OF_THE_STORE)
+#: What is no link of its session's chain: a chunk says itself what it is a piece of, the others are about a session.
+_BESIDE: Final = OF_THE_STORE | {Kind.CHUNK}
 _BEGUN: Final = "begins a session that has begun"
 
 
@@ -73,7 +88,7 @@ def _stretches(records: Records) -> Iterator[Stretch]:
     rows = _Rows(records, 0)
     while chains.next < end:
         begun: list[SessionBegan] = []
-        keys: list[KeyAdded | KeyRevoked] = []
+        others: list[Row] = []
         stop = min(end, chains.next + STRETCH_RECORDS)
         while chains.next < stop and len(begun) < STRETCH_SESSIONS:
             for record in chains.add(stop):
@@ -81,8 +96,8 @@ def _stretches(records: Records) -> Iterator[Stretch]:
                 if isinstance(row, SessionBegan):
                     begun.append(row)
                 else:
-                    keys.append(row)
-        yield Stretch(tier=records.tier, folded=chains.take(), begun=begun, keys=keys)
+                    others.append(row)
+        yield Stretch(tier=records.tier, folded=chains.take(), begun=begun, others=others)
 
 
 class _Rows:
@@ -105,7 +120,8 @@ class _Rows:
                 raise Foreign(f"record {record.index} {problem}", op="read")
             row = self._row_of(record, entry)
         except (Corrupt, StateTooLarge) as error:
-            return self._suspect(record.index, error, tag)
+            # A session whose beginning tells no name may be the one that anybody asks for.
+            return self._suspect(record.index, error, None if record.kind == Kind.SESSION_BEGIN and record.flags & GAP else tag)
         if entry.kind is Kind.SESSION_BEGIN:
             self._ends[tag] = record.index, record.leaf, entry.ordinal
         elif entry.kind is Kind.CHECKPOINT:
@@ -114,12 +130,12 @@ class _Rows:
             self._ends[tag] = record.index, record.leaf, None
         return row
 
-    def told(self, record: Record) -> SessionBegan | KeyAdded | KeyRevoked:
+    def told(self, record: Record) -> Row:
         """The row of a record that says more than its entry. Corrupt, StateTooLarge, NewerFormat: it is not to be believed."""
-        row = self._row_of(record, self._records.entry_of(record))
-        if not isinstance(row, SessionBegan | KeyAdded | KeyRevoked):
+        entry = self._records.entry_of(record)
+        if entry.kind not in _TOLD:
             raise Foreign(f"record {record.index} is none of those that are told", op="read")
-        return row
+        return self._row_of(record, entry)
 
     def unreadable(self, index: int, error: AegisError) -> Row:
         """The row of a record that is damaged."""
@@ -140,7 +156,7 @@ class _Rows:
     def _problem(self, record: Record, entry: Entry) -> str | None:
         """What is wrong with the place of a record in its session, in words that follow its number."""
         tag, parent = entry.session_tag, entry.parent
-        if tag == NO_TAG or entry.kind is Kind.CHUNK:  # what a chunk is a piece of says so itself
+        if tag == NO_TAG or entry.kind in _BESIDE:
             return None
         end = self._ends.get(tag)
         known = None if end is not None or self._first == 0 else self._records.catalog.session_by_tag(tag)
@@ -182,17 +198,17 @@ class _Rows:
                     request_tag=entry.request_tag,
                 )
             case Kind.SESSION_BEGIN:
-                names = session_schema.decode_begin(_envelope(record, entry))
+                names = self._names(record, entry)
                 return SessionBegan(
                     tier=tier,
                     index=index,
                     time_ms=entry.time_ms,
                     leaf=record.leaf,
                     tag=entry.session_tag,
-                    id=names.session,
-                    agent=names.agent,
-                    role=names.role,
-                    forked_from=names.forked_from,
+                    id=None if names is None else names.session,
+                    agent="" if names is None else names.agent,
+                    role=None if names is None else names.role,
+                    forked_from=None if names is None else names.forked_from,
                     parent=entry.parent,
                     first_ordinal=entry.ordinal,
                 )
@@ -213,8 +229,35 @@ class _Rows:
                 return KeyRevoked(
                     tier=tier, index=index, key_id=key_id(revoked.agent, revoked.public_key), public_key=revoked.public_key
                 )
+            case Kind.HOLD:
+                hold = gap_schema.decode_hold(self._records.check(record).envelope)
+                return HoldPlaced(
+                    tier=tier,
+                    index=index,
+                    time_ms=entry.time_ms,
+                    tag=entry.session_tag,
+                    ordinal=hold.ordinal,
+                    reason=hold.reason,
+                    holder=hold.holder,
+                )
+            case Kind.HOLD_RELEASE:
+                release = gap_schema.decode_release(self._records.check(record).envelope)
+                return HoldReleased(tier=tier, index=index, hold=release.hold)
+            case Kind.PRUNE | Kind.ERASE:
+                # What it covers is read when somebody asks; here it only has to be one that the store signed.
+                self._records.check(record)
+                return PayloadsGone(tier=tier, index=index, is_erasure=entry.kind is Kind.ERASE)
             case _:
                 return Other(tier=tier, index=index)
+
+    def _names(self, record: Record, entry: Entry) -> session_schema.SessionBegin | None:
+        """Those of the session that a record begins; None: it was erased."""
+        if not record.flags & GAP:
+            return session_schema.decode_begin(_envelope(record, entry))
+        gaps = self._records.gaps
+        if not gaps.authorises(record.index, record.index + 1, gaps.cause_named_by(record)):
+            raise Corrupt("its payload is gone, and no prune or erase record says why", op="read")
+        return None
 
 
 def _envelope(record: Record, entry: Entry) -> bytes:

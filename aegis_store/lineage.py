@@ -12,16 +12,17 @@ are that one's, and are looked for there.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final, Protocol
 
 from aegis_store.catalog import Catalog, Row, SessionRecord
 from aegis_store.checkpoint import Checkpoint, as_checkpoint
 from aegis_store.codec.registry import StateTypes
-from aegis_store.errors import AegisError, Corrupt, Foreign, NotFound
-from aegis_store.records import Records
+from aegis_store.errors import AegisError, Corrupt, Foreign, Gone, NotFound
+from aegis_store.records import Records, TrustedEntry
 from aegis_store.schema import session as session_schema
 from aegis_store.trust.signer import Signer
-from aegis_store.types import Kind, LogIndex, TimeMs
+from aegis_store.types import Kind, LogIndex, Ref, TimeMs
 
 #: Checkpoints that history asks the catalogue for at a time.
 HISTORY_PAGE: Final = 64
@@ -74,6 +75,14 @@ class Owner(Protocol):
         ...
 
 
+def ref_of(made: TrustedEntry, session_id: str) -> Ref:
+    """What a checkpoint is called, by its entry."""
+    entry = made.entry
+    return Ref(
+        tier=entry.tier, index=made.index, leaf=made.leaf, ordinal=entry.ordinal, session=session_id, time_ms=entry.time_ms
+    )
+
+
 def last_ordinal(found: SessionRecord) -> int:
     """The newest checkpoint of a session, its own or inherited; -1 where there is none."""
     return found.first_ordinal - 1 if found.last_ordinal is None else found.last_ordinal
@@ -122,13 +131,16 @@ class Lineage:
         """The catalogue says which tag a session has; its session-begin record must say so too. Once a session."""
         if found.tag in self._believed:
             return
-        record = self._owner.records.read(found.number)
-        names = session_schema.decode_begin(record.envelope) if record.entry.kind is Kind.SESSION_BEGIN else None
-        if (
-            names is None
-            or names.session != found.id
-            or (record.entry.session_tag, record.entry.parent, record.entry.ordinal)
-            != (found.tag, found.parent, found.first_ordinal)
+        record = self._owner.records.entry_at(found.number)
+        name = found.id
+        if record.entry.kind is Kind.SESSION_BEGIN and not found.is_erased:
+            name = session_schema.decode_begin(self._owner.records.read(found.number).envelope).session
+        if (name, record.entry.kind, record.entry.session_tag, record.entry.parent, record.entry.ordinal) != (
+            found.id,
+            Kind.SESSION_BEGIN,
+            found.tag,
+            found.parent,
+            found.first_ordinal,
         ):
             raise Foreign(
                 f"the session {found.id!r} does not begin at record {found.number}",
@@ -142,7 +154,7 @@ class Lineage:
 
     def _origin(self, fork: SessionRecord, parent: LogIndex, leaf: bytes) -> SessionRecord:
         """The session that a fork goes on from. It is believed when it is asked for something."""
-        record = self._owner.records.read(parent)
+        record = self._owner.records.entry_at(parent)  # what it held may be gone
         entry = record.entry
         origin = self._owner.catalog.session_by_tag(entry.session_tag)
         if origin is None or (entry.kind, entry.ordinal + 1, record.leaf) != (Kind.CHECKPOINT, fork.first_ordinal, leaf):
@@ -191,6 +203,16 @@ class Lineage:
             raise self._gap(holder, ordinal)
         return self._read(holder, ordinal, point.index)
 
+    def ref(self, found: SessionRecord, ordinal: int) -> Ref:
+        """What a checkpoint is called that may have been pruned or erased. Errors as of `checkpoint`, but for its payload's."""
+        holder = self._holder(found, ordinal)
+        point = self._owner.catalog.checkpoint(holder.number, ordinal)
+        if point is None:
+            raise self._gap(holder, ordinal)
+        made = self._owner.records.entry_at(point.index)
+        self._demand_place(made, holder, ordinal)
+        return ref_of(made, holder.id)
+
     def missing(self, found: SessionRecord | None, ordinal: int) -> NotFound:
         """The error for an ordinal that no checkpoint has."""
         count = 0 if found is None else last_ordinal(found) + 1
@@ -203,7 +225,7 @@ class Lineage:
         )
 
     def descend(self, found: SessionRecord, due: int) -> Iterator[Checkpoint]:
-        """The checkpoints from ordinal `due` down to 0. Damage raises where it lies."""
+        """The checkpoints from ordinal `due` down to 0 that were neither pruned nor erased. Damage raises where it lies."""
         while due >= 0:
             holder = self._holder(found, due)
             limit = min(HISTORY_PAGE, due - holder.first_ordinal + 1)
@@ -213,7 +235,8 @@ class Lineage:
             for each in page:
                 if each.ordinal != due:
                     break  # the next page does not start where it should, and that is said then
-                yield self._read(holder, each.ordinal, each.index, keep_way=True)
+                with suppress(Gone):
+                    yield self._read(holder, each.ordinal, each.index, keep_way=True)
                 due -= 1
 
     def _gap(self, found: SessionRecord, ordinal: int) -> AegisError:
@@ -228,13 +251,32 @@ class Lineage:
         )
 
     def _read(self, found: SessionRecord, ordinal: int, index: LogIndex, *, keep_way: bool = False) -> Checkpoint:
-        record = self._owner.records.read(index, keep_way=keep_way)
+        try:
+            record = self._owner.records.read(index, keep_way=keep_way)
+        except Gone as error:
+            raise self._gone(error, found, ordinal) from None
+        self._demand_place(record, found, ordinal)
+        return as_checkpoint(record, found.id, self._owner.types)
+
+    @staticmethod
+    def _demand_place(record: TrustedEntry, found: SessionRecord, ordinal: int) -> None:
         entry = record.entry
         if (entry.kind, entry.session_tag, entry.ordinal) != (Kind.CHECKPOINT, found.tag, ordinal):
             raise Foreign(
-                f"record {index} is not checkpoint {ordinal} of session {found.id!r}",
+                f"record {record.index} is not checkpoint {ordinal} of session {found.id!r}",
                 op="read",
                 tier=entry.tier.label,
-                index=index,
+                index=record.index,
             )
-        return as_checkpoint(record, found.id, self._owner.types)
+
+    def _gone(self, error: Gone, found: SessionRecord, ordinal: int) -> Gone:
+        """The same error, in words that whoever asked for a checkpoint understands."""
+        path = self._owner.records.engine.path
+        return type(error)(
+            f"checkpoint {ordinal} of session {self.id!r} is gone: {error.message}",
+            op="read",
+            path=error.path,
+            tier=error.tier,
+            index=error.index,
+            hint=f"see what is there: aegis log {path} {self.id}",
+        )

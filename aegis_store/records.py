@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 from blake3 import blake3
 
-from aegis_store._engine import Engine, Record, make_delta
+from aegis_store._engine import GAP, Engine, Record, make_delta
 from aegis_store.catalog import Catalog, KeyAdded, KeyRecord
 from aegis_store.codec.payload import SALT_SIZE, Body, Sealed, body_of, open_payload, seal, seal_delta
 from aegis_store.errors import (
@@ -26,6 +26,7 @@ from aegis_store.errors import (
     BadSignature,
     Corrupt,
     Foreign,
+    Gone,
     InvalidArgument,
     KeysWrong,
     NotFound,
@@ -33,6 +34,7 @@ from aegis_store.errors import (
     Poisoned,
     StateTooLarge,
 )
+from aegis_store.gaps import Gaps
 from aegis_store.schema import keys as key_schema
 from aegis_store.schema.entry import (
     NO_LEAF,
@@ -45,8 +47,9 @@ from aegis_store.schema.entry import (
     signing_prefix,
 )
 from aegis_store.states import Link, State, States, link_of
+from aegis_store.trust.keys import log_name
 from aegis_store.trust.signer import Signer, key_id, verify_signature
-from aegis_store.types import Clock, Kind, LogIndex, Randomness, Tier, TimeMs
+from aegis_store.types import OF_THE_STORE, Clock, Kind, LogIndex, Randomness, Tier, TimeMs
 
 #: What an envelope may have around its state: names, claims, metadata.
 ENVELOPE_MARGIN_BYTES: Final = 1 << 20
@@ -60,13 +63,18 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     time_ms: TimeMs
 
 
-class TrustedRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A record that every check was made on. `agent` is whose key signed it; `envelope` is what it commits to."""
+class TrustedEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry whose signature was checked. `agent` is whose key made it; "" of a key or the store itself."""
 
     index: LogIndex
     leaf: bytes
     entry: Entry
     agent: str
+
+
+class TrustedRecord(TrustedEntry, frozen=True, kw_only=True):
+    """A record that every check was made on. `envelope` is what its entry commits to."""
+
     envelope: bytes
 
 
@@ -88,6 +96,7 @@ class Records:
         *,
         store_id: bytes,
         enrolment_key: bytes,
+        log_key: bytes,
         request_key: bytes,
         clock: Clock,
         randomness: Randomness,
@@ -99,6 +108,8 @@ class Records:
         self.tier = tier
         self._prefix = signing_prefix(store_id, tier)
         self._enrolment_key = enrolment_key
+        self._log_key = log_key
+        self._log_key_id = key_id(log_name(store_id), log_key)
         self._request_key = request_key
         self._clock = clock
         self._draw = randomness.draw
@@ -106,6 +117,8 @@ class Records:
         self._envelope_max = state_limit_bytes + ENVELOPE_MARGIN_BYTES
         #: Checkpoints that were last written or read.
         self.states: Final = States(state_cache_bytes)
+        #: Payloads that are gone by right.
+        self.gaps: Final = Gaps(engine, catalog, tier, read=self.read)
         #: By index; filled by `indexing`. What they belong to is not to be answered for as if they were not there.
         self.suspects: Final[dict[int, Suspect]] = {}
         self._allowed: dict[tuple[bytes, int], str] = {}
@@ -150,13 +163,16 @@ class Records:
         return self.seal(envelope), State(envelope)
 
     def _state(self, index: LogIndex) -> State | None:
-        """What the checkpoint at `index` holds, from memory or the log; None where it is damaged, or not durable yet."""
+        """What the checkpoint at `index` holds, from memory or the log; None where it is damaged, gone, about to go, or not
+        durable yet."""
+        if any(index in cause.runs for cause in self.gaps.pending()):
+            return None
         state = self.states.get(index)
         if state is not None and state.is_checked:
             return state
         try:
             record = self.engine.read(self.tier, index)
-            return self._open(record, self.entry_of(record), self.states)
+            return self.state_of(record, self.entry_of(record), self.states)
         except AegisError:
             return None
 
@@ -245,6 +261,7 @@ class Records:
 
     def read(self, index: LogIndex, *, keep_way: bool = False) -> TrustedRecord:
         """The record at `index`, every check made. Corrupt, BadSignature, Foreign, NewerFormat: it is not to be believed.
+        Pruned, Erased: what it held is gone, and a signed record says why.
 
         With `keep_way` the states that it is made from are kept in memory, for whoever reads those before it next.
         """
@@ -255,28 +272,55 @@ class Records:
         return self.engine.scan(self.tier, LogIndex(first), end)
 
     def check(self, record: Record, *, keep_way: bool = False) -> TrustedRecord:
-        """Every check that the engine has not made."""
+        """Every check that the engine has not made. Gone: there is no payload to be checked."""
         index = LogIndex(record.index)
         try:
             entry = self.entry_of(record)
             agent = self._check_signer(record.entry, entry, index)
-            envelope = self._open(record, entry, self.states, keep_way=keep_way).envelope
+            self.gaps.demand(record, entry.kind)
+            envelope = self.state_of(record, entry, self.states, keep_way=keep_way).envelope
+        except Gone:
+            raise
         except AegisError as error:
             raise self._placed(error, index) from None
         return TrustedRecord(index=index, leaf=record.leaf, entry=entry, agent=agent, envelope=envelope)
 
+    def entry_at(self, index: LogIndex) -> TrustedEntry:
+        """The record at `index` without what it holds, which may be gone. Errors as of `read`, but for those of the payload."""
+        return self.check_entry(self.engine.read(self.tier, index))
+
+    def check_entry(self, record: Record) -> TrustedEntry:
+        """Every check that the engine has not made, but for those of the payload."""
+        index = LogIndex(record.index)
+        try:
+            entry = self.entry_of(record)
+            agent = self._check_signer(record.entry, entry, index)
+        except AegisError as error:
+            raise self._placed(error, index) from None
+        return TrustedEntry(index=index, leaf=record.leaf, entry=entry, agent=agent)
+
     def envelope_of(self, record: Record, entry: Entry, states: States) -> bytes:
         """The envelope that an entry commits to. That of a checkpoint is kept in `states`, whose others may spare the way to
         its keyframe."""
-        return self._open(record, entry, states).envelope
+        return self.state_of(record, entry, states).envelope
 
-    def _open(self, record: Record, entry: Entry, states: States, *, keep_way: bool = False) -> State:
+    def state_of(
+        self,
+        record: Record,
+        entry: Entry,
+        states: States,
+        *,
+        keep_way: bool = False,
+        fetch: Callable[[LogIndex], Link] | None = None,
+    ) -> State:
+        """The same, and how far it is from its keyframe. `fetch` stands in for `link`."""
         index = LogIndex(record.index)
         before = State(b"")
 
         def restored(body: Body) -> bytes:
             nonlocal before
-            before = states.restore(link_of(index, entry, body), self._link, limit=self._envelope_max, keep_way=keep_way)
+            last = link_of(index, entry, body)
+            before = states.restore(last, fetch or self.link, limit=self._envelope_max, keep_way=keep_way)
             return before.envelope
 
         envelope = open_payload(
@@ -292,10 +336,13 @@ class Records:
             states.put(index, state)
         return state
 
-    def _link(self, index: LogIndex) -> Link:
+    def link(self, index: LogIndex, record: Record | None = None) -> Link:
         """The record at `index` as a part of a chain of deltas: not believed, for what is made from it is checked."""
-        record = self.engine.read(self.tier, index)
+        if record is None:
+            record = self.engine.read(self.tier, index)
         entry = self.entry_of(record)
+        if record.flags & GAP:
+            raise Corrupt(f"record {index} has no payload any more", op="read")
         if entry.kind is not Kind.CHECKPOINT:
             raise Foreign(f"record {index} is of kind {entry.kind.label}", op="read")
         chunk = self._chunks_of(index, entry)
@@ -306,8 +353,8 @@ class Records:
         return lambda at: self._chunk(at, index, entry)
 
     def _chunk(self, index: int, of: LogIndex, entry: Entry) -> bytes:
-        """A piece of the payload of record `of`."""
-        chunk = self.read(LogIndex(index)) if index < of else None
+        """A piece of the payload of record `of`. Compaction's own pieces come after it in the log."""
+        chunk = self.read(LogIndex(index)) if index != of else None
         if chunk is None or (chunk.entry.kind, chunk.entry.session_tag, chunk.entry.ordinal) != (
             Kind.CHUNK,
             entry.session_tag,
@@ -329,6 +376,11 @@ class Records:
         if entry.kind in (Kind.KEY_ADD, Kind.KEY_REVOKE):
             if not verify_signature(self._enrolment_key, message, entry.signature):
                 raise BadSignature("the enrolment key did not sign it", op="read")
+            return ""
+        if entry.kind in OF_THE_STORE or (entry.kind is Kind.CHUNK and entry.key_id == self._log_key_id):
+            # A chunk of the store's own holds a state that compaction put into another form.
+            if not verify_signature(self._log_key, message, entry.signature):
+                raise BadSignature("the log key did not sign it", op="read")
             return ""
         for key in self._keys(entry.key_id):
             if key.added < index and (key.revoked is None or index < key.revoked):

@@ -76,6 +76,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         msgspec.structs.force_setattr(self, "byte_budget", budget)
 
     @property
+    def described(self) -> str:
+        """The rule in a few words, with no key that was left out."""
+        keys = ((key, getattr(self, key)) for key in self.__struct_fields__ if key not in ("tier", "role"))
+        said = ", ".join(f"{key} {', '.join(value) if isinstance(value, tuple) else value}" for key, value in keys if value)
+        return f"{said or 'everything stays'}{'' if self.role is None else f' (role {self.role})'}"
+
+    @property
     def age_seconds(self) -> int | None:
         """`keep_age`, for readers that want a number."""
         return None if self.keep_age is None else int(self.keep_age)

@@ -18,7 +18,10 @@ from aegis_store.catalog import SessionRecord
 from aegis_store.chain import Chain, Pending
 from aegis_store.checkpoint import Checkpoint, milliseconds, moment
 from aegis_store.codec import canonical
+from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.errors import InvalidArgument
+from aegis_store.holding import HoldInfo
+from aegis_store.keeping import Keeping
 from aegis_store.lineage import Owner as LineageOwner
 from aegis_store.lineage import last_ordinal
 from aegis_store.schema import checkpoint as checkpoint_schema
@@ -54,6 +57,11 @@ def session_info(found: SessionRecord) -> SessionInfo:
 
 class Owner(LineageOwner, Protocol):
     """What a session needs of the store that it belongs to."""
+
+    @property
+    def keeping(self) -> Keeping:
+        """What stays in it and what goes."""
+        ...
 
     def session(self, session_id: str, *, agent: str | None = None) -> Session:
         """Another session."""
@@ -170,19 +178,20 @@ class Session:
     def submit_fork(self, new_id: str, *, at: Ref | None = None) -> tuple[Session, LogIndex]:
         """The first half of `fork`: the new session, and the record that is to be durable before it is settled there."""
         self._owner.check_open()
-        found = self._chain.lineage.newest()
-        last = -1 if found is None else last_ordinal(found)
-        ordinal = last if at is None else at.ordinal
-        if found is None or not 0 <= ordinal <= last:
-            raise self._chain.lineage.missing(found, max(ordinal, 0))
-        parent = self._chain.lineage.checkpoint(found, ordinal).ref
-        if at is not None and (at.index, at.leaf) != (parent.index, parent.leaf):
-            raise InvalidArgument(
-                f"`at` is record {at.index}, and checkpoint {at.ordinal} of session {self.id!r} is record {parent.index}",
-                op="fork",
-            )
         fork = self._owner.session(new_id, agent=self.agent)
-        return fork, fork._chain.fork(self.agent, forked_from=self.id, parent=parent)
+        with self._owner.keeping.going:  # from the look at it on, what it goes on from is not to go
+            found = self._chain.lineage.newest()
+            last = -1 if found is None else last_ordinal(found)
+            ordinal = last if at is None else at.ordinal
+            if found is None or not 0 <= ordinal <= last:
+                raise self._chain.lineage.missing(found, max(ordinal, 0))
+            parent = self._chain.lineage.checkpoint(found, ordinal).ref
+            if at is not None and (at.index, at.leaf) != (parent.index, parent.leaf):
+                raise InvalidArgument(
+                    f"`at` is record {at.index}, and checkpoint {at.ordinal} of session {self.id!r} is record {parent.index}",
+                    op="fork",
+                )
+            return fork, fork._chain.fork(self.agent, forked_from=self.id, parent=parent)
 
     def end(self, *, reason: str | None = None) -> None:
         """Take no more checkpoints; durable when this returns. What is there can be read, and forked. Ending twice is once."""
@@ -195,6 +204,42 @@ class Session:
         self._owner.check_open()
         return self._chain.end(self.agent, reason)
 
+    # ---- what stays and what goes -----------------------------------------------------------------------------------------
+
+    def hold(self, *, reason: str, holder: str, ordinal: int | None = None) -> HoldInfo:
+        """Let nothing of the session go, or of one checkpoint of it, until `Store.release`; durable when this returns.
+
+        A hold on a fork keeps what it inherited, too. Nothing overrides a hold: retention leaves out what is held, erasure refuses.
+        """
+        self._owner.check_open()
+        found = self._chain.lineage.newest()
+        if found is None:
+            raise self._chain.lineage.missing(found, 0)
+        return self._owner.keeping.holds.place(found, reason=reason, holder=holder, ordinal=ordinal)
+
+    def holds(self) -> list[HoldInfo]:
+        """The holds of the session that stand, oldest first."""
+        self._owner.check_open()
+        return self._owner.keeping.holds.infos(self.id)
+
+    def erase(
+        self, *, reason: str, by: str | None = None, forks: bool = False, wait_seconds: float = WAIT_SECONDS
+    ) -> Erasure:
+        """Erase the session: when this returns no file of the store holds its text or its names.
+
+        What stays is that there was one: entries without content, which keep every root and proof, and an erase record of who
+        (`by`, or the session's agent), why, and which records. `forks` that went on from it still hold the text: they are named,
+        or with `forks=True` erased as well. Processes that still have an old file open after `wait_seconds` are named too.
+
+        NotFound: there is no such session. Held: it is held, and nothing was erased. Once the erase record is written the
+        erasure goes on after a crash, at the next open.
+        """
+        self._owner.check_open()
+        signer = self.agent if by is None else by
+        return self._owner.keeping.eraser.session(
+            self.id, reason=reason, by=signer, forks=forks, wait_seconds=wait_seconds
+        )
+
     # ---- reading ----------------------------------------------------------------------------------------------------------
 
     def info(self) -> SessionInfo | None:
@@ -206,14 +251,15 @@ class Session:
         """The newest checkpoint, every check made; None if there is none. In a fork without its own, the one that it goes on
         from.
 
-        Raises Corrupt, BadSignature, Foreign: it is damaged. An older one is never given in its place; ask `history` for it.
+        Raises Corrupt, BadSignature, Foreign: it is damaged. Erased: somebody had it erased. An older one is never given in its
+        place; ask `history` for it.
         """
         found = self._chain.lineage.newest()
         last = -1 if found is None else last_ordinal(found)
         return None if found is None or last < 0 else self._chain.lineage.checkpoint(found, last)
 
     def get(self, ordinal: int) -> Checkpoint:
-        """The checkpoint of that ordinal, from 0, every check made. NotFound: there is none."""
+        """The checkpoint of that ordinal, from 0, every check made. NotFound: there is none. Pruned, Erased: there was."""
         lineage = self._chain.lineage
         found = lineage.look()
         if found is None or not 0 <= ordinal <= last_ordinal(found):
@@ -222,7 +268,8 @@ class Session:
         return lineage.checkpoint(found, ordinal)
 
     def at(self, when: datetime) -> Checkpoint | None:
-        """The newest checkpoint of that time or before, every check made; None if all are later.
+        """The newest checkpoint of that time or before, every check made; None if all are later. Where that one was pruned, the
+        newest before it that was not: its `created_at` says which.
 
         The time of a checkpoint is the store's, when it was committed, and never goes back in a session. `when` must be aware:
         a naive datetime is an InvalidArgument.
@@ -238,10 +285,11 @@ class Session:
         ordinal = -1 if found is None else lineage.last_until(found, TimeMs(milliseconds(when)))
         if found is None or ordinal == last_ordinal(found):
             lineage.demand_newest(found)  # a later one may be hidden
-        return None if found is None or ordinal < 0 else lineage.checkpoint(found, ordinal)
+        return None if found is None else next(lineage.descend(found, ordinal), None)
 
     def history(self, *, limit: int | None = None, before: int | None = None) -> Iterator[Checkpoint]:
         """Checkpoints, newest first, each checked when it comes: at most `limit`; with `before`, those with a lower ordinal.
+        Those that were pruned or erased are left out.
 
         Damage raises where it lies; a new call may go on before it.
         """

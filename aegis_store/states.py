@@ -105,6 +105,12 @@ class States:
                 _, gone = self._kept.popitem(last=False)
                 self._bytes -= len(gone.envelope) + _OVERHEAD_BYTES
 
+    def forget(self) -> None:
+        """Keep nothing."""
+        with self._lock:
+            self._kept.clear()
+            self._bytes = 0
+
     def _forget(self, index: LogIndex) -> None:
         gone = self._kept.pop(index, None)
         if gone is not None:

@@ -10,7 +10,7 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -25,10 +25,14 @@ from aegis_store._engine import Engine, Footer, Report, TierStats
 from aegis_store.catalog import Catalog, Row, Stretch
 from aegis_store.chain import Chain
 from aegis_store.codec.registry import StateTypes
+from aegis_store.compaction import Compacted, Stage
 from aegis_store.config import Config
+from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.errors import AegisError, Closed, InvalidArgument, KeysWrong, NotFound, ReadOnly, UsedAfterFork
+from aegis_store.holding import HoldInfo
 from aegis_store.housekeeping import Housekeeping
 from aegis_store.indexing import rows_of, whole
+from aegis_store.keeping import Compaction, Keeping
 from aegis_store.opening import (
     KEYS_SUFFIX,
     Anchor,
@@ -43,6 +47,8 @@ from aegis_store.opening import (
     store_meta,
 )
 from aegis_store.records import Records
+from aegis_store.retention.sweeper import Retained, Watcher
+from aegis_store.rules import Rule, in_order
 from aegis_store.schema.entry import TAG_SIZE
 from aegis_store.session import Session, SessionInfo, session_info
 from aegis_store.trust.heads import SignedHead, sign_head
@@ -96,6 +102,7 @@ class Store:
         self.keys: Final = keys
         self._engine = engine
         self._mode = mode
+        self.clock: Final = clock
         self._randomness = randomness
         self._lock = threading.Lock()
         self._sessions: weakref.WeakValueDictionary[tuple[str, str], Session] = weakref.WeakValueDictionary()
@@ -126,12 +133,14 @@ class Store:
             Tier.SESSION,
             store_id=keys.store_id,
             enrolment_key=keys.enrolment.public_key,
+            log_key=keys.log.public_key,
             request_key=blake3(keys.secret, derive_key_context=_REQUEST_CONTEXT).digest(),
             clock=clock,
             randomness=randomness,
             state_limit_bytes=config.state_limit_bytes,
             state_cache_bytes=config.state_cache_bytes,
         )
+        self.keeping: Final = Keeping(self)
 
     # ---- opening and closing ----------------------------------------------------------------------------------------------
 
@@ -178,6 +187,8 @@ class Store:
             try:
                 store._index_rest(alone=True)
                 store._sign_segments()
+                if mode != "r":
+                    store.keeping.resume()
             except BaseException:
                 store.catalog.abandon()
                 raise
@@ -203,6 +214,7 @@ class Store:
         heads: list[Head] = []
         try:
             try:
+                self.keeping.finish()
                 self._housekeeping.finish()
                 self._sign_segments()
                 if self._mode != "r":
@@ -241,15 +253,19 @@ class Store:
         with self._lock:
             session = self._sessions.get(key)
             if session is None:
-                chain = self._chains.get(session_id)
-                if chain is None:
-                    chain = self._chains[session_id] = Chain(self, session_id)
+                chain = self._chain_of(session_id)
                 self._recent[session_id] = chain
                 self._recent.move_to_end(session_id)
                 if len(self._recent) > RECENT_SESSIONS:
                     self._recent.popitem(last=False)
                 session = self._sessions[key] = Session(self, chain, key[1])
         return session
+
+    def _chain_of(self, session_id: str) -> Chain:
+        chain = self._chains.get(session_id)
+        if chain is None:
+            chain = self._chains[session_id] = Chain(self, session_id)
+        return chain
 
     def sessions(
         self,
@@ -288,6 +304,67 @@ class Store:
                 ):
                     yield session_info(each)
             after = page[-1].number
+
+    # ---- what stays and what goes -----------------------------------------------------------------------------------------
+
+    def retain(
+        self, rules: Sequence[Rule] | None = None, *, dry_run: bool = False, watch: Watcher | None = None
+    ) -> Retained:
+        """Let go what the rules do not keep: those given, or the store's options'. Without any, everything stays.
+
+        What goes is written down in a prune record, durable when this returns, and reads as pruned from then on. The space comes
+        back with `compact`. On a dry run nothing is written; the decisions say what would go, and why what stays does.
+        """
+        self.check_open()
+        chosen = self.config.retention if rules is None else in_order(rules)
+        return self.keeping.sweeper.sweep(chosen, dry_run=dry_run, watch=watch)
+
+    def compact(self, *, bytes_a_second: int | None = None, watch: Callable[[Stage], object] | None = None) -> Compacted:
+        """Take out of the files what was pruned or erased. No root, proof or signature changes, and appends go on meanwhile.
+
+        `bytes_a_second` is the pace at most; `watch` is told how far it is. Conflict: another thread compacts already. NoSpace: the
+        largest segment needs room beside itself; nothing was changed that was not done.
+        """
+        self.check_open()
+        return self.keeping.compact(bytes_a_second=bytes_a_second, watch=watch)
+
+    def start_compaction(self, *, bytes_a_second: int | None = None) -> Compaction:
+        """The same in a thread of its own, or the one that is at work. Closing the store stops it; the next one goes on."""
+        self.check_open()
+        self.catch_up()
+        return self.keeping.start_compaction(bytes_a_second=bytes_a_second)
+
+    def erase(
+        self,
+        *,
+        session: str,
+        ordinal: int | None = None,
+        reason: str,
+        by: str | None = None,
+        forks: bool = False,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> Erasure:
+        """Erase a session (see `Session.erase`), or with `ordinal` what one checkpoint of it holds.
+
+        A checkpoint's neighbours usually hold most of the same text: erase them too. `by` is the store's agent if nobody is named.
+        """
+        self.check_open()
+        who = self.agent if by is None else by
+        if ordinal is None:
+            return self.keeping.eraser.session(session, reason=reason, by=who, forks=forks, wait_seconds=wait_seconds)
+        if forks:
+            raise InvalidArgument("forks go with a whole session, not with one checkpoint", op="erase")
+        return self.keeping.eraser.checkpoint(session, ordinal, reason=reason, by=who, wait_seconds=wait_seconds)
+
+    def holds(self) -> list[HoldInfo]:
+        """The holds that stand, oldest first. They are placed by `Session.hold`."""
+        self.check_open()
+        return self.keeping.holds.infos()
+
+    def release(self, hold: int, *, reason: str, by: str | None = None) -> None:
+        """Let a hold go, by its number; durable when this returns. NotFound: none of that number stands."""
+        self.check_open()
+        self.keeping.holds.release(hold, reason=reason, by=self.agent if by is None else by)
 
     # ---- the whole --------------------------------------------------------------------------------------------------------
 
@@ -368,6 +445,30 @@ class Store:
             self._signers[agent] = signer
         return signer
 
+    def store_signer(self, op: str) -> Signer:
+        """The log key, for what is the store's own."""
+        if self._mode == "r":
+            raise ReadOnly("the store is open for reading", op=op, path=str(self.path), hint='open it with mode="a" to write')
+        return self.keys.log
+
+    def chains(self) -> list[Chain]:
+        """What is held of sessions."""
+        with self._lock:
+            return list(self._chains.values())
+
+    def chain_of(self, session_id: str) -> Chain:
+        """What all objects of a session share."""
+        with self._lock:
+            return self._chain_of(session_id)
+
+    def forget_session(self, session_id: str) -> None:
+        """Whoever asks for the session from now on gets a new one."""
+        with self._lock:
+            self._chains.pop(session_id, None)
+            self._recent.pop(session_id, None)
+            for key in [key for key in self._sessions if key[0] == session_id]:
+                self._sessions.pop(key, None)
+
     def role_of(self, agent: str) -> str | None:
         """What the options say that an agent is there for."""
         return self.config.roles.get(agent)
@@ -434,7 +535,7 @@ class Store:
             if footer.position < self._unsigned_from or not footer.sealed:
                 continue
             if footer.signature is None:
-                self._sign_segment(footer)
+                self.sign_segment(footer)
             else:
                 newest = footer
             self._unsigned_from = footer.position + 1
@@ -442,9 +543,10 @@ class Store:
             # A crash may have cut it short; not those before it, for each was synced before the next was begun. Where another
             # one stands, verify says so.
             with suppress(KeysWrong):
-                self._sign_segment(newest)
+                self.sign_segment(newest)
 
-    def _sign_segment(self, footer: Footer) -> None:
+    def sign_segment(self, footer: Footer) -> None:
+        """Sign the footer of a sealed segment."""
         signature = self.keys.log.sign(verification.footer_message(footer))
         self._engine.sign_segment(Tier.SESSION, footer.position, signature)
 

@@ -72,7 +72,25 @@ class Kind(IntEnum):
 
 
 #: The kinds that this version writes and understands.
-WRITTEN: Final = frozenset({Kind.SESSION_BEGIN, Kind.CHECKPOINT, Kind.SESSION_END, Kind.KEY_ADD, Kind.KEY_REVOKE, Kind.CHUNK})
+WRITTEN: Final = frozenset(
+    {
+        Kind.SESSION_BEGIN,
+        Kind.CHECKPOINT,
+        Kind.SESSION_END,
+        Kind.KEY_ADD,
+        Kind.KEY_REVOKE,
+        Kind.CHUNK,
+        Kind.DICTIONARY,
+        Kind.HOLD,
+        Kind.HOLD_RELEASE,
+        Kind.PRUNE,
+        Kind.ERASE,
+    }
+)
+#: Those that the store itself signs, with its log key, and no agent.
+OF_THE_STORE: Final = frozenset({Kind.DICTIONARY, Kind.HOLD, Kind.HOLD_RELEASE, Kind.PRUNE, Kind.ERASE})
+#: Those that belong to a session and are what it says, so that they go when it is erased.
+OF_A_SESSION: Final = frozenset({Kind.SESSION_BEGIN, Kind.CHECKPOINT, Kind.SESSION_END, Kind.CHUNK})
 
 
 class Ref(msgspec.Struct, frozen=True, kw_only=True):

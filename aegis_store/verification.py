@@ -15,13 +15,13 @@ from math import inf
 
 import msgspec
 
-from aegis_store._engine import Engine, Footer, Progress, Record
-from aegis_store.errors import AegisError, Corrupt, InvalidArgument, NewerFormat, StateTooLarge
+from aegis_store._engine import GAP, Engine, Footer, GapRun, Progress, Record
+from aegis_store.errors import AegisError, Corrupt, Gone, InvalidArgument, NewerFormat, StateTooLarge
 from aegis_store.records import Records
 from aegis_store.schema.entry import SIGNATURE_SIZE, Entry, signing_prefix
 from aegis_store.states import States
 from aegis_store.trust.signer import verify_signature, verify_signatures
-from aegis_store.types import Kind, Tier
+from aegis_store.types import OF_THE_STORE, Kind, Tier
 
 #: Where a field of the name `bytes` hides the type.
 _Bytes = bytes
@@ -38,7 +38,7 @@ STATES_BYTES = 64 << 20
 
 _OF_KEYS = frozenset((Kind.KEY_ADD, Kind.KEY_REVOKE))
 #: What a chunk is a piece of says so itself.
-_OF_NO_CHAIN = _OF_KEYS | {Kind.CHUNK}
+_OF_NO_CHAIN = _OF_KEYS | OF_THE_STORE | {Kind.CHUNK}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,7 +101,7 @@ def verify(
     for tier in Tier if only is None else sorted(only):
         if engine.size(tier) == 0:
             continue
-        progress = _verify_bytes(engine, tier, findings, watch)
+        progress = _verify_bytes(engine, tier, records.get(tier), findings, watch)
         sealed, is_signed, segments = _verify_segments(engine, tier, log_key, findings)
         signatures = None
         if deep and tier in records:
@@ -121,7 +121,9 @@ def verify(
     return Result(tiers=tuple(tiers), findings=tuple(findings), deep=deep)
 
 
-def _verify_bytes(engine: Engine, tier: Tier, findings: list[Finding], watch: Watcher | None) -> Progress:
+def _verify_bytes(
+    engine: Engine, tier: Tier, records: Records | None, findings: list[Finding], watch: Watcher | None
+) -> Progress:
     def show(progress: Progress) -> None:
         if watch is not None:
             watch(tier, "bytes", progress.bytes_done, progress.bytes_total)
@@ -129,7 +131,18 @@ def _verify_bytes(engine: Engine, tier: Tier, findings: list[Finding], watch: Wa
     def found(error: AegisError) -> None:
         findings.append(_finding(tier, error))
 
-    return engine.verify(tier, show, found)
+    def gaps(runs: list[GapRun]) -> None:
+        for run in runs:
+            if records is not None and records.gaps.authorises(run.first, run.first + run.count, run.cause):
+                continue
+            problem = f"{_numbered(run)} no payload, and record {run.cause}, which stands in its place, does not say why"
+            findings.append(Finding(tier=tier, problem=problem, index=run.first))
+
+    return engine.verify(tier, show, found, gaps)
+
+
+def _numbered(run: GapRun) -> str:
+    return f"record {run.first} has" if run.count == 1 else f"records {run.first} to {run.first + run.count - 1} have"
 
 
 def _verify_segments(engine: Engine, tier: Tier, log_key: bytes, findings: list[Finding]) -> tuple[int, int, int]:
@@ -160,6 +173,23 @@ def footer_message(footer: Footer) -> bytes:
     return _FOOTER_DOMAIN + footer.message
 
 
+def _erased_by_now(records: Records) -> bytearray:
+    """A mark for each record that an erase record covers whose work is done; empty where there is none."""
+    swept = records.engine.stats(records.tier).swept
+    marks = bytearray()
+    for index, is_erasure in records.catalog.gaps(records.tier):
+        if not is_erasure or index >= swept:
+            continue
+        try:
+            runs = records.gaps.cause(index).runs
+        except AegisError:
+            continue  # it is reported in its own place
+        marks.extend(bytes(max(0, runs.last + 1 - len(marks))))
+        for first, end in runs.runs():
+            marks[first:end] = b"\1" * (end - first)
+    return marks
+
+
 class _Batch(msgspec.Struct):
     """Records on their way. What is known of each: its entry, or why it is refused; None while that is open."""
 
@@ -184,6 +214,7 @@ class _Signatures:
         self._prefix = signing_prefix(records.engine.describe().store_id, records.tier)
         # Apart from what the store keeps for its sessions: a look at the whole log would drive all of that out.
         self._states = States(STATES_BYTES)
+        self._erased = _erased_by_now(records)
         # Key id -> public key, and between which indexes it was allowed. What is revoked later is no concern of older records.
         self._known: dict[bytes, tuple[bytes, int, float]] = {}
 
@@ -227,15 +258,24 @@ class _Signatures:
         return public_key if added < index < revoked else None
 
     def _opens(self, record: Record, entry: Entry) -> bool:
+        if record.flags & GAP or self._is_left(record.index):
+            return False
         try:
             self._records.envelope_of(record, entry, self._states)
         except AegisError:
             return False
         return True
 
+    def _is_left(self, index: int) -> bool:
+        return index < len(self._erased) and self._erased[index] == 1
+
     def _decided(self, record: Record) -> Entry | AegisError:
         try:
             entry = self._records.check(record).entry
+            if self._is_left(record.index):
+                return Corrupt(f"record {record.index} was erased, and what it held is still there", op="verify")
+        except Gone:
+            return self._records.check_entry(record).entry
         except (Corrupt, NewerFormat, StateTooLarge) as error:
             return error
         self._remember(entry, record.index)
@@ -243,7 +283,7 @@ class _Signatures:
 
     def _remember(self, entry: Entry, index: int) -> None:
         """The key of a record that was just believed, unless more than one ever had its id."""
-        if entry.kind in _OF_KEYS:
+        if entry.kind in _OF_KEYS or entry.kind in OF_THE_STORE:
             return
         keys = self._records.catalog.key(self._records.tier, entry.key_id)
         if len(keys) == 1 and keys[0].added < index:
@@ -362,7 +402,7 @@ class _Chains:
         if entry.parent is None or entry.parent in self._lost:
             return None
         try:
-            parent = self._records.read(entry.parent) if entry.parent < index else None
+            parent = self._records.entry_at(entry.parent) if entry.parent < index else None
         except Corrupt:
             return None  # it is reported in its own place
         if parent is not None and (parent.entry.kind, parent.entry.ordinal + 1, parent.leaf) == (

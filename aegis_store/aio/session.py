@@ -10,9 +10,11 @@ from typing import Final
 
 from aegis_store import session as sync
 from aegis_store.aio.landing import Landings
-from aegis_store.aio.turns import turn_by_turn
+from aegis_store.aio.turns import in_thread_to_its_end, turn_by_turn
 from aegis_store.chain import Pending
 from aegis_store.checkpoint import Checkpoint
+from aegis_store.erasure import WAIT_SECONDS, Erasure
+from aegis_store.holding import HoldInfo
 from aegis_store.session import SessionInfo
 from aegis_store.types import MemoryPointer, Ref
 
@@ -115,6 +117,25 @@ class Session:
         landed = self._submit_end(reason)
         if landed is not None:
             await landed
+
+    # ---- what stays and what goes: in a thread ----------------------------------------------------------------------------
+
+    async def hold(self, *, reason: str, holder: str, ordinal: int | None = None) -> HoldInfo:
+        """Let nothing of the session go, or of one checkpoint of it, until `Store.release`; durable when this returns."""
+        return await in_thread_to_its_end(partial(self._session.hold, reason=reason, holder=holder, ordinal=ordinal))
+
+    async def holds(self) -> list[HoldInfo]:
+        """The holds of the session that stand, oldest first."""
+        return self._session.holds()
+
+    async def erase(
+        self, *, reason: str, by: str | None = None, forks: bool = False, wait_seconds: float = WAIT_SECONDS
+    ) -> Erasure:
+        """Erase the session. A task that is cancelled in here waits for the end all the same: nothing is left half done."""
+        await self._landings.landed()
+        return await in_thread_to_its_end(
+            partial(self._session.erase, reason=reason, by=by, forks=forks, wait_seconds=wait_seconds)
+        )
 
     # ---- reading ----------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +18,15 @@ from aegis_store.aio.landing import Landings
 from aegis_store.aio.session import Session
 from aegis_store.aio.turns import in_thread_to_its_end, turn_by_turn
 from aegis_store.codec.registry import StateTypes
+from aegis_store.compaction import Compacted, Stage
 from aegis_store.config import Config
+from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.errors import AegisError
+from aegis_store.holding import HoldInfo
+from aegis_store.keeping import Compaction
 from aegis_store.opening import Anchor, Mode
+from aegis_store.retention.sweeper import Retained, Watcher
+from aegis_store.rules import Rule
 from aegis_store.session import SessionInfo
 from aegis_store.store import StoreStats
 from aegis_store.trust.heads import SignedHead
@@ -110,6 +116,57 @@ class Store:
     ) -> AsyncIterator[SessionInfo]:
         """Sessions, oldest first; other tasks have a turn between two."""
         return turn_by_turn(self.sync.sessions(agent=agent, open=open, prefix=prefix, limit=limit, after=after))
+
+    # ---- what stays and what goes: in a thread ----------------------------------------------------------------------------
+
+    async def retain(
+        self, rules: Sequence[Rule] | None = None, *, dry_run: bool = False, watch: Watcher | None = None
+    ) -> Retained:
+        """Let go what the rules do not keep. `watch` is called in the thread."""
+        return await self._in_thread(partial(self.sync.retain, rules, dry_run=dry_run, watch=watch))
+
+    async def compact(
+        self, *, bytes_a_second: int | None = None, watch: Callable[[Stage], object] | None = None
+    ) -> Compacted:
+        """Take out of the files what was pruned or erased. `watch` is called in the thread."""
+        return await self._in_thread(partial(self.sync.compact, bytes_a_second=bytes_a_second, watch=watch))
+
+    async def start_compaction(self, *, bytes_a_second: int | None = None) -> Compaction:
+        """The same without waiting for it."""
+        return await self._in_thread(partial(self.sync.start_compaction, bytes_a_second=bytes_a_second))
+
+    async def erase(
+        self,
+        *,
+        session: str,
+        ordinal: int | None = None,
+        reason: str,
+        by: str | None = None,
+        forks: bool = False,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> Erasure:
+        """Erase a session, or what one checkpoint holds. A task that is cancelled in here waits for the end all the same."""
+        self.sync.check_open()
+        await self._landings.landed()
+        return await in_thread_to_its_end(
+            partial(
+                self.sync.erase,
+                session=session,
+                ordinal=ordinal,
+                reason=reason,
+                by=by,
+                forks=forks,
+                wait_seconds=wait_seconds,
+            )
+        )
+
+    async def holds(self) -> list[HoldInfo]:
+        """The holds that stand, oldest first."""
+        return self.sync.holds()
+
+    async def release(self, hold: int, *, reason: str, by: str | None = None) -> None:
+        """Let a hold go, by its number; durable when this returns."""
+        await self._in_thread(partial(self.sync.release, hold, reason=reason, by=by))
 
     # ---- the whole --------------------------------------------------------------------------------------------------------
 

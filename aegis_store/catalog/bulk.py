@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from aegis_store._engine import REQUEST_SIZE, Folded
-from aegis_store.catalog.rows import KeyAdded, KeyRevoked, SessionBegan
+from aegis_store.catalog.rows import Row, SessionBegan
 from aegis_store.catalog.tables import (
     GROUP,
     NO_POINT,
@@ -30,25 +30,25 @@ from aegis_store.types import Tier
 
 
 class Stretch(msgspec.Struct, frozen=True, kw_only=True):
-    """Records of one tier, in which nothing is amiss: `folded` is what all of them come to, `begun` and `keys` the rows of
+    """Records of one tier, in which nothing is amiss: `folded` is what all of them come to, `begun` and `others` the rows of
     those that say more than their entry, in order. Stretches of a log come in order, the first from record 0 on."""
 
     tier: Tier
     folded: Folded
     begun: list[SessionBegan]
-    keys: list[KeyAdded | KeyRevoked]
+    others: list[Row]
 
 
 def load(stretch: Stretch, tables: Tables) -> None:
     """Put a stretch into tables that hold the stretches before it and nothing else, or this one already."""
-    ids = {id_key(row.id): number_key(row.index) for row in stretch.begun}
+    ids = {id_key(row.id): number_key(row.index) for row in stretch.begun if row.id is not None}
     tables.load(Table.IDS, iter(sorted(ids.items())))
     tables.load(Table.TAGS, iter(sorted((row.tag, number_key(row.index)) for row in stretch.begun)))
     tables.load(Table.SESSIONS, ((number_key(row.index), session_value(row)) for row in stretch.begun))
     tables.load(Table.HEADS, _heads(stretch.folded))
     tables.load(Table.POINTS, _points(stretch.folded, tables))
     tables.load(Table.REQUESTS, _requests(stretch.folded, tables))
-    tables.write(fold(stretch.keys, tables.get))
+    tables.write(fold(stretch.others, tables.get))
 
 
 def _heads(folded: Folded) -> Iterator[Item]:

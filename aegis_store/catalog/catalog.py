@@ -29,7 +29,18 @@ from aegis_store.catalog.bulk import Stretch, load
 from aegis_store.catalog.coverage import Coverage
 from aegis_store.catalog.disk import DiskTables
 from aegis_store.catalog.memory import MemoryTables
-from aegis_store.catalog.rows import CheckpointRecord, KeyAdded, KeyRecord, KeyRevoked, Row, SessionRecord
+from aegis_store.catalog.rows import (
+    CheckpointRecord,
+    HoldPlaced,
+    HoldRecord,
+    HoldReleased,
+    KeyAdded,
+    KeyRecord,
+    KeyRevoked,
+    PayloadsGone,
+    Row,
+    SessionRecord,
+)
 from aegis_store.catalog.sidecar import Seal
 from aegis_store.catalog.tables import (
     GROUP,
@@ -41,7 +52,9 @@ from aegis_store.catalog.tables import (
     checkpoint_record,
     fold,
     group_key,
+    hold_record,
     id_key,
+    index_of,
     key_records,
     last_ordinal,
     no_updates,
@@ -51,7 +64,7 @@ from aegis_store.catalog.tables import (
     signer_key,
 )
 from aegis_store.errors import Closed, Corrupt, InvalidArgument, UsedAfterFork
-from aegis_store.types import Head, Tier
+from aegis_store.types import Head, LogIndex, Tier
 
 #: Rows that pend before a note flushes them; before it waits for a flush that another thread is in.
 PENDING_ROWS = 1_024
@@ -87,6 +100,8 @@ class Catalog:
         self._pid = os.getpid()
         #: Changes with every row about a key, and where all may have changed: what `key` answered before may be asked again.
         self.keys_version = 0
+        #: The same of `gaps` and of `holds`.
+        self.gaps_version = 0
         self._lock = threading.Lock()
         self._overlay = no_updates()
         self._unwritten = 0
@@ -157,6 +172,8 @@ class Catalog:
             self._coverage.note(row.tier, row.index)
             if isinstance(row, KeyAdded | KeyRevoked):
                 self.keys_version += 1
+            elif isinstance(row, PayloadsGone | HoldPlaced | HoldReleased):
+                self.gaps_version += 1
             pending = self._unwritten + len(self._rows)
         if PENDING_ROWS <= pending < PENDING_ROWS_MAX and self._due is not None:
             self._due()
@@ -179,7 +196,7 @@ class Catalog:
         for batch in _batches(rows):
             with self._lock:
                 with self._pend:
-                    self.keys_version += 1
+                    self._suspect_answers()
                     if self._closed:
                         raise _closed()
                     if self._stale:
@@ -260,18 +277,39 @@ class Catalog:
 
     def _forget(self) -> None:
         self._stale = True
-        self.keys_version += 1
+        self._suspect_answers()
         self._rows.clear()
         self._overlay = no_updates()
         self._unwritten = 0
         self._coverage = Coverage()
 
-    def _fill(self) -> None:
-        """Read the log into memory. What is noted meanwhile pends: the log may have been read past it already."""
+    def _suspect_answers(self) -> None:
+        self.keys_version += 1
+        self.gaps_version += 1
+
+    def renew(self) -> None:
+        """Make it anew from the log, in a file of its own: of what was erased not even a free page is left. Never fails for a
+        reason of the tables."""
+        self._check()
+        with self._lock:
+            with self._pend:
+                if self._closed:
+                    raise _closed()
+                self._forget()
+            try:
+                if isinstance(self._tables, DiskTables):
+                    self._tables.renew()
+                else:
+                    self._tables = MemoryTables()
+                self._fill(self._tables)
+            except (lmdb.Error, OSError) as error:
+                self._lose(error)
+
+    def _fill(self, tables: Tables) -> None:
+        """Read the log into empty tables. What is noted meanwhile pends: the log may have been read past it already."""
         with self._pend:
             self._stale = False
         try:
-            tables = MemoryTables()
             for batch in _batches(self._refill()):
                 if isinstance(batch, Stretch):
                     load(batch, tables)
@@ -297,7 +335,7 @@ class Catalog:
                     return find()
                 except Exception as error:
                     self._lose(error)
-            self._fill()
+            self._fill(MemoryTables())
             self._settle()
             return find()
 
@@ -324,8 +362,35 @@ class Catalog:
 
         def find() -> list[SessionRecord]:
             self._flush()
-            items = self._tables.sessions_after(key, limit)
-            return [session_record(number, value, self._head(number)) for number, value in items]
+            found: list[SessionRecord] = []
+            last = key
+            while items := self._tables.sessions_after(last, limit - len(found)):
+                records = (session_record(number, value, self._head(number)) for number, value in items)
+                found.extend(record for record in records if not record.is_erased)
+                last = items[-1][0]
+                if len(found) == limit:
+                    break
+            return found
+
+        return self._look(find)
+
+    def holds(self, tier: Tier) -> list[HoldRecord]:
+        """The holds of a tier that stand, oldest first."""
+
+        def find() -> list[HoldRecord]:
+            self._flush()
+            released = {key for key, _ in self._tables.items(Table.RELEASES, bytes([tier]))}
+            placed = self._tables.items(Table.HOLDS, bytes([tier]))
+            return [hold_record(key, value) for key, value in placed if key not in released]
+
+        return self._look(find)
+
+    def gaps(self, tier: Tier) -> list[tuple[LogIndex, bool]]:
+        """The prune and erase records of a tier, oldest first: index, and whether it is an erase record."""
+
+        def find() -> list[tuple[LogIndex, bool]]:
+            self._flush()
+            return [(index_of(key), value == b"\1") for key, value in self._tables.items(Table.GAPS, bytes([tier]))]
 
         return self._look(find)
 

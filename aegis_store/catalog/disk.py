@@ -53,6 +53,7 @@ class DiskTables:
     def __init__(self, directory: Path, *, seal: Seal, vouch: Callable[[list[Head]], bool], map_bytes: int) -> None:
         self._env: lmdb.Environment | None = None
         self._seal = seal
+        self._path, self._map_bytes = directory, map_bytes
         with suppress(FileExistsError):
             directory.mkdir(mode=0o700)
         # Held open, so that no other directory gets its inode number while this one is registered.
@@ -129,6 +130,15 @@ class DiskTables:
                 more = cursor.next()
         return found
 
+    def items(self, table: Table, prefix: bytes) -> list[Item]:
+        found: list[Item] = []
+        with self._live().begin() as txn, txn.cursor(self._dbs[table]) as cursor:
+            more = cursor.set_range(prefix)
+            while more and cursor.key().startswith(prefix):
+                found.append(cursor.item())
+                more = cursor.next()
+        return found
+
     def write(self, updates: Updates) -> None:
         self._write({table: sorted(items.items()) for table, items in updates.items() if items})
 
@@ -170,6 +180,14 @@ class DiskTables:
         if self._written or covers != self.covers:
             self._seal.write(self._directory, covers)
         self.close()
+
+    def renew(self) -> None:
+        """Begin anew with an empty file: nothing that was ever written to the old one is in it."""
+        self._live()
+        self._shut()
+        sidecar.remove_all(self._directory)
+        self._written, self.covers = True, []
+        self._open(self._path, self._map_bytes, fresh=True)
 
     def discard(self) -> None:
         """Close and delete: what is there is not to be believed, or takes space that is needed."""

@@ -23,6 +23,9 @@ class MemoryTables:
         items = self._items[Table.SESSIONS]
         return [(found, items[found]) for found in self._sessions[start : start + limit]]
 
+    def items(self, table: Table, prefix: bytes) -> list[Item]:
+        return sorted(item for item in self._items[table].items() if item[0].startswith(prefix))
+
     def write(self, updates: Updates) -> None:
         for key in updates[Table.SESSIONS]:
             if key not in self._items[Table.SESSIONS]:

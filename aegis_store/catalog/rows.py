@@ -26,12 +26,13 @@ class Other(Row, frozen=True, kw_only=True, gc=False):
 
 
 class SessionBegan(Row, frozen=True, kw_only=True, gc=False):
-    """A session-begin record. Names are any str, lone surrogates too. What concerns forks: see `SessionRecord`."""
+    """A session-begin record. Names are any str, lone surrogates too; None: the session was erased, names and all. What concerns
+    forks: see `SessionRecord`."""
 
     time_ms: TimeMs
     leaf: bytes
     tag: bytes
-    id: str
+    id: str | None
     agent: str
     role: str | None = None
     forked_from: str | None = None
@@ -70,6 +71,39 @@ class KeyRevoked(Row, frozen=True, kw_only=True, gc=False):
     public_key: bytes
 
 
+class HoldPlaced(Row, frozen=True, kw_only=True, gc=False):
+    """A hold record: on the session of that tag, or one checkpoint of it."""
+
+    time_ms: TimeMs
+    tag: bytes
+    ordinal: Ordinal | None
+    reason: str
+    holder: str
+
+
+class HoldReleased(Row, frozen=True, kw_only=True, gc=False):
+    """A hold-release record, of the hold at record `hold`."""
+
+    hold: LogIndex
+
+
+class PayloadsGone(Row, frozen=True, kw_only=True, gc=False):
+    """A prune or an erase record: what it covers it says itself."""
+
+    is_erasure: bool
+
+
+class HoldRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A hold that stands: the index of its record is its number. `ordinal`: of one checkpoint; None: of the whole session."""
+
+    number: LogIndex
+    tag: bytes
+    ordinal: Ordinal | None
+    reason: str
+    holder: str
+    time_ms: TimeMs
+
+
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A session. The `last_` fields are those of its newest checkpoint, or of its session-begin while it has none.
 
@@ -92,6 +126,8 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     last_ms: TimeMs
     #: Index of the session-end record; None while the session is open.
     ended: LogIndex | None
+    #: Then it has no names, and no lookup by id finds it; forks of it still do.
+    is_erased: bool = False
 
 
 class CheckpointRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):

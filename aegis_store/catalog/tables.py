@@ -3,12 +3,16 @@
     table     key                                    value
     ids       BLAKE3(id) [16]                        session number u48
     tags      tag [16]                               session number u48
-    sessions  number u48                             msgpack [tag, id, agent, role, forked from, parent, first ordinal,
-                                                     created ms]; never changes
+    sessions  number u48                             msgpack [tag, id or nil (erased), agent, role, forked from, parent,
+                                                     first ordinal, created ms]; never changes
     heads     number u48                             60 bytes: the newest checkpoint, see _HEAD
     points    number u48, ordinal / 64 u32           up to 64 x (index u48, time ms u48), all ones where there is none
     keys      tier u8, key id [4]                    msgpack [[index, public key, agent or nil (revoked)] ...] by index
     requests  number u48, request tag [8]            ordinal u32 of the first checkpoint that carries it
+    holds     tier u8, index u48                     msgpack [tag, ordinal or nil, reason, holder, ms]
+    releases  tier u8, index u48 of the hold         index u48 of its release
+    gaps      tier u8, index u48 of a prune or       1 for an erase record, else 0
+              an erase record
 
 Integers in keys are big-endian, so that keys sort as numbers; those in values are little-endian. Texts are UTF-8 with
 surrogates passed through, and keys hold only hashes of them, so any length and any characters are fine.
@@ -31,9 +35,13 @@ from blake3 import blake3
 from aegis_store.catalog.rows import (
     CheckpointMade,
     CheckpointRecord,
+    HoldPlaced,
+    HoldRecord,
+    HoldReleased,
     KeyAdded,
     KeyRecord,
     KeyRevoked,
+    PayloadsGone,
     Row,
     SessionBegan,
     SessionEnded,
@@ -43,7 +51,7 @@ from aegis_store.errors import Corrupt
 from aegis_store.types import LogIndex, Ordinal, Tier, TimeMs
 
 #: Of the layout above: a file of another version is rebuilt.
-VERSION: Final = 1
+VERSION: Final = 2
 #: Checkpoints that share a value.
 GROUP: Final = 64
 NUMBER_MAX: Final = (1 << 48) - 1
@@ -68,6 +76,9 @@ class Table(IntEnum):
     POINTS = 4
     KEYS = 5
     REQUESTS = 6
+    HOLDS = 7
+    RELEASES = 8
+    GAPS = 9
 
 
 Item = tuple[bytes, bytes]
@@ -82,6 +93,10 @@ class Tables(Protocol):
 
     def sessions_after(self, key: bytes, limit: int) -> list[Item]:
         """At most `limit` items of the table of sessions with keys above `key`, in order."""
+        ...
+
+    def items(self, table: Table, prefix: bytes) -> list[Item]:
+        """All items of a small table whose keys start with `prefix`, in order."""
         ...
 
     def write(self, updates: Updates) -> None:
@@ -117,13 +132,17 @@ def request_key(number: int, request_tag: bytes) -> bytes:
     return number.to_bytes(6, "big") + request_tag
 
 
+def record_key(tier: int, index: int) -> bytes:
+    return tier.to_bytes(1, "big") + index.to_bytes(6, "big")
+
+
 def signer_key(tier: int, key_id: bytes) -> bytes:
     return tier.to_bytes(1, "big") + key_id
 
 
 # ---- reading ------------------------------------------------------------------------------------------------------------
 
-_Session = tuple[bytes, bytes, bytes, bytes | None, bytes | None, LogIndex | None, Ordinal, TimeMs]
+_Session = tuple[bytes, bytes | None, bytes, bytes | None, bytes | None, LogIndex | None, Ordinal, TimeMs]
 _session_codec = msgspec.msgpack.Decoder(_Session)
 _KeyEvent = tuple[LogIndex, bytes, bytes | None]
 _key_codec = msgspec.msgpack.Decoder(list[_KeyEvent])
@@ -136,7 +155,7 @@ def session_record(key: bytes, value: bytes, head: bytes) -> SessionRecord:
     ordinal, index, time_ms, ended, leaf = _HEAD.unpack(head)
     return SessionRecord(
         number=LogIndex(int.from_bytes(key, "big")),
-        id=_text(session_id),
+        id="" if session_id is None else _text(session_id),
         tag=tag,
         agent=_text(agent),
         role=None if role is None else _text(role),
@@ -149,6 +168,7 @@ def session_record(key: bytes, value: bytes, head: bytes) -> SessionRecord:
         last_leaf=leaf,
         last_ms=time_ms,
         ended=None if ended == _NO_INDEX else ended,
+        is_erased=session_id is None,
     )
 
 
@@ -162,7 +182,7 @@ def _optional_bytes(text: str | None) -> bytes | None:
 
 def session_value(row: SessionBegan) -> bytes:
     """The item of a session in the table of sessions."""
-    names = text_bytes(row.id), text_bytes(row.agent), _optional_bytes(row.role), _optional_bytes(row.forked_from)
+    names = _optional_bytes(row.id), text_bytes(row.agent), _optional_bytes(row.role), _optional_bytes(row.forked_from)
     return _encode((row.tag, *names, row.parent, row.first_ordinal, row.time_ms))
 
 
@@ -198,6 +218,23 @@ def key_records(tier: Tier, key_id: bytes, value: bytes | None) -> list[KeyRecor
                 records[at] = msgspec.structs.replace(records[at], revoked=index)
                 break
     return records
+
+
+_Hold = tuple[bytes, Ordinal | None, bytes, bytes, TimeMs]
+_hold_codec = msgspec.msgpack.Decoder(_Hold)
+
+
+def hold_record(key: bytes, value: bytes) -> HoldRecord:
+    """A hold from its item."""
+    tag, ordinal, reason, holder, time_ms = _hold_codec.decode(value)
+    return HoldRecord(
+        number=index_of(key), tag=tag, ordinal=ordinal, reason=_text(reason), holder=_text(holder), time_ms=time_ms
+    )
+
+
+def index_of(key: bytes) -> LogIndex:
+    """The index in a key that `record_key` made."""
+    return LogIndex(int.from_bytes(key[1:], "big"))
 
 
 # ---- folding ------------------------------------------------------------------------------------------------------------
@@ -259,7 +296,9 @@ def fold(rows: Iterable[Row], get: Get) -> Updates:
                     updates[Table.REQUESTS][key] = row.ordinal.to_bytes(4, "little")
         elif isinstance(row, SessionBegan):
             number = number_key(row.index)
-            updates[Table.IDS][id_key(row.id)] = updates[Table.TAGS][row.tag] = number
+            updates[Table.TAGS][row.tag] = number
+            if row.id is not None:
+                updates[Table.IDS][id_key(row.id)] = number
             updates[Table.SESSIONS][number] = session_value(row)
             # Told again, it must not undo what came after it.
             if row.tag not in touched:
@@ -275,6 +314,13 @@ def fold(rows: Iterable[Row], get: Get) -> Updates:
             agent = text_bytes(row.agent) if isinstance(row, KeyAdded) else None
             events[row.index] = (row.index, row.public_key, agent)
             updates[Table.KEYS][key] = _encode([events[index] for index in sorted(events)])
+        elif isinstance(row, HoldPlaced):
+            hold = row.tag, row.ordinal, text_bytes(row.reason), text_bytes(row.holder), row.time_ms
+            updates[Table.HOLDS][record_key(row.tier, row.index)] = _encode(hold)
+        elif isinstance(row, HoldReleased):
+            updates[Table.RELEASES][record_key(row.tier, row.hold)] = row.index.to_bytes(6, "big")
+        elif isinstance(row, PayloadsGone):
+            updates[Table.GAPS][record_key(row.tier, row.index)] = bytes([row.is_erasure])
 
     for session in touched.values():
         updates[Table.HEADS][session.number] = session.head()

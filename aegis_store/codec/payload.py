@@ -84,6 +84,11 @@ def seal_delta(delta: bytes, envelope: bytes, salt: bytes, *, base: int | None) 
     return _sealed(delta, envelope, salt, _DELTA | _NAMED, base.to_bytes(_BASE_SIZE, "little"))
 
 
+def is_delta(payload: bytes) -> bool:
+    """Whether a payload, of any form, is to be made from another."""
+    return len(payload) > 1 and bool(payload[1] & _DELTA)
+
+
 def _sealed(data: bytes, envelope: bytes, salt: bytes, flags: int, base: bytes) -> Sealed:
     if len(salt) != SALT_SIZE:
         raise InvalidArgument(f"a salt has {SALT_SIZE} bytes, not {len(salt)}", op="seal")

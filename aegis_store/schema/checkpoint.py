@@ -34,6 +34,7 @@ _NAMES: Final = (
 _INDEX_MAX: Final = 2**64 - 1
 _fields: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _text: Final = msgspec.msgpack.Decoder(str | None)
+_position: Final = msgspec.msgpack.Decoder(str)
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +82,17 @@ def request_id_of(data: bytes) -> str | None:
         return found
     except (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError) as error:
         raise Corrupt(f"a checkpoint's envelope has no request id: {error}", op="decode") from None
+
+
+def position_of(data: bytes) -> str | None:
+    """The position in the envelope of a checkpoint that the entry commits to, where that is a str, without a look at the rest."""
+    try:
+        found: str = _position.decode(_fields.decode(data)[_NAMES.index("position")])
+        return found
+    except (msgspec.ValidationError, UnicodeDecodeError):
+        return None
+    except (msgspec.DecodeError, IndexError, RecursionError) as error:
+        raise Corrupt(f"a checkpoint's envelope has no position: {error}", op="decode") from None
 
 
 def decode(data: bytes, *, types: StateTypes = NO_TYPES) -> Checkpoint:

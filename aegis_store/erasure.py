@@ -1,0 +1,235 @@
+"""Erasure: a person's right, or a secret that leaked. After it returns, what was erased is in no file of the store.
+
+    the session takes no more checkpoints
+    └ erase records, durable          from here on what they cover reads as erased, whatever happens
+      └ compaction                    segments without it, then the old ones' names are gone
+        └ catalogue made anew, tails that were cut off removed
+          └ swept                     the manifest says that it is done; a crash before that leaves it to the next open
+
+An erase record says what went (by index and by the session's random tag), when, by whom and why, and nothing of what it was. Entries
+stay, so every root and proof stays what it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import msgspec
+
+from aegis_store.catalog import Catalog, PayloadsGone, Row, SessionRecord
+from aegis_store.chain import Chain
+from aegis_store.codec.runs import Runs
+from aegis_store.compaction import Compacted
+from aegis_store.errors import Erased, InvalidArgument, NotFound
+from aegis_store.holders import Holder, wait_for_holders
+from aegis_store.holding import Holds, demand_text
+from aegis_store.lineage import last_ordinal
+from aegis_store.records import Records
+from aegis_store.schema import gaps as schema
+from aegis_store.survey import Strand, Survey, survey
+from aegis_store.trust.signer import Signer
+from aegis_store.types import Kind, LogIndex, Ordinal
+
+#: How long an erasure waits for readers of the old files, unless it is told otherwise.
+WAIT_SECONDS = 5.0
+
+
+class Erasure(msgspec.Struct, frozen=True, kw_only=True):
+    """What an erasure did. `records` are the erase records, one or more for each of `sessions`.
+
+    `forks` still hold the text, for they went on from it: erase them too, or with `forks=True`. `holders` are processes that have
+    an old file open and can read it until they let go.
+    """
+
+    sessions: tuple[str, ...]
+    ordinal: Ordinal | None
+    records: tuple[LogIndex, ...]
+    forks: tuple[str, ...]
+    holders: tuple[Holder, ...]
+    compacted: Compacted
+
+
+class Owner(Protocol):
+    """What an erasure needs of its store."""
+
+    @property
+    def records(self) -> Records: ...
+    @property
+    def catalog(self) -> Catalog: ...
+    @property
+    def holds(self) -> Holds: ...
+    @property
+    def going(self) -> AbstractContextManager[object]:
+        """Held by whoever decides what goes, or what must not."""
+        ...
+
+    def catch_up(self) -> None: ...
+    def store_signer(self, op: str) -> Signer: ...
+    def note(self, row: Row) -> None: ...
+    def lost_track(self) -> None: ...
+    def settled(self) -> None: ...
+    def chain_of(self, session_id: str) -> Chain:
+        """What all objects of a session share."""
+        ...
+
+    def forget_session(self, session_id: str) -> None:
+        """Whoever asks for the session from now on gets a new one."""
+        ...
+
+    def compact_pending(self) -> Compacted:
+        """Do what is pending, once whoever is at it is done."""
+        ...
+
+
+class Eraser:
+    """Erases sessions and checkpoints of one store."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+
+    def session(self, session_id: str, *, reason: str, by: str, forks: bool, wait_seconds: float) -> Erasure:
+        """Erase a session with all that it holds, its names too; with `forks` those that went on from it as well.
+
+        NotFound: there is none of that id. Held: something of it is held, and nothing was erased.
+        """
+        self._demand(session_id, reason, by)
+        with self._owner.going:
+            found = self._found(session_id)
+            targets = [found, *(self._forks_of(found, 0) if forks else ())]
+            for target in targets:
+                self._owner.holds.demand_none(target, None, op="erase")
+            for target in targets:
+                self._demand(target.id, reason, by)
+            written, left = self._write_sessions(targets, reason, by)
+        return self._finish(targets, None, written, left, wait_seconds)
+
+    def checkpoint(self, session_id: str, ordinal: int, *, reason: str, by: str, wait_seconds: float) -> Erasure:
+        """Erase what one checkpoint holds. Its neighbours usually hold most of the same: they stay."""
+        self._demand(session_id, reason, by)
+        records = self._owner.records
+        with self._owner.going:
+            found = self._found(session_id)
+            if not found.first_ordinal <= ordinal <= last_ordinal(found):
+                raise NotFound(
+                    f"session {session_id!r} has made no checkpoint {ordinal}: its own are {found.first_ordinal} to {last_ordinal(found)}",
+                    op="erase",
+                    path=records.engine.path,
+                    hint="what a fork inherited is erased in the session that made it",
+                )
+            self._owner.holds.demand_none(found, ordinal, op="erase")
+            self._owner.settled()
+            strand = survey(records.engine, records.tier).strands[found.tag]
+            at = ordinal - found.first_ordinal
+            indexes = sorted([strand.indexes[at], *(index for index, _ in strand.chunks.get(ordinal, ()))])
+            written = self._write(found, Runs.of(indexes), reason, by, Ordinal(ordinal))
+            left = self._forks_of(found, ordinal)
+        return self._finish([found], Ordinal(ordinal), written, left, wait_seconds)
+
+    # ---- within -----------------------------------------------------------------------------------------------------------
+
+    def _demand(self, session_id: str, reason: str, by: str) -> None:
+        demand_text(reason, "reason", op="erase")
+        demand_text(by, "name", op="erase")
+        for text in (reason, by):
+            if session_id and session_id in text:
+                raise InvalidArgument(
+                    f"{text!r} names the session that is to be erased, and would keep the name for ever",
+                    op="erase",
+                    hint="say why without saying whom, as in a case number",
+                )
+
+    def _found(self, session_id: str) -> SessionRecord:
+        self._owner.catch_up()
+        found = self._owner.catalog.session(session_id)
+        if found is None:
+            path = self._owner.records.engine.path
+            raise NotFound(
+                f"there is no session {session_id!r} to erase", op="erase", path=path, hint=f"see which there are: aegis sessions {path}"
+            )
+        return found
+
+    def _forks_of(self, found: SessionRecord, ordinal: int) -> list[SessionRecord]:
+        """The sessions that went on from a checkpoint of this one, `ordinal` or later, and from one of theirs, and so on."""
+        catalog, tier = self._owner.catalog, self._owner.records.tier
+        strands = survey(self._owner.records.engine, tier)
+        return [session for tag in _forks_of(strands, found.tag, ordinal) if (session := catalog.session_by_tag(tag)) is not None]
+
+    def _write_sessions(
+        self, targets: list[SessionRecord], reason: str, by: str
+    ) -> tuple[list[LogIndex], list[SessionRecord]]:
+        """Write the erase records. From then on the sessions are gone; where it fails before, they go on."""
+        chains = [self._owner.chain_of(target.id) for target in targets]
+        written: list[LogIndex] = []
+        try:
+            for chain in chains:
+                chain.close(
+                    Erased(
+                        f"session {chain.id!r} is being erased", op="checkpoint", path=self._owner.records.engine.path
+                    )
+                )
+            self._owner.settled()
+            found = survey(self._owner.records.engine, self._owner.records.tier)
+            for target in targets:
+                covered = Runs.of(sorted(found.strands[target.tag].records()))
+                written += self._write(target, covered, reason, by, None)
+        except BaseException:
+            if not written:
+                for chain in chains:
+                    chain.close(None)
+            raise
+        for target in targets:
+            self._owner.forget_session(target.id)
+        gone = {target.tag for target in targets}
+        left = [each for each in self._forks_of(targets[0], 0) if each.tag not in gone]
+        return written, left
+
+    def _write(
+        self, target: SessionRecord, covered: Runs, reason: str, by: str, ordinal: Ordinal | None
+    ) -> list[LogIndex]:
+        records, written = self._owner.records, []
+        for part in covered.split():
+            envelope = schema.encode_erase(schema.Erase(reason=reason, by=by, ordinal=ordinal, runs=part))
+            try:
+                here = records.append(
+                    Kind.ERASE, records.seal(envelope), self._owner.store_signer("erase"), tag=target.tag, ordinal=ordinal or 0
+                )
+                records.commit(here.index)
+                self._owner.note(PayloadsGone(tier=records.tier, index=here.index, is_erasure=True))
+            except BaseException:
+                self._owner.lost_track()
+                raise
+            written.append(here.index)
+        records.states.forget()
+        return written
+
+    def _finish(
+        self,
+        targets: list[SessionRecord],
+        ordinal: Ordinal | None,
+        written: list[LogIndex],
+        left: list[SessionRecord],
+        wait_seconds: float,
+    ) -> Erasure:
+        compacted = self._owner.compact_pending()
+        return Erasure(
+            sessions=tuple(target.id for target in targets),
+            ordinal=ordinal,
+            records=tuple(written),
+            forks=tuple(each.id for each in left),
+            holders=tuple(wait_for_holders(compacted.old_files, wait_seconds)),
+            compacted=compacted,
+        )
+
+
+def _forks_of(found: Survey, tag: bytes, ordinal: int) -> Iterator[bytes]:
+    """Tags of the sessions that hold what this one held from `ordinal` on, because they went on from it."""
+    forks = found.forks()
+    todo: list[tuple[Strand, int]] = [(found.strands[tag], ordinal)]
+    while todo:
+        strand, first = todo.pop()
+        for own, index in zip(strand.ordinals, strand.indexes, strict=True):
+            for fork in forks.get(index, ()) if own >= first else ():
+                yield fork.tag
+                todo.append((fork, 0))
