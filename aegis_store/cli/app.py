@@ -8,15 +8,19 @@ from typing import Annotated, Any, Final
 import typer
 
 from aegis_store.cli.bench import bench
+from aegis_store.cli.compact import compact
 from aegis_store.cli.demo.command import demo
+from aegis_store.cli.erase import erase
 from aegis_store.cli.export import export
 from aegis_store.cli.head import head
 from aegis_store.cli.health import health
+from aegis_store.cli.holds import hold, holds, release
 from aegis_store.cli.import_ import import_
 from aegis_store.cli.init import init
 from aegis_store.cli.log import log
 from aegis_store.cli.outcome import as_fields
 from aegis_store.cli.output import emit
+from aegis_store.cli.retain import retain
 from aegis_store.cli.sessions import sessions
 from aegis_store.cli.show import show
 from aegis_store.cli.stats import stats
@@ -44,6 +48,12 @@ app.command("verify")(verify)
 app.command("head")(head)
 app.command("stats")(stats)
 app.command("health")(health)
+app.command("retain")(retain)
+app.command("compact")(compact)
+app.command("hold")(hold)
+app.command("holds")(holds)
+app.command("release")(release)
+app.command("erase")(erase)
 app.command("export")(export)
 app.command("import")(import_)
 app.command("bench")(bench)

@@ -77,11 +77,11 @@ _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 1 << 10, 
 _UNITS |= {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
-def bytes_of(text: str) -> int:
+def bytes_of(text: str, option: str = "--segment-size") -> int:
     """A size as people write it, in bytes: "4MiB", "64k", "1000000"."""
     digits = text.strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
     unit = text.strip()[len(digits) :].lower()
     number = digits.strip().replace("_", "")
     if unit not in _UNITS or not number.isascii() or not number.isdigit() or len(number) > 15:
-        raise typer.BadParameter(f"{text!r} is no size like 4MiB", param_hint="--segment-size")
+        raise typer.BadParameter(f"{text!r} is no size like 4MiB", param_hint=option)
     return int(number) * _UNITS[unit]

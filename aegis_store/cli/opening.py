@@ -52,6 +52,19 @@ def reading(path: Path, *, keys: Path | None, types: Mapping[str, type] | None =
 
 
 @contextmanager
+def writing(path: Path, *, keys: Path | None) -> Iterator[Store]:
+    """The store for writing. NotAStore where there is none: a verb that changes one makes none."""
+    import aegis_store
+
+    if not (path / "MANIFEST").exists():
+        aegis_store.open(path, mode="r", keys=keys).close()  # says what is wrong
+    with opening(shown(path)):
+        store = aegis_store.open(path, mode="a", keys=keys)
+    with store:
+        yield store
+
+
+@contextmanager
 def opening(name: str) -> Iterator[None]:
     """A word on the terminal while a store is opened."""
     console = problems()
