@@ -414,10 +414,11 @@ TIMES = st.integers(-400 * 24, 24).map(lambda hours: NOW + hours * 1_800_000) | 
 
 
 @st.composite
-def views(draw):
+def views(draw, is_in_time=False):
+    """Some sessions; in time: their clock never went back, as that of a store does not within a session."""
     found = []
     for number in draw(st.permutations(range(draw(st.integers(0, 4))))):
-        times = draw(st.lists(TIMES, max_size=12))
+        times = draw(st.lists(TIMES, max_size=12).map(sorted if is_in_time else list))
         many = {"min_size": len(times), "max_size": len(times)}
         holds = st.builds(Hold, name=st.sampled_from("xy"), ordinals=st.none() | ORDINALS)
         found.append(
@@ -464,9 +465,9 @@ def test_another_key_never_drops_more(sessions, keys, more):
 
 @given(views(), KEYS, BUDGETS)
 def test_a_budget_drops_more_and_only_to_fit(sessions, keys, budget):
-    without, within = (decide(sessions, policy({**keys, **each}), NOW) for each in ({}, budget))
-    assert gone(without) <= gone(within)
-    assert sum(each.over_budget for each in within.sessions) == within.gone - without.gone
+    free, within = (decide(sessions, policy({**keys, **each}), NOW) for each in ({}, budget))
+    assert gone(free) <= gone(within)
+    assert sum(each.over_budget for each in within.sessions) == within.gone - free.gone
     for use in within.budgets:
         assert use.kept_bytes == sum(point.bytes for seen in sessions for point in seen.points) - within.freed_bytes
         if use.kept_bytes > use.budget_bytes:  # nothing that could go is left
@@ -490,15 +491,27 @@ def test_the_same_views_make_the_same_decisions_in_any_order(sessions, keys, bud
     assert [first.reasons(seen) for seen in sessions] == [decide(shuffled, rules, NOW).reasons(seen) for seen in sessions]
 
 
-@given(views(), KEYS, BUDGETS)
-def test_what_was_swept_is_not_swept_further_at_the_same_time(sessions, keys, budget):
-    rules = policy({**keys, **budget})
-    lost = gone(decide(sessions, rules, NOW))
-    left = [
+def without(sessions, lost):
+    """The sessions when that is gone."""
+    return [
         msgspec.structs.replace(seen, points=[each for each in seen.points if (seen.number, each.ordinal) not in lost])
         for seen in sessions
     ]
-    assert decide(left, rules, NOW).gone == 0
+
+
+@given(views(is_in_time=True), KEYS, BUDGETS)
+def test_what_was_swept_is_not_swept_further_at_the_same_time(sessions, keys, budget):
+    rules = policy({**keys, **budget})
+    assert decide(without(sessions, gone(decide(sessions, rules, NOW))), rules, NOW).gone == 0
+
+
+@given(views(), KEYS, st.integers(0, 12), st.sampled_from([0, 1, 3600, 86_400, 40 * 86_400]))
+def test_sweeping_often_comes_to_the_same_as_sweeping_once(sessions, keys, many, seconds):
+    """Without a budget, whatever the clocks said: first when there were `many` checkpoints of each, then again."""
+    rules = policy(keys)
+    early = [msgspec.structs.replace(seen, points=seen.points[:many]) for seen in sessions]
+    lost = gone(decide(early, rules, NOW - 1000 * seconds))
+    assert lost | gone(decide(without(sessions, lost), rules, NOW)) == gone(decide(sessions, rules, NOW))
 
 
 @given(views(), KEYS, BUDGETS)
