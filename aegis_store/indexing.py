@@ -15,7 +15,17 @@ from collections.abc import Iterator
 from typing import Final
 
 from aegis_store._engine import Chains, Record
-from aegis_store.catalog import CheckpointMade, KeyAdded, KeyRevoked, Other, Row, SessionBegan, SessionEnded, Stretch
+from aegis_store.catalog import (
+    CheckpointMade,
+    DictionaryMade,
+    KeyAdded,
+    KeyRevoked,
+    Other,
+    Row,
+    SessionBegan,
+    SessionEnded,
+    Stretch,
+)
 from aegis_store.codec.payload import open_payload
 from aegis_store.errors import AegisError, Corrupt, Foreign, NewerFormat, OutOfResources, StateTooLarge
 from aegis_store.records import Records, Suspect
@@ -23,7 +33,7 @@ from aegis_store.schema import keys as key_schema
 from aegis_store.schema import session as session_schema
 from aegis_store.schema.entry import NO_TAG, Entry
 from aegis_store.trust.signer import key_id
-from aegis_store.types import Kind, LogIndex
+from aegis_store.types import OF_THE_STORE, Kind, LogIndex
 
 #: Names and keys are small; whatever claims more is not one.
 ENVELOPE_BYTES_MAX: Final = 16 << 20
@@ -32,7 +42,7 @@ ENVELOPE_BYTES_MAX: Final = 16 << 20
 STRETCH_RECORDS: Final = 4 << 20
 STRETCH_SESSIONS: Final = 64 << 10
 #: Kinds that say more than their entry.
-_TOLD: Final = (Kind.SESSION_BEGIN, Kind.KEY_ADD, Kind.KEY_REVOKE)
+_TOLD: Final = (Kind.SESSION_BEGIN, Kind.KEY_ADD, Kind.KEY_REVOKE, *OF_THE_STORE)
 _BEGUN: Final = "begins a session that has begun"
 
 
@@ -73,7 +83,7 @@ def _stretches(records: Records) -> Iterator[Stretch]:
     rows = _Rows(records, 0)
     while chains.next < end:
         begun: list[SessionBegan] = []
-        keys: list[KeyAdded | KeyRevoked] = []
+        others: list[KeyAdded | KeyRevoked | DictionaryMade] = []
         stop = min(end, chains.next + STRETCH_RECORDS)
         while chains.next < stop and len(begun) < STRETCH_SESSIONS:
             for record in chains.add(stop):
@@ -81,8 +91,8 @@ def _stretches(records: Records) -> Iterator[Stretch]:
                 if isinstance(row, SessionBegan):
                     begun.append(row)
                 else:
-                    keys.append(row)
-        yield Stretch(tier=records.tier, folded=chains.take(), begun=begun, keys=keys)
+                    others.append(row)
+        yield Stretch(tier=records.tier, folded=chains.take(), begun=begun, told=others)
 
 
 class _Rows:
@@ -114,10 +124,10 @@ class _Rows:
             self._ends[tag] = record.index, record.leaf, None
         return row
 
-    def told(self, record: Record) -> SessionBegan | KeyAdded | KeyRevoked:
+    def told(self, record: Record) -> SessionBegan | KeyAdded | KeyRevoked | DictionaryMade:
         """The row of a record that says more than its entry. Corrupt, StateTooLarge, NewerFormat: it is not to be believed."""
         row = self._row_of(record, self._records.entry_of(record))
-        if not isinstance(row, SessionBegan | KeyAdded | KeyRevoked):
+        if not isinstance(row, SessionBegan | KeyAdded | KeyRevoked | DictionaryMade):
             raise Foreign(f"record {record.index} is none of those that are told", op="read")
         return row
 
@@ -213,6 +223,10 @@ class _Rows:
                 return KeyRevoked(
                     tier=tier, index=index, key_id=key_id(revoked.agent, revoked.public_key), public_key=revoked.public_key
                 )
+            case Kind.DICTIONARY:
+                # Few as well, and checkpoints of all sessions may need it.
+                self._records.check(record)
+                return DictionaryMade(tier=tier, index=index, size=entry.length)
             case _:
                 return Other(tier=tier, index=index)
 

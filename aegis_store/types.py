@@ -72,7 +72,20 @@ class Kind(IntEnum):
 
 
 #: The kinds that this version writes and understands.
-WRITTEN: Final = frozenset({Kind.SESSION_BEGIN, Kind.CHECKPOINT, Kind.SESSION_END, Kind.KEY_ADD, Kind.KEY_REVOKE, Kind.CHUNK})
+WRITTEN: Final = frozenset(
+    {
+        Kind.SESSION_BEGIN,
+        Kind.CHECKPOINT,
+        Kind.SESSION_END,
+        Kind.KEY_ADD,
+        Kind.KEY_REVOKE,
+        Kind.CHUNK,
+        Kind.DICTIONARY,
+    }
+)
+
+#: Those of them that are the store's own, not an agent's: the log key signs them, and they belong to no session.
+OF_THE_STORE: Final = frozenset({Kind.DICTIONARY})
 
 
 class Ref(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ from aegis_store.records import Records
 from aegis_store.schema.entry import SIGNATURE_SIZE, Entry, signing_prefix
 from aegis_store.states import States
 from aegis_store.trust.signer import verify_signature, verify_signatures
-from aegis_store.types import Kind, Tier
+from aegis_store.types import OF_THE_STORE, Kind, Tier
 
 #: Where a field of the name `bytes` hides the type.
 _Bytes = bytes
@@ -36,9 +36,10 @@ UNDER_WAY_BYTES = 64 << 20
 #: States that those behind them may be deltas to.
 STATES_BYTES = 64 << 20
 
-_OF_KEYS = frozenset((Kind.KEY_ADD, Kind.KEY_REVOKE))
+#: No agent signs them.
+_OF_NO_AGENT = frozenset((Kind.KEY_ADD, Kind.KEY_REVOKE)) | OF_THE_STORE
 #: What a chunk is a piece of says so itself.
-_OF_NO_CHAIN = _OF_KEYS | {Kind.CHUNK}
+_OF_NO_CHAIN = _OF_NO_AGENT | {Kind.CHUNK}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,7 +222,7 @@ class _Signatures:
 
     def _key_of(self, entry: Entry, index: int) -> bytes | None:
         known = self._known.get(entry.key_id)
-        if known is None or entry.kind in _OF_KEYS:
+        if known is None or entry.kind in _OF_NO_AGENT:
             return None
         public_key, added, revoked = known
         return public_key if added < index < revoked else None
@@ -243,7 +244,7 @@ class _Signatures:
 
     def _remember(self, entry: Entry, index: int) -> None:
         """The key of a record that was just believed, unless more than one ever had its id."""
-        if entry.kind in _OF_KEYS:
+        if entry.kind in _OF_NO_AGENT:
             return
         keys = self._records.catalog.key(self._records.tier, entry.key_id)
         if len(keys) == 1 and keys[0].added < index:

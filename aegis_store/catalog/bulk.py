@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from aegis_store._engine import REQUEST_SIZE, Folded
-from aegis_store.catalog.rows import KeyAdded, KeyRevoked, SessionBegan
+from aegis_store.catalog.rows import DictionaryMade, KeyAdded, KeyRevoked, SessionBegan
 from aegis_store.catalog.tables import (
     GROUP,
     NO_POINT,
@@ -30,13 +30,13 @@ from aegis_store.types import Tier
 
 
 class Stretch(msgspec.Struct, frozen=True, kw_only=True):
-    """Records of one tier, in which nothing is amiss: `folded` is what all of them come to, `begun` and `keys` the rows of
+    """Records of one tier, in which nothing is amiss: `folded` is what all of them come to, `begun` and `told` the rows of
     those that say more than their entry, in order. Stretches of a log come in order, the first from record 0 on."""
 
     tier: Tier
     folded: Folded
     begun: list[SessionBegan]
-    keys: list[KeyAdded | KeyRevoked]
+    told: list[KeyAdded | KeyRevoked | DictionaryMade]
 
 
 def load(stretch: Stretch, tables: Tables) -> None:
@@ -48,7 +48,7 @@ def load(stretch: Stretch, tables: Tables) -> None:
     tables.load(Table.HEADS, _heads(stretch.folded))
     tables.load(Table.POINTS, _points(stretch.folded, tables))
     tables.load(Table.REQUESTS, _requests(stretch.folded, tables))
-    tables.write(fold(stretch.keys, tables.get))
+    tables.write(fold(stretch.told, tables.get))
 
 
 def _heads(folded: Folded) -> Iterator[Item]:

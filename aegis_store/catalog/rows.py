@@ -70,6 +70,16 @@ class KeyRevoked(Row, frozen=True, kw_only=True, gc=False):
     public_key: bytes
 
 
+class DictionaryMade(Row, frozen=True, kw_only=True, gc=False):
+    """A dictionary record, and the bytes of its envelope."""
+
+    size: int
+
+
+class DictionaryRetired(Row, frozen=True, kw_only=True, gc=False):
+    """The dictionary at `index` is used for nothing new. It stays one: what was compressed with it may still be read."""
+
+
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A session. The `last_` fields are those of its newest checkpoint, or of its session-begin while it has none.
 
@@ -112,3 +122,11 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     public_key: bytes
     added: LogIndex
     revoked: LogIndex | None
+
+
+class DictionaryRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A dictionary, by the index of its record; the bytes of its envelope, 0 where only its retirement is known."""
+
+    index: LogIndex
+    size: int
+    is_retired: bool

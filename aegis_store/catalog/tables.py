@@ -9,6 +9,7 @@
     points    number u48, ordinal / 64 u32           up to 64 x (index u48, time ms u48), all ones where there is none
     keys      tier u8, key id [4]                    msgpack [[index, public key, agent or nil (revoked)] ...] by index
     requests  number u48, request tag [8]            ordinal u32 of the first checkpoint that carries it
+    dicts     tier u8                                msgpack [[index, size, retired] ...] by index
 
 Integers in keys are big-endian, so that keys sort as numbers; those in values are little-endian. Texts are UTF-8 with
 surrogates passed through, and keys hold only hashes of them, so any length and any characters are fine.
@@ -31,6 +32,9 @@ from blake3 import blake3
 from aegis_store.catalog.rows import (
     CheckpointMade,
     CheckpointRecord,
+    DictionaryMade,
+    DictionaryRecord,
+    DictionaryRetired,
     KeyAdded,
     KeyRecord,
     KeyRevoked,
@@ -43,7 +47,7 @@ from aegis_store.errors import Corrupt
 from aegis_store.types import LogIndex, Ordinal, Tier, TimeMs
 
 #: Of the layout above: a file of another version is rebuilt.
-VERSION: Final = 1
+VERSION: Final = 2
 #: Checkpoints that share a value.
 GROUP: Final = 64
 NUMBER_MAX: Final = (1 << 48) - 1
@@ -68,6 +72,7 @@ class Table(IntEnum):
     POINTS = 4
     KEYS = 5
     REQUESTS = 6
+    DICTS = 7
 
 
 Item = tuple[bytes, bytes]
@@ -121,12 +126,18 @@ def signer_key(tier: int, key_id: bytes) -> bytes:
     return tier.to_bytes(1, "big") + key_id
 
 
+def tier_key(tier: int) -> bytes:
+    return tier.to_bytes(1, "big")
+
+
 # ---- reading ------------------------------------------------------------------------------------------------------------
 
 _Session = tuple[bytes, bytes, bytes, bytes | None, bytes | None, LogIndex | None, Ordinal, TimeMs]
 _session_codec = msgspec.msgpack.Decoder(_Session)
 _KeyEvent = tuple[LogIndex, bytes, bytes | None]
 _key_codec = msgspec.msgpack.Decoder(list[_KeyEvent])
+_Dictionary = tuple[LogIndex, int, bool]
+_dictionary_codec = msgspec.msgpack.Decoder(list[_Dictionary])
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -198,6 +209,12 @@ def key_records(tier: Tier, key_id: bytes, value: bytes | None) -> list[KeyRecor
                 records[at] = msgspec.structs.replace(records[at], revoked=index)
                 break
     return records
+
+
+def dictionary_records(value: bytes | None) -> list[DictionaryRecord]:
+    """The dictionaries of a tier, oldest first."""
+    known = _dictionary_codec.decode(value) if value else []
+    return [DictionaryRecord(index=index, size=size, is_retired=is_retired) for index, size, is_retired in known]
 
 
 # ---- folding ------------------------------------------------------------------------------------------------------------
@@ -275,6 +292,17 @@ def fold(rows: Iterable[Row], get: Get) -> Updates:
             agent = text_bytes(row.agent) if isinstance(row, KeyAdded) else None
             events[row.index] = (row.index, row.public_key, agent)
             updates[Table.KEYS][key] = _encode([events[index] for index in sorted(events)])
+        elif isinstance(row, DictionaryMade | DictionaryRetired):
+            key = tier_key(row.tier)
+            value = updates[Table.DICTS].get(key) or get(Table.DICTS, key)
+            known = {each[0]: each for each in _dictionary_codec.decode(value)} if value else {}
+            _, size, is_retired = known.get(row.index, (row.index, 0, False))
+            if isinstance(row, DictionaryMade):
+                size = row.size
+            else:
+                is_retired = True
+            known[row.index] = row.index, size, is_retired
+            updates[Table.DICTS][key] = _encode([known[index] for index in sorted(known)])
 
     for session in touched.values():
         updates[Table.HEADS][session.number] = session.head()

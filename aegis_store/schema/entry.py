@@ -22,9 +22,9 @@ All integers are little-endian. An entry is well-formed if and only if
   (2) version is 0 and flags are 0 or 1,
   (3) the kind is one of `types.WRITTEN`, the tier one of 1 to 4,
   (4) the parent's leaf hash is zero exactly where there is no parent,
-  (5) a checkpoint and a session-end have a parent; a chunk, a key-add and a key-revoke have none,
-  (6) the session tag is zero exactly for key-add and key-revoke,
-  (7) the ordinal of a key-add and key-revoke is 0; that of a session-begin is 0 exactly where it has no parent,
+  (5) a checkpoint and a session-end have a parent; a chunk, a key-add, a key-revoke and what is the store's own have none,
+  (6) the session tag is zero exactly for key-add, key-revoke and what is the store's own (`types.OF_THE_STORE`),
+  (7) the ordinal of these is 0; that of a session-begin is 0 exactly where it has no parent,
   (8) only a checkpoint has a request tag.
 (1)-(8) each have a test of that number in tests/schema/test_entry.py. Source: FORMAT.md, Entry.
 """
@@ -37,7 +37,7 @@ from typing import Final
 import msgspec
 
 from aegis_store.errors import Corrupt, InvalidArgument, NewerFormat
-from aegis_store.types import HASH_SIZE, WRITTEN, Kind, LogIndex, Ordinal, Tier, TimeMs
+from aegis_store.types import HASH_SIZE, OF_THE_STORE, WRITTEN, Kind, LogIndex, Ordinal, Tier, TimeMs
 
 ENTRY_SIZE: Final = 176
 #: Bytes that are signed, the request tag aside; the signature follows them.
@@ -65,8 +65,8 @@ _SIZES: Final = (ENTRY_SIZE, ENTRY_SIZE + REQUEST_TAG_SIZE)
 _KINDS: Final = {kind.value: kind for kind in WRITTEN}
 _TIERS: Final = {tier.value: tier for tier in Tier}
 _REQUESTED: Final = 1
-_OF_A_KEY: Final = frozenset({Kind.KEY_ADD, Kind.KEY_REVOKE})
-_WITHOUT_PARENT: Final = _OF_A_KEY | {Kind.CHUNK}
+_OF_NO_SESSION: Final = frozenset({Kind.KEY_ADD, Kind.KEY_REVOKE}) | OF_THE_STORE
+_WITHOUT_PARENT: Final = _OF_NO_SESSION | {Kind.CHUNK}
 _IN_A_SESSION: Final = frozenset({Kind.CHECKPOINT, Kind.SESSION_END})
 
 
@@ -247,13 +247,13 @@ def _fault(kind: int, session_tag: bytes, ordinal: int, parent: int | None, pare
     """Rules (4) to (7), in words that follow "an entry"."""
     if (parent is None) != (parent_leaf == NO_LEAF):
         return "names a parent by its index or its leaf hash, but not by both"
-    if (session_tag == NO_TAG) != (kind in _OF_A_KEY):
-        return "of a key has a session tag" if kind in _OF_A_KEY else "of a session has no session tag"
+    if (session_tag == NO_TAG) != (kind in _OF_NO_SESSION):
+        return f"of kind {Kind(kind).label} has {'a' if kind in _OF_NO_SESSION else 'no'} session tag"
     if kind in _IN_A_SESSION:
         return f"of kind {Kind(kind).label} has no parent" if parent is None else None
     if parent is not None and kind in _WITHOUT_PARENT:
         return f"of kind {Kind(kind).label} has a parent"
-    if ordinal != 0 and kind in _OF_A_KEY:
+    if ordinal != 0 and kind in _OF_NO_SESSION:
         return f"of kind {Kind(kind).label} has ordinal {ordinal}, not 0"
     if kind == Kind.SESSION_BEGIN and (ordinal == 0) != (parent is None):
         return f"begins a session with checkpoint {ordinal}, and {'no' if parent is None else 'a'} checkpoint before it"
