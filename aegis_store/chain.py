@@ -54,6 +54,7 @@ class _Standing(msgspec.Struct, frozen=True, kw_only=True):
     last: Position
     next_ordinal: Ordinal
     newest: Ref | None
+    is_fork: bool
     is_ended: bool = False
 
 
@@ -110,7 +111,12 @@ class Chain:
         """Queue the next checkpoint. The lock is held."""
         records, ordinal = self._owner.records, standing.next_ordinal
         newest = None if standing.newest is None else standing.newest.index
-        sealed, state = records.seal_next(envelope, newest, standing.last.index)
+        # The dictionary that this may queue is lost track of by whoever is interrupted here: see `lost_track`.
+        sealed, state, made = records.seal_next(
+            envelope, newest, standing.last.index, root=None if standing.is_fork else standing.number
+        )
+        if made is not None:
+            self._owed.append(_Owed(made))
         request_tag = None if request_id is None else records.request_tag(standing.tag, request_id)
         if len(sealed.payload) > PAYLOAD_MAX:
             sealed = self._in_chunks(standing, sealed, signer)
@@ -139,7 +145,12 @@ class Chain:
         ref = self._ref(row)
         # The next checkpoint follows this one even while it is on its way to the disk: they become durable in order.
         self._standing = _Standing(
-            number=standing.number, tag=standing.tag, last=here, next_ordinal=Ordinal(ordinal + 1), newest=ref
+            number=standing.number,
+            tag=standing.tag,
+            last=here,
+            next_ordinal=Ordinal(ordinal + 1),
+            newest=ref,
+            is_fork=standing.is_fork,
         )
         return ref
 
@@ -223,7 +234,7 @@ class Chain:
         )
         self._owed.append(_Owed(row))
         self.lineage.begun(tag)
-        return _Standing(number=begun.index, tag=tag, last=begun, next_ordinal=first, newest=parent)
+        return _Standing(number=begun.index, tag=tag, last=begun, next_ordinal=first, newest=parent, is_fork=parent is not None)
 
     def end(self, agent: str, reason: str | None) -> LogIndex | None:
         """Queue the end of the session; None if it was ended, durably, before. NotFound: it never began."""
@@ -297,6 +308,7 @@ class Chain:
             last=last,
             next_ordinal=Ordinal(found.first_ordinal if found.last_ordinal is None else found.last_ordinal + 1),
             newest=newest,
+            is_fork=found.parent is not None,
             is_ended=found.ended is not None,
         )
         return self._standing

@@ -12,7 +12,7 @@ stay, so every root and proof stays what it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from aegis_store.errors import Erased, InvalidArgument, NotFound
 from aegis_store.holders import Holder, wait_for_holders
 from aegis_store.holding import Holds, demand_text
 from aegis_store.lineage import last_ordinal
+from aegis_store.peculiar import peculiar
 from aegis_store.records import Records
 from aegis_store.schema import gaps as schema
 from aegis_store.survey import Strand, Survey, survey
@@ -120,10 +121,13 @@ class Eraser:
                 )
             self._owner.holds.demand_none(found, ordinal, op="erase")
             self._owner.settled()
-            strand = survey(records.engine, records.tier).strands[found.tag]
+            everything = survey(records.engine, records.tier)
+            strand = everything.strands[found.tag]
             at = ordinal - found.first_ordinal
-            indexes = sorted([strand.indexes[at], *(index for index, _ in strand.chunks.get(ordinal, ()))])
-            written = self._write(found, Runs.of(indexes), reason, by, Ordinal(ordinal))
+            dictionaries = peculiar(records, everything, [strand.indexes[at]])
+            pieces = (index for index, _ in strand.chunks.get(ordinal, ()))
+            covered = Runs.of(sorted([strand.indexes[at], *pieces, *dictionaries]))
+            written = self._write(found, covered, reason, by, Ordinal(ordinal), dictionaries)
             left = self._forks_of(found, ordinal)
         return self._finish([found], Ordinal(ordinal), written, left, wait_seconds)
 
@@ -171,9 +175,12 @@ class Eraser:
                 )
             self._owner.settled()
             found = survey(self._owner.records.engine, self._owner.records.tier)
-            for target in targets:
-                covered = Runs.of(sorted(found.strands[target.tag].records()))
-                written += self._write(target, covered, reason, by, None)
+            going = [found.strands[target.tag] for target in targets]
+            dictionaries = peculiar(self._owner.records, found, [index for strand in going for index in strand.indexes])
+            for target, strand in zip(targets, going, strict=True):
+                covered = Runs.of(sorted([*strand.records(), *dictionaries]))
+                written += self._write(target, covered, reason, by, None, dictionaries)
+                dictionaries = []
         except BaseException:
             if not written:
                 for chain in chains:
@@ -186,7 +193,13 @@ class Eraser:
         return written, left
 
     def _write(
-        self, target: SessionRecord, covered: Runs, reason: str, by: str, ordinal: Ordinal | None
+        self,
+        target: SessionRecord,
+        covered: Runs,
+        reason: str,
+        by: str,
+        ordinal: Ordinal | None,
+        dictionaries: Sequence[LogIndex],
     ) -> list[LogIndex]:
         records, written = self._owner.records, []
         for part in covered.split():
@@ -202,6 +215,7 @@ class Eraser:
                 raise
             written.append(here.index)
         records.states.forget()
+        records.dictionaries.retire(dictionaries)  # and forget what was gathered for the next one
         return written
 
     def _finish(

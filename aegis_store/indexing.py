@@ -17,6 +17,7 @@ from typing import Final
 from aegis_store._engine import GAP, Chains, Record
 from aegis_store.catalog import (
     CheckpointMade,
+    DictionaryMade,
     HoldPlaced,
     HoldReleased,
     KeyAdded,
@@ -97,7 +98,7 @@ def _stretches(records: Records) -> Iterator[Stretch]:
                     begun.append(row)
                 else:
                     others.append(row)
-        yield Stretch(tier=records.tier, folded=chains.take(), begun=begun, others=others)
+        yield Stretch(tier=records.tier, folded=chains.take(), begun=begun, told=others)
 
 
 class _Rows:
@@ -247,6 +248,10 @@ class _Rows:
                 # What it covers is read when somebody asks; here it only has to be one that the store signed.
                 self._records.check(record)
                 return PayloadsGone(tier=tier, index=index, is_erasure=entry.kind is Kind.ERASE)
+            case Kind.DICTIONARY if not record.flags & GAP:
+                # Few as well, and checkpoints of all sessions may need it.
+                self._records.check(record)
+                return DictionaryMade(tier=tier, index=index, size=entry.length)
             case _:
                 return Other(tier=tier, index=index)
 

@@ -18,9 +18,11 @@ from typing import Final
 import msgspec
 from blake3 import blake3
 
-from aegis_store._engine import GAP, Engine, Record, make_delta
-from aegis_store.catalog import Catalog, KeyAdded, KeyRecord
+from aegis_store._engine import GAP, Engine, Record, literals_of, make_delta
+from aegis_store.catalog import Catalog, DictionaryMade, KeyAdded, KeyRecord
+from aegis_store.codec.compression import Dictionary
 from aegis_store.codec.payload import SALT_SIZE, Body, Sealed, body_of, open_payload, seal, seal_delta
+from aegis_store.dictionaries import Dictionaries
 from aegis_store.errors import (
     AegisError,
     BadSignature,
@@ -29,12 +31,14 @@ from aegis_store.errors import (
     Gone,
     InvalidArgument,
     KeysWrong,
+    NewerFormat,
     NotFound,
     OutcomeUnknown,
     Poisoned,
     StateTooLarge,
 )
 from aegis_store.gaps import Gaps
+from aegis_store.schema import dictionary as dictionary_schema
 from aegis_store.schema import keys as key_schema
 from aegis_store.schema.entry import (
     NO_LEAF,
@@ -47,12 +51,13 @@ from aegis_store.schema.entry import (
     signing_prefix,
 )
 from aegis_store.states import Link, State, States, link_of
-from aegis_store.trust.keys import log_name
 from aegis_store.trust.signer import Signer, key_id, verify_signature
 from aegis_store.types import OF_THE_STORE, Clock, Kind, LogIndex, Randomness, Tier, TimeMs
 
 #: What an envelope may have around its state: names, claims, metadata.
 ENVELOPE_MARGIN_BYTES: Final = 1 << 20
+#: Never in chunks.
+_WHOLE: Final = OF_THE_STORE | {Kind.CHUNK}
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -96,7 +101,7 @@ class Records:
         *,
         store_id: bytes,
         enrolment_key: bytes,
-        log_key: bytes,
+        log_signer: Signer,
         request_key: bytes,
         clock: Clock,
         randomness: Randomness,
@@ -108,8 +113,7 @@ class Records:
         self.tier = tier
         self._prefix = signing_prefix(store_id, tier)
         self._enrolment_key = enrolment_key
-        self._log_key = log_key
-        self._log_key_id = key_id(log_name(store_id), log_key)
+        self._log_signer = log_signer
         self._request_key = request_key
         self._clock = clock
         self._draw = randomness.draw
@@ -119,6 +123,8 @@ class Records:
         self.states: Final = States(state_cache_bytes)
         #: Payloads that are gone by right.
         self.gaps: Final = Gaps(engine, catalog, tier, read=self.read)
+        #: What payloads are compressed with.
+        self.dictionaries: Final = Dictionaries(catalog, tier, self._dictionary)
         #: By index; filled by `indexing`. What they belong to is not to be answered for as if they were not there.
         self.suspects: Final[dict[int, Suspect]] = {}
         self._allowed: dict[tuple[bytes, int], str] = {}
@@ -148,10 +154,16 @@ class Records:
         self.demand_envelope(envelope)
         return seal(envelope, self._draw(SALT_SIZE))
 
-    def seal_next(self, envelope: bytes, newest: LogIndex | None, parent: LogIndex | None) -> tuple[Sealed, State]:
+    def seal_next(
+        self, envelope: bytes, newest: LogIndex | None, parent: LogIndex | None, *, root: LogIndex | None = None
+    ) -> tuple[Sealed, State, DictionaryMade | None]:
         """The envelope of a checkpoint that comes after the one at `newest`, as a delta to it where that is shorter; and what
-        is to be kept of it. `parent` is what its entry will name."""
+        is to be kept of it. `parent` is what its entry will name.
+
+        `root` is its session's number, if that is no fork. Where what such sessions have in common is worth a dictionary, that
+        is queued, and its row comes with the rest."""
         self.demand_envelope(envelope)
+        dictionaries, made = self.dictionaries, None
         before = None if newest is None else self._state(newest)
         most = 0 if before is None else before.longest_delta(len(envelope))
         if before is not None and most:
@@ -159,8 +171,18 @@ class Records:
             state = None if delta is None else before.follow(delta, envelope)
             if delta is not None and state is not None:
                 base = None if newest == parent else newest
-                return seal_delta(delta, envelope, self._draw(SALT_SIZE), base=base), state
-        return self.seal(envelope), State(envelope)
+                if root is not None:
+                    made = dictionaries.learn(root, literals_of(delta), self._add_dictionary)
+                sealed = seal_delta(delta, envelope, self._draw(SALT_SIZE), base=base, dictionary=dictionaries.current)
+                return sealed, state, made
+        if root is not None and newest is None:
+            made = dictionaries.learn(root, envelope, self._add_dictionary)
+        return seal(envelope, self._draw(SALT_SIZE), dictionaries.current), State(envelope), made
+
+    def _add_dictionary(self, content: bytes) -> DictionaryMade:
+        envelope = dictionary_schema.encode(content)
+        added = self.append(Kind.DICTIONARY, self.seal(envelope), self._log_signer)
+        return DictionaryMade(tier=self.tier, index=added.index, size=len(envelope))
 
     def _state(self, index: LogIndex) -> State | None:
         """What the checkpoint at `index` holds, from memory or the log; None where it is damaged, gone, about to go, or not
@@ -285,6 +307,20 @@ class Records:
             raise self._placed(error, index) from None
         return TrustedRecord(index=index, leaf=record.leaf, entry=entry, agent=agent, envelope=envelope)
 
+    def _stored(self, index: LogIndex) -> TrustedRecord:
+        """The same of what another record is made from: that it is to go does not matter while it is there."""
+        record = self.engine.read(self.tier, index)
+        believed = self.check_entry(record)
+        if record.flags & GAP:
+            raise Corrupt(f"record {index} has no payload any more", op="read")
+        try:
+            envelope = self.envelope_of(record, believed.entry, self.states)
+        except AegisError as error:
+            raise self._placed(error, index) from None
+        return TrustedRecord(
+            index=index, leaf=believed.leaf, entry=believed.entry, agent=believed.agent, envelope=envelope
+        )
+
     def entry_at(self, index: LogIndex) -> TrustedEntry:
         """The record at `index` without what it holds, which may be gone. Errors as of `read`, but for those of the payload."""
         return self.check_entry(self.engine.read(self.tier, index))
@@ -328,7 +364,8 @@ class Records:
             length=entry.length,
             commitment=entry.commitment,
             limit=self._envelope_max,
-            chunk=None if entry.kind is Kind.CHUNK else self._chunks_of(index, entry),
+            chunk=None if entry.kind in _WHOLE else self._chunks_of(index, entry),
+            dictionary=self._dictionary_for if entry.kind is Kind.CHECKPOINT else None,
             restore=restored if entry.kind is Kind.CHECKPOINT else None,
         )
         state = State(envelope, before.links, before.chain_bytes)
@@ -345,8 +382,32 @@ class Records:
             raise Corrupt(f"record {index} has no payload any more", op="read")
         if entry.kind is not Kind.CHECKPOINT:
             raise Foreign(f"record {index} is of kind {entry.kind.label}", op="read")
-        chunk = self._chunks_of(index, entry)
-        return link_of(index, entry, body_of(record.payload, length=entry.length, limit=self._envelope_max, chunk=chunk))
+        body = body_of(
+            record.payload,
+            length=entry.length,
+            limit=self._envelope_max,
+            chunk=self._chunks_of(index, entry),
+            dictionary=self._dictionary_for,
+        )
+        return link_of(index, entry, body)
+
+    def _dictionary_for(self, index: int) -> Dictionary:
+        """The dictionary that a payload names."""
+        try:
+            return self.dictionaries.get(index)
+        except (Corrupt, NewerFormat, StateTooLarge) as error:
+            message = f"it is compressed with the dictionary of record {index}: {error.message}"
+            raise type(error)(message, op="read", hint=error.hint) from None
+
+    def _dictionary(self, index: LogIndex) -> bytes:
+        """The content of the dictionary at `index`, every check made."""
+        try:
+            record = self._stored(index)
+        except NotFound:
+            raise Corrupt("there is no such record", op="read") from None
+        if record.entry.kind is not Kind.DICTIONARY:
+            raise Foreign(f"record {index} is of kind {record.entry.kind.label}", op="read")
+        return dictionary_schema.decode(record.envelope)
 
     def _chunks_of(self, index: LogIndex, entry: Entry) -> Callable[[int], bytes]:
         """How the pieces of the payload of record `index` are read."""
@@ -354,7 +415,7 @@ class Records:
 
     def _chunk(self, index: int, of: LogIndex, entry: Entry) -> bytes:
         """A piece of the payload of record `of`. Compaction's own pieces come after it in the log."""
-        chunk = self.read(LogIndex(index)) if index != of else None
+        chunk = self._stored(LogIndex(index)) if index != of else None
         if chunk is None or (chunk.entry.kind, chunk.entry.session_tag, chunk.entry.ordinal) != (
             Kind.CHUNK,
             entry.session_tag,
@@ -373,14 +434,14 @@ class Records:
     def _check_signer(self, raw: bytes, entry: Entry, index: LogIndex) -> str:
         """The agent whose key signed the entry, if that key was allowed to at `index`."""
         message = self._prefix + raw[:-SIGNATURE_SIZE]
+        if entry.kind in OF_THE_STORE or (entry.kind is Kind.CHUNK and entry.key_id == self._log_signer.key_id):
+            # A chunk of the store's own holds a state that compaction put into another form.
+            if not verify_signature(self._log_signer.public_key, message, entry.signature):
+                raise BadSignature("the log key did not sign it", op="read")
+            return ""
         if entry.kind in (Kind.KEY_ADD, Kind.KEY_REVOKE):
             if not verify_signature(self._enrolment_key, message, entry.signature):
                 raise BadSignature("the enrolment key did not sign it", op="read")
-            return ""
-        if entry.kind in OF_THE_STORE or (entry.kind is Kind.CHUNK and entry.key_id == self._log_key_id):
-            # A chunk of the store's own holds a state that compaction put into another form.
-            if not verify_signature(self._log_key, message, entry.signature):
-                raise BadSignature("the log key did not sign it", op="read")
             return ""
         for key in self._keys(entry.key_id):
             if key.added < index and (key.revoked is None or index < key.revoked):

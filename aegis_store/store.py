@@ -133,7 +133,7 @@ class Store:
             Tier.SESSION,
             store_id=keys.store_id,
             enrolment_key=keys.enrolment.public_key,
-            log_key=keys.log.public_key,
+            log_signer=keys.log,
             request_key=blake3(keys.secret, derive_key_context=_REQUEST_CONTEXT).digest(),
             clock=clock,
             randomness=randomness,

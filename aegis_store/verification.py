@@ -36,9 +36,10 @@ UNDER_WAY_BYTES = 64 << 20
 #: States that those behind them may be deltas to.
 STATES_BYTES = 64 << 20
 
-_OF_KEYS = frozenset((Kind.KEY_ADD, Kind.KEY_REVOKE))
+#: No agent signs them.
+_OF_NO_AGENT = frozenset((Kind.KEY_ADD, Kind.KEY_REVOKE)) | OF_THE_STORE
 #: What a chunk is a piece of says so itself.
-_OF_NO_CHAIN = _OF_KEYS | OF_THE_STORE | {Kind.CHUNK}
+_OF_NO_CHAIN = _OF_NO_AGENT | {Kind.CHUNK}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,7 +253,7 @@ class _Signatures:
 
     def _key_of(self, entry: Entry, index: int) -> bytes | None:
         known = self._known.get(entry.key_id)
-        if known is None or entry.kind in _OF_KEYS:
+        if known is None or entry.kind in _OF_NO_AGENT:
             return None
         public_key, added, revoked = known
         return public_key if added < index < revoked else None
@@ -283,7 +284,7 @@ class _Signatures:
 
     def _remember(self, entry: Entry, index: int) -> None:
         """The key of a record that was just believed, unless more than one ever had its id."""
-        if entry.kind in _OF_KEYS or entry.kind in OF_THE_STORE:
+        if entry.kind in _OF_NO_AGENT:
             return
         keys = self._records.catalog.key(self._records.tier, entry.key_id)
         if len(keys) == 1 and keys[0].added < index:

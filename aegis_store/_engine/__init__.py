@@ -11,7 +11,7 @@ The interpreter's lock is not held while the engine works, so a thread that wait
 """
 
 from aegis_store._engine.chains import REQUEST_SIZE, Chains, Folded
-from aegis_store._engine.deltas import make_delta, restore
+from aegis_store._engine.deltas import literals_of, make_delta, restore
 from aegis_store._engine.engine import ENTRY_MAX, META_MAX, NAME_MAX, PAYLOAD_MAX, Engine, Mode
 from aegis_store._engine.facts import Description, Footer, Progress, Record, Report, TierReport, TierStats, Verdict
 from aegis_store._engine.proofs import check_consistency, check_inclusion, leaf_hash
@@ -41,6 +41,7 @@ __all__ = [
     "check_consistency",
     "check_inclusion",
     "leaf_hash",
+    "literals_of",
     "make_delta",
     "open_all",
     "restore",

@@ -47,6 +47,21 @@ def make_delta(base: bytes, target: bytes, most: int) -> bytes | None:
     return delta
 
 
+def literals_of(delta: bytes) -> bytes:
+    """What a delta that `make_delta` made brings in anew: the bytes that its base does not have."""
+    at = 0
+    while delta[at] & 0x80:  # the length of the target
+        at += 1
+    at += 1
+    operations = shift = 0
+    while True:
+        operations |= (delta[at] & 0x7F) << shift
+        shift += 7
+        at += 1
+        if not delta[at - 1] & 0x80:
+            return delta[at + operations :]
+
+
 def restore(keyframe: bytes, deltas: Sequence[bytes], *, length: int, limit: int) -> bytes:
     """The state of `length` bytes that the deltas make, one after another, from the keyframe.
 

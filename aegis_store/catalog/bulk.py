@@ -30,13 +30,13 @@ from aegis_store.types import Tier
 
 
 class Stretch(msgspec.Struct, frozen=True, kw_only=True):
-    """Records of one tier, in which nothing is amiss: `folded` is what all of them come to, `begun` and `others` the rows of
+    """Records of one tier, in which nothing is amiss: `folded` is what all of them come to, `begun` and `told` the rows of
     those that say more than their entry, in order. Stretches of a log come in order, the first from record 0 on."""
 
     tier: Tier
     folded: Folded
     begun: list[SessionBegan]
-    others: list[Row]
+    told: list[Row]
 
 
 def load(stretch: Stretch, tables: Tables) -> None:
@@ -48,7 +48,7 @@ def load(stretch: Stretch, tables: Tables) -> None:
     tables.load(Table.HEADS, _heads(stretch.folded))
     tables.load(Table.POINTS, _points(stretch.folded, tables))
     tables.load(Table.REQUESTS, _requests(stretch.folded, tables))
-    tables.write(fold(stretch.others, tables.get))
+    tables.write(fold(stretch.told, tables.get))
 
 
 def _heads(folded: Folded) -> Iterator[Item]:

@@ -31,6 +31,7 @@ from aegis_store.catalog.disk import DiskTables
 from aegis_store.catalog.memory import MemoryTables
 from aegis_store.catalog.rows import (
     CheckpointRecord,
+    DictionaryRecord,
     HoldPlaced,
     HoldRecord,
     HoldReleased,
@@ -50,6 +51,7 @@ from aegis_store.catalog.tables import (
     Table,
     Tables,
     checkpoint_record,
+    dictionary_records,
     fold,
     group_key,
     hold_record,
@@ -62,6 +64,7 @@ from aegis_store.catalog.tables import (
     request_key,
     session_record,
     signer_key,
+    tier_key,
 )
 from aegis_store.errors import Closed, Corrupt, InvalidArgument, UsedAfterFork
 from aegis_store.types import Head, LogIndex, Tier
@@ -435,6 +438,11 @@ class Catalog:
         """The times that a key of that id was allowed in the tier, oldest first."""
         key = signer_key(tier, key_id)
         return self._look(lambda: key_records(tier, key_id, self._get(Table.KEYS, key)))
+
+    def dictionaries(self, tier: Tier = Tier.SESSION) -> list[DictionaryRecord]:
+        """The dictionaries of a tier, oldest first, those that are retired too."""
+        key = tier_key(tier)
+        return self._look(lambda: dictionary_records(self._get(Table.DICTS, key)))
 
     def _get(self, table: Table, key: bytes) -> bytes | None:
         value = self._overlay[table].get(key)

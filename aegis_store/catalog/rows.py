@@ -93,6 +93,16 @@ class PayloadsGone(Row, frozen=True, kw_only=True, gc=False):
     is_erasure: bool
 
 
+class DictionaryMade(Row, frozen=True, kw_only=True, gc=False):
+    """A dictionary record, and the bytes of its envelope."""
+
+    size: int
+
+
+class DictionaryRetired(Row, frozen=True, kw_only=True, gc=False):
+    """The dictionary at `index` is used for nothing new. It stays one: what was compressed with it may still be read."""
+
+
 class HoldRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A hold that stands: the index of its record is its number. `ordinal`: of one checkpoint; None: of the whole session."""
 
@@ -148,3 +158,11 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     public_key: bytes
     added: LogIndex
     revoked: LogIndex | None
+
+
+class DictionaryRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A dictionary, by the index of its record; the bytes of its envelope, 0 where only its retirement is known."""
+
+    index: LogIndex
+    size: int
+    is_retired: bool

@@ -13,6 +13,7 @@
     releases  tier u8, index u48 of the hold         index u48 of its release
     gaps      tier u8, index u48 of a prune or       1 for an erase record, else 0
               an erase record
+    dicts     tier u8                                msgpack [[index, size, retired] ...] by index
 
 Integers in keys are big-endian, so that keys sort as numbers; those in values are little-endian. Texts are UTF-8 with
 surrogates passed through, and keys hold only hashes of them, so any length and any characters are fine.
@@ -35,6 +36,9 @@ from blake3 import blake3
 from aegis_store.catalog.rows import (
     CheckpointMade,
     CheckpointRecord,
+    DictionaryMade,
+    DictionaryRecord,
+    DictionaryRetired,
     HoldPlaced,
     HoldRecord,
     HoldReleased,
@@ -79,6 +83,7 @@ class Table(IntEnum):
     HOLDS = 7
     RELEASES = 8
     GAPS = 9
+    DICTS = 10
 
 
 Item = tuple[bytes, bytes]
@@ -140,12 +145,18 @@ def signer_key(tier: int, key_id: bytes) -> bytes:
     return tier.to_bytes(1, "big") + key_id
 
 
+def tier_key(tier: int) -> bytes:
+    return tier.to_bytes(1, "big")
+
+
 # ---- reading ------------------------------------------------------------------------------------------------------------
 
 _Session = tuple[bytes, bytes | None, bytes, bytes | None, bytes | None, LogIndex | None, Ordinal, TimeMs]
 _session_codec = msgspec.msgpack.Decoder(_Session)
 _KeyEvent = tuple[LogIndex, bytes, bytes | None]
 _key_codec = msgspec.msgpack.Decoder(list[_KeyEvent])
+_Dictionary = tuple[LogIndex, int, bool]
+_dictionary_codec = msgspec.msgpack.Decoder(list[_Dictionary])
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -237,6 +248,12 @@ def index_of(key: bytes) -> LogIndex:
     return LogIndex(int.from_bytes(key[1:], "big"))
 
 
+def dictionary_records(value: bytes | None) -> list[DictionaryRecord]:
+    """The dictionaries of a tier, oldest first."""
+    known = _dictionary_codec.decode(value) if value else []
+    return [DictionaryRecord(index=index, size=size, is_retired=is_retired) for index, size, is_retired in known]
+
+
 # ---- folding ------------------------------------------------------------------------------------------------------------
 
 
@@ -321,6 +338,17 @@ def fold(rows: Iterable[Row], get: Get) -> Updates:
             updates[Table.RELEASES][record_key(row.tier, row.hold)] = row.index.to_bytes(6, "big")
         elif isinstance(row, PayloadsGone):
             updates[Table.GAPS][record_key(row.tier, row.index)] = bytes([row.is_erasure])
+        elif isinstance(row, DictionaryMade | DictionaryRetired):
+            key = tier_key(row.tier)
+            value = updates[Table.DICTS].get(key) or get(Table.DICTS, key)
+            known = {each[0]: each for each in _dictionary_codec.decode(value)} if value else {}
+            _, size, is_retired = known.get(row.index, (row.index, 0, False))
+            if isinstance(row, DictionaryMade):
+                size = row.size
+            else:
+                is_retired = True
+            known[row.index] = row.index, size, is_retired
+            updates[Table.DICTS][key] = _encode([known[index] for index in sorted(known)])
 
     for session in touched.values():
         updates[Table.HEADS][session.number] = session.head()

@@ -1,9 +1,11 @@
 """The payload: an envelope as it is stored, with the salt of its commitment.
 
        0     1  codec of the body: 0 raw, 1 zstd
-       1     1  flags; 2: in chunks; 4: a delta to the checkpoint that the entry follows; 8, with 4: to the one named here
+       1     1  flags; 2: in chunks; 4: a delta to the checkpoint that the entry follows; 8, with 4: to the one named here;
+                16, with codec 1: compressed with a dictionary
        2    16  salt
       18     6  with flag 8 the index u48 of the checkpoint that the delta is to
+               6  with flag 16 the index u48 of the dictionary's record
                the body: the envelope, or the delta that makes it, encoded; in chunks, the index u64 of each chunk record whose
                envelopes make it up, in order
 
@@ -23,7 +25,7 @@ from typing import Final, NamedTuple
 import msgspec
 from blake3 import blake3
 
-from aegis_store.codec.compression import compress, decompress
+from aegis_store.codec.compression import SMALL_MAX, Dictionary, compress, decompress
 from aegis_store.errors import Corrupt, InvalidArgument, NewerFormat, StateTooLarge
 
 SALT_SIZE: Final = 16
@@ -38,10 +40,13 @@ _ZSTD: Final = 1
 _IN_CHUNKS: Final = 2
 _DELTA: Final = 4
 _NAMED: Final = 8
-#: Flags that this version knows, together as they may stand.
+_PRIMED: Final = 16
+#: Flags that this version knows, together as they may stand; and by codec.
 _FLAGS: Final = frozenset({0, _IN_CHUNKS, _DELTA, _DELTA | _IN_CHUNKS, _DELTA | _NAMED, _DELTA | _NAMED | _IN_CHUNKS})
+_FLAGS_OF: Final = (_FLAGS, _FLAGS | {flags | _PRIMED for flags in _FLAGS})
 _INDEX: Final = Struct("<Q")
-_BASE_SIZE: Final = 6
+#: Of the index of a base or a dictionary.
+_NAME_SIZE: Final = 6
 
 #: Up to here the envelope is copied behind its prefix and hashed in one call, which is faster; above, it is not copied.
 _COPIED_MAX: Final = 128 << 10
@@ -71,17 +76,17 @@ class Body(msgspec.Struct, frozen=True, gc=False):
     base: int | None
 
 
-def seal(envelope: bytes, salt: bytes) -> Sealed:
-    """An envelope, whole. The salt [16] must be random and is used once."""
-    return _sealed(envelope, envelope, salt, 0, b"")
+def seal(envelope: bytes, salt: bytes, dictionary: Dictionary | None = None) -> Sealed:
+    """An envelope, whole. The salt [16] must be random and is used once. With a dictionary, where that makes it shorter."""
+    return _sealed(envelope, envelope, salt, 0, b"", dictionary)
 
 
-def seal_delta(delta: bytes, envelope: bytes, salt: bytes, *, base: int | None) -> Sealed:
+def seal_delta(delta: bytes, envelope: bytes, salt: bytes, *, base: int | None, dictionary: Dictionary | None = None) -> Sealed:
     """An envelope by the delta that makes it from that of another checkpoint: of record `base`, or where that is None of the
     one that the entry names as its parent."""
     if base is None:
-        return _sealed(delta, envelope, salt, _DELTA, b"")
-    return _sealed(delta, envelope, salt, _DELTA | _NAMED, base.to_bytes(_BASE_SIZE, "little"))
+        return _sealed(delta, envelope, salt, _DELTA, b"", dictionary)
+    return _sealed(delta, envelope, salt, _DELTA | _NAMED, base.to_bytes(_NAME_SIZE, "little"), dictionary)
 
 
 def is_delta(payload: bytes) -> bool:
@@ -89,16 +94,34 @@ def is_delta(payload: bytes) -> bool:
     return len(payload) > 1 and bool(payload[1] & _DELTA)
 
 
-def _sealed(data: bytes, envelope: bytes, salt: bytes, flags: int, base: bytes) -> Sealed:
+def dictionary_of(payload: bytes) -> int | None:
+    """The index of the dictionary that a payload was compressed with; None: with none."""
+    if len(payload) < HEADER_SIZE or not payload[1] & _PRIMED:
+        return None
+    at = _body_at(payload[1])
+    return int.from_bytes(payload[at - _NAME_SIZE : at], "little")
+
+
+def _sealed(data: bytes, envelope: bytes, salt: bytes, flags: int, names: bytes, dictionary: Dictionary | None) -> Sealed:
     if len(salt) != SALT_SIZE:
         raise InvalidArgument(f"a salt has {SALT_SIZE} bytes, not {len(salt)}", op="seal")
-    frame = compress(data)
-    codec, body = (_RAW, data) if frame is None else (_ZSTD, frame)
-    return Sealed(bytes((codec, flags)) + salt + base + body, commit(envelope, salt), len(envelope))
+    codec, body = _ZSTD, None
+    if dictionary is not None and len(data) <= SMALL_MAX:
+        # Not tried without as well: on recorded sessions that came to less than half a byte a checkpoint.
+        body = compress(data, dictionary)
+        if body is not None and len(body) + _NAME_SIZE < len(data):
+            flags, names = flags | _PRIMED, names + dictionary.index.to_bytes(_NAME_SIZE, "little")
+        else:
+            body = None
+    if body is None:
+        body = compress(data)
+    if body is None:
+        codec, body = _RAW, data
+    return Sealed(bytes((codec, flags)) + salt + names + body, commit(envelope, salt), len(envelope))
 
 
 def _body_at(flags: int) -> int:
-    return HEADER_SIZE + _BASE_SIZE if flags & _NAMED else HEADER_SIZE
+    return HEADER_SIZE + _NAME_SIZE * (bool(flags & _NAMED) + bool(flags & _PRIMED))
 
 
 def split(payload: bytes) -> list[bytes]:
@@ -112,10 +135,18 @@ def in_chunks(payload: bytes, indices: Sequence[int]) -> bytes:
     return payload[:1] + bytes([flags | _IN_CHUNKS]) + payload[2 : _body_at(flags)] + b"".join(map(_INDEX.pack, indices))
 
 
-def body_of(payload: bytes, *, length: int, limit: int, chunk: Callable[[int], bytes] | None = None) -> Body:
+def body_of(
+    payload: bytes,
+    *,
+    length: int,
+    limit: int,
+    chunk: Callable[[int], bytes] | None = None,
+    dictionary: Callable[[int], Dictionary] | None = None,
+) -> Body:
     """What a payload holds whose envelope has `length` bytes: that many, or a delta of at most as many.
 
-    `chunk` gives the envelope of the chunk record at an index; without it a payload in chunks is Corrupt.
+    `chunk` gives the envelope of the chunk record at an index, `dictionary` the dictionary at one; without them a payload that
+    needs them is Corrupt.
 
     StateTooLarge: the entry gives more than `limit` bytes; nothing was allocated. NewerFormat: a codec or flag of a later
     version. Corrupt: what no version writes.
@@ -129,7 +160,7 @@ def body_of(payload: bytes, *, length: int, limit: int, chunk: Callable[[int], b
     if len(payload) < HEADER_SIZE:
         raise Corrupt(f"a payload has {len(payload)} bytes, fewer than its header of {HEADER_SIZE}", op="open")
     codec, flags = payload[0], payload[1]
-    if codec not in (_RAW, _ZSTD) or flags not in _FLAGS:
+    if codec not in (_RAW, _ZSTD) or flags not in _FLAGS_OF[codec]:
         raise NewerFormat(
             f"a payload has codec {codec} and flags {flags}, which this version does not know",
             op="open",
@@ -142,12 +173,17 @@ def body_of(payload: bytes, *, length: int, limit: int, chunk: Callable[[int], b
     if flags & _IN_CHUNKS:
         encoded = _collect(encoded, chunk, length)
     is_delta = bool(flags & _DELTA)
-    base = int.from_bytes(payload[HEADER_SIZE:at], "little") if flags & _NAMED else None
+    base = int.from_bytes(payload[HEADER_SIZE : HEADER_SIZE + _NAME_SIZE], "little") if flags & _NAMED else None
     if codec == _RAW:
         if len(encoded) != length if not is_delta else len(encoded) > length:
             raise Corrupt(f"a raw payload holds {len(encoded)} bytes, the entry says {length}", op="open")
         return Body(encoded, is_delta, base)
-    return Body(decompress(encoded, length=length, at_most=is_delta), is_delta, base)
+    primed = None
+    if flags & _PRIMED:
+        if dictionary is None:
+            raise Corrupt("a payload is compressed with a dictionary where it cannot be", op="open")
+        primed = dictionary(int.from_bytes(payload[at - _NAME_SIZE : at], "little"))
+    return Body(decompress(encoded, length=length, at_most=is_delta, dictionary=primed), is_delta, base)
 
 
 def open_payload(
@@ -157,6 +193,7 @@ def open_payload(
     commitment: bytes,
     limit: int,
     chunk: Callable[[int], bytes] | None = None,
+    dictionary: Callable[[int], Dictionary] | None = None,
     restore: Callable[[Body], bytes] | None = None,
 ) -> bytes:
     """The envelope in a payload, if it is the one that the entry commits to by `length` (bytes) and `commitment` [32].
@@ -164,7 +201,7 @@ def open_payload(
     `restore` gives the envelope that a delta makes; without it a delta is Corrupt. Errors as of `body_of`; Corrupt also for
     anything that is not exactly what was sealed.
     """
-    body = body_of(payload, length=length, limit=limit, chunk=chunk)
+    body = body_of(payload, length=length, limit=limit, chunk=chunk, dictionary=dictionary)
     envelope = body.data
     if body.is_delta:
         if restore is None:

@@ -167,7 +167,7 @@ class Compactor:
         tier = self._records.tier
         before = [self._files.segment_file(footer) for footer, _ in work]
         total, after, gone, reencoded, done = sum(size for _, size in before), 0, 0, 0, 0
-        coder = Reencoder(self._records, self._files.store_signer("compact"))
+        coder = Reencoder(self._records, self._files.store_signer("compact"), going=todo.dictionaries)
         for number, ((footer, changed), (_, size)) in enumerate(zip(work, before, strict=True), 1):
 
             def show(bytes_done: int, begun: int = done, at: int = number) -> None:

@@ -6,10 +6,13 @@ The salt stays, so does all that is signed. What comes out is decoded again and 
 from __future__ import annotations
 
 
+from bisect import bisect_left
+from collections.abc import Collection
 from typing import Final
 
 from aegis_store._engine import PAYLOAD_MAX, Record, make_delta, restore
 from aegis_store.codec import payload as payload_codec
+from aegis_store.codec.compression import Dictionary
 from aegis_store.codec.payload import Sealed, body_of
 from aegis_store.compaction.plan import Touched
 from aegis_store.errors import Corrupt, EngineBug
@@ -30,9 +33,12 @@ class Reencoder:
     key: a payload that no record holds goes into chunk records, which it signs.
     """
 
-    def __init__(self, records: Records, store_signer: Signer) -> None:
+    def __init__(self, records: Records, store_signer: Signer, *, going: Collection[int]) -> None:
+        """`going`: dictionaries that are not to be used any more."""
         self._records = records
         self._signer = store_signer
+        known = records.catalog.dictionaries(records.tier)
+        self._dictionaries = [each.index for each in known if not each.is_retired and each.index not in going]
         self._states = States(STATES_BYTES)
         self.known: dict[int, Record] = {}
 
@@ -61,8 +67,21 @@ class Reencoder:
                 if restore(base.envelope, [delta], length=len(envelope), limit=len(envelope)) != envelope:
                     raise EngineBug("a delta does not make what it was made from", op="compact", index=touched.index)
                 named = None if touched.base == entry.parent else touched.base
-                return _checked(payload_codec.seal_delta(delta, envelope, salt, base=named), delta)
-        return _checked(payload_codec.seal(envelope, salt), envelope)
+                primed = self._dictionary_before(touched.index)
+                return self._checked(payload_codec.seal_delta(delta, envelope, salt, base=named, dictionary=primed), delta)
+        return self._checked(payload_codec.seal(envelope, salt, self._dictionary_before(touched.index)), envelope)
+
+    def _dictionary_before(self, index: LogIndex) -> Dictionary | None:
+        """The newest dictionary that stays and stands before a record: what it is made from is never behind it in the log."""
+        at = bisect_left(self._dictionaries, index)
+        return self._records.dictionaries.get(self._dictionaries[at - 1]) if at else None
+
+    def _checked(self, sealed: Sealed, data: bytes) -> Sealed:
+        """A payload, if what comes out of it is what went in."""
+        get = self._records.dictionaries.get
+        if body_of(sealed.payload, length=sealed.length, limit=sealed.length, dictionary=get).data != data:
+            raise EngineBug("a payload does not hold what was put into it", op="compact")
+        return sealed
 
     def _in_chunks(self, sealed: Sealed, entry: Entry) -> bytes:
         """Puts the pieces into records of their own, which come after the checkpoint that they are of."""
@@ -89,10 +108,3 @@ class Reencoder:
     def _fetch(self, index: LogIndex) -> Link:
         return self._records.link(index, self.known.get(index))
 
-
-def _checked(sealed: Sealed, data: bytes) -> Sealed:
-    """A payload, if what comes out of it is what went in."""
-    body = body_of(sealed.payload, length=sealed.length, limit=sealed.length)
-    if body.data != data:
-        raise EngineBug("a payload does not hold what was put into it", op="compact")
-    return sealed

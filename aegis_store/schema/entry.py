@@ -66,7 +66,7 @@ _KINDS: Final = {kind.value: kind for kind in WRITTEN}
 _TIERS: Final = {tier.value: tier for tier in Tier}
 _REQUESTED: Final = 1
 #: Those that concern no one session.
-_OF_ALL: Final = frozenset({Kind.KEY_ADD, Kind.KEY_REVOKE, Kind.DICTIONARY, Kind.PRUNE})
+_OF_NO_SESSION: Final = frozenset({Kind.KEY_ADD, Kind.KEY_REVOKE, Kind.DICTIONARY, Kind.PRUNE})
 _WITH_PARENT: Final = frozenset({Kind.CHECKPOINT, Kind.SESSION_END})
 _WITHOUT_PARENT: Final = WRITTEN - _WITH_PARENT - {Kind.SESSION_BEGIN}
 
@@ -248,13 +248,13 @@ def _fault(kind: int, session_tag: bytes, ordinal: int, parent: int | None, pare
     """Rules (4) to (7), in words that follow "an entry"."""
     if (parent is None) != (parent_leaf == NO_LEAF):
         return "names a parent by its index or its leaf hash, but not by both"
-    if (session_tag == NO_TAG) != (kind in _OF_ALL):
-        return f"of kind {Kind(kind).label} has {'a' if kind in _OF_ALL else 'no'} session tag"
+    if (session_tag == NO_TAG) != (kind in _OF_NO_SESSION):
+        return f"of kind {Kind(kind).label} has {'a' if kind in _OF_NO_SESSION else 'no'} session tag"
     if kind in _WITH_PARENT:
         return f"of kind {Kind(kind).label} has no parent" if parent is None else None
     if parent is not None and kind in _WITHOUT_PARENT:
         return f"of kind {Kind(kind).label} has a parent"
-    if ordinal != 0 and kind in _OF_ALL:
+    if ordinal != 0 and kind in _OF_NO_SESSION:
         return f"of kind {Kind(kind).label} has ordinal {ordinal}, not 0"
     if kind == Kind.SESSION_BEGIN and (ordinal == 0) != (parent is None):
         return f"begins a session with checkpoint {ordinal}, and {'no' if parent is None else 'a'} checkpoint before it"

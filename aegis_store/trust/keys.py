@@ -127,7 +127,7 @@ class KeyDirectory:
     def create(cls, path: str | os.PathLike[str], *, store_id: bytes, name: str, randomness: Randomness) -> KeyDirectory:
         """Draw all keys of a new store. The directory must not exist, or be empty: KeysWrong otherwise."""
         place = Path(path).absolute()
-        log_name = log_name(store_id)
+        log_name = _log_name(store_id)
         try:
             encoded = msgspec.json.encode(_StoreFile(format=_FORMAT, store_id=store_id.hex(), name=name))
         except UnicodeEncodeError:
@@ -165,7 +165,7 @@ class KeyDirectory:
                 store_id=found_id,
                 name=name,
                 secret=secret,
-                log=_parse_key(_read(directory, place / _LOG), place / _LOG, expected=log_name(found_id)),
+                log=_parse_key(_read(directory, place / _LOG), place / _LOG, expected=_log_name(found_id)),
                 enrolment=_parse_key(_read(directory, place / _ENROLMENT), place / _ENROLMENT, expected=ENROLMENT_NAME),
                 randomness=SystemRandomness() if randomness is None else randomness,
             )
@@ -295,7 +295,7 @@ class _RawName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     utf8: str
 
 
-def log_name(store_id: bytes) -> str:
+def _log_name(store_id: bytes) -> str:
     if len(store_id) != STORE_ID_SIZE:
         raise InvalidArgument(f"a store id has {STORE_ID_SIZE} bytes, not {len(store_id)}", op="keys")
     return f"aegis/{store_id.hex()}"
