@@ -4,24 +4,25 @@ A dictionary is made of what at least three root sessions had in common: prompts
 erased session shares with one is still everybody's. What is left to fewer than three that stay is not to be kept: the dictionary goes,
 and whatever was compressed with it is compressed anew.
 
-Both questions are put to the delta codec: what of a text can be copied from the dictionary. A cell of it is met by what goes where any
-byte of it is, and by what stays where all of it is.
+A dictionary is looked at through windows that overlap so far that each block of it fills at least one: what goes must not be seen in any
+that fewer than three others show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
-from aegis_store._engine import make_delta
 from aegis_store.errors import AegisError
 from aegis_store.gathering import SESSIONS_MIN
 from aegis_store.records import Records
 from aegis_store.survey import Strand, Survey
 from aegis_store.types import LogIndex
 
-CELL_BYTES: Final = 8
+#: A block has 20 bytes at least, so one of these windows lies in it.
+WINDOW_BYTES: Final = 16
+STRIDE_BYTES: Final = 4
 #: Sessions that stay and are asked whether they have it too, newest first, and how much of each is looked at.
 ASKED_MAX: Final = 256
 ASKED_BYTES: Final = 256 << 10
@@ -42,21 +43,25 @@ def _is_peculiar(records: Records, index: LogIndex, texts: list[bytes], kept: li
         content = records.dictionaries.content(index)
     except AegisError:
         return False  # damaged: nobody can read it, and verification says so
-    left = {cell: SESSIONS_MIN for text in texts for first, end in _copied(content, text) for cell in _touched(first, end)}
+    windows = {content[at : at + WINDOW_BYTES] for at in range(0, len(content) - WINDOW_BYTES + 1, STRIDE_BYTES)}
+    left = dict.fromkeys(_seen(windows, texts), SESSIONS_MIN)
     for strand in reversed(kept[-ASKED_MAX:]):
         if not left:
             break
-        has = {cell for text in _texts(records, strand) for first, end in _copied(content, text) for cell in _filled(first, end)}
-        left = {cell: count - (cell in has) for cell, count in left.items() if count > 1 or cell not in has}
+        for window in _seen(left, _texts(records, strand)):
+            left[window] -= 1
+        left = {window: count for window, count in left.items() if count}
     return bool(left)
 
 
-def _touched(first: int, end: int) -> range:
-    return range(first // CELL_BYTES, -(-end // CELL_BYTES))
-
-
-def _filled(first: int, end: int) -> range:
-    return range(-(-first // CELL_BYTES), end // CELL_BYTES)
+def _seen(windows: Collection[bytes], texts: Iterable[bytes]) -> set[bytes]:
+    """Those that any of the texts shows."""
+    return {
+        window
+        for text in texts
+        for at in range(len(text) - WINDOW_BYTES + 1)
+        if (window := text[at : at + WINDOW_BYTES]) in windows
+    }
 
 
 def _texts(records: Records, strand: Strand) -> Iterator[bytes]:
@@ -77,30 +82,3 @@ def _text(records: Records, index: LogIndex) -> bytes | None:
         return records.link(index).data
     return None
 
-
-def _copied(content: bytes, text: bytes) -> Iterator[tuple[int, int]]:
-    """Which parts of a dictionary a text has, as [first, end)."""
-    delta = make_delta(content, text, 2 * len(text) + 64)
-    if delta is None:
-        return
-    _, at = _varint(delta, 0)
-    length, at = _varint(delta, at)
-    end, expected = at + length, 0
-    while at < end:
-        _, at = _varint(delta, at)
-        count, at = _varint(delta, at)
-        if count:
-            step, at = _varint(delta, at)
-            first = expected + (step >> 1 ^ -(step & 1))
-            expected = first + count
-            yield first, expected
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        value |= (data[at] & 0x7F) << shift
-        shift += 7
-        at += 1
-        if data[at - 1] < 0x80:
-            return value, at

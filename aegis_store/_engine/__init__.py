@@ -11,28 +11,46 @@ The interpreter's lock is not held while the engine works, so a thread that wait
 """
 
 from aegis_store._engine.chains import REQUEST_SIZE, Chains, Folded
+from aegis_store._engine.compaction import Change, Gap, Replacement, compact_segment
 from aegis_store._engine.deltas import literals_of, make_delta, restore
 from aegis_store._engine.engine import ENTRY_MAX, META_MAX, NAME_MAX, PAYLOAD_MAX, Engine, Mode
-from aegis_store._engine.facts import Description, Footer, Progress, Record, Report, TierReport, TierStats, Verdict
+from aegis_store._engine.entries import entries
+from aegis_store._engine.facts import (
+    GAP,
+    Description,
+    Footer,
+    GapRun,
+    Progress,
+    Record,
+    Report,
+    TierReport,
+    TierStats,
+    Verdict,
+)
 from aegis_store._engine.proofs import check_consistency, check_inclusion, leaf_hash
 from aegis_store._engine.signatures import open_all
 from aegis_store._engine.watch import Landed, Watcher
 
 __all__ = [
     "ENTRY_MAX",
+    "GAP",
     "META_MAX",
     "NAME_MAX",
     "PAYLOAD_MAX",
     "REQUEST_SIZE",
     "Chains",
+    "Change",
     "Description",
     "Engine",
     "Folded",
     "Footer",
+    "Gap",
+    "GapRun",
     "Landed",
     "Mode",
     "Progress",
     "Record",
+    "Replacement",
     "Report",
     "TierReport",
     "TierStats",
@@ -40,6 +58,8 @@ __all__ = [
     "Watcher",
     "check_consistency",
     "check_inclusion",
+    "compact_segment",
+    "entries",
     "leaf_hash",
     "literals_of",
     "make_delta",

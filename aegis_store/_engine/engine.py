@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, Self, TypeAlias
 
 from aegis_store import errors
 from aegis_store._engine import facts
-from aegis_store._engine.facts import RECORD, Description, Footer, Progress, Record, Report, TierStats
+from aegis_store._engine.facts import RECORD, Description, Footer, GapRun, Progress, Record, Report, TierStats
 from aegis_store._engine.failures import failure, make
 from aegis_store._engine.proofs import PROOF_HASHES_MAX
 from aegis_store._native import ffi, lib
@@ -46,6 +46,7 @@ FRAME_OVERHEAD_BYTES: Final = 48 + 4096
 RECORD_BYTES_MAX: Final = ENTRY_MAX + PAYLOAD_MAX + FRAME_OVERHEAD_BYTES
 #: So often a verification shows progress and can be stopped.
 VERIFY_STEP_BYTES: Final = 8 << 20
+GAP_RUNS: Final = 256
 SPARE_MAX: Final = 32
 
 _MODES: Final = {
@@ -225,6 +226,13 @@ class Engine:
         """
         self._call("commit", tier, lib.aegis_commit, tier, index)
 
+    def rotate(self, tier: Tier) -> None:
+        """Commits what was appended, then begins the tier's next segment though the active one is not full.
+
+        Durable when it returns. Where the active one has no record, nothing happens. NoSpace changes nothing.
+        """
+        self._call("rotate", tier, lib.aegis_rotate, tier)
+
     def run_background(self) -> float:
         """One turn of the background work, where no thread does it (`background=False`); seconds until the next is due."""
         return self._number("background", None, lib.aegis_background) / 1000
@@ -338,10 +346,24 @@ class Engine:
                 found(error)
             position += 1
 
-    def sign_segment(self, tier: Tier, position: int, signature: bytes) -> None:
-        """Writes the signature [64] of the sealed segment at `position`, once. KeysWrong where another one stands already."""
+    def seal(self, tier: Tier) -> None:
+        """Every full segment has its footer when this returns."""
+        self._call("seal", tier, lib.aegis_seal, tier)
+
+    def sign_segment(self, tier: Tier, position: int, signature: bytes, *, segment: int) -> None:
+        """Writes the signature [64] of the sealed segment at `position`, whose number is `segment`, once.
+
+        KeysWrong where another one stands already; NotFound where another file of these records has taken its place since.
+        """
         _check_length("a signature", signature, SIGNATURE_SIZE)
-        self._call("sign", tier, lib.aegis_sign_segment, tier, position, signature)
+        self._call("sign", tier, lib.aegis_sign_segment, tier, position, segment, signature)
+
+    def set_swept(self, tier: Tier, swept: int) -> None:
+        """Notes that what the prune and erase records below index `swept` say has been done to the files.
+
+        Durable; never lowered. InvalidArgument above what is durable.
+        """
+        self._call("sweep", tier, lib.aegis_set_swept, tier, swept)
 
     # ---- verifying
 
@@ -350,11 +372,13 @@ class Engine:
         tier: Tier,
         progress: Callable[[Progress], object] | None = None,
         found: Callable[[errors.AegisError], object] | None = None,
+        gaps: Callable[[list[GapRun]], object] | None = None,
     ) -> Progress:
         """Reads every byte of a tier again and recomputes its tree, past all caches. Corrupt where something is not right.
 
         With `found`, damage does not end the work: it is called for each finding and the rest is verified. `progress` is called
-        every few megabytes. Both run in this thread, may stop the work by raising, and must not close the engine.
+        every few megabytes. `gaps` is told of payloads that are gone, in order: that the record which authorises a run is one
+        that may is the caller's to see. All run in this thread, may stop the work by raising, and must not close the engine.
         """
         verifier = ffi.new("aegis_verifier **")
         out = ffi.new("aegis_progress *")
@@ -369,8 +393,11 @@ class Engine:
             while True:
                 self._check_usable("verify")
                 code = lib.aegis_verify_step(verifier[0], VERIFY_STEP_BYTES, out)
-                if code:
-                    error = failure(code, "verify", self.path, tier=tier, keyed=self._keyed)
+                # Before anything else is called: what the engine said last is about this.
+                error = failure(code, "verify", self.path, tier=tier, keyed=self._keyed) if code else None
+                if gaps is not None:
+                    _tell_gaps(verifier[0], gaps)
+                if error is not None:
                     if found is None or not isinstance(error, errors.Corrupt):
                         raise error
                     found(error)
@@ -459,6 +486,13 @@ class Engine:
             code = lib.AEGIS_OK if handle is None else function(handle)
             if code:
                 raise failure(code, op, self.path, keyed=self._keyed)
+
+
+def _tell_gaps(verifier: Any, gaps: Callable[[list[GapRun]], object]) -> None:
+    runs = ffi.new("aegis_gap_run[]", GAP_RUNS)
+    count = ffi.new("uint32_t *")
+    while lib.aegis_verify_gaps(verifier, runs, GAP_RUNS, count) == lib.AEGIS_OK and count[0]:
+        gaps(facts.gap_runs(runs, count[0]))
 
 
 def _options(

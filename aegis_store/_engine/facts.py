@@ -12,14 +12,22 @@ from aegis_store._native import ffi, lib
 from aegis_store.config import Durability
 from aegis_store.types import Tier
 
+SEGMENT_FILE_BYTES: Final = 24
 #: aegis_record as the machine lays it out: index, kind, flags, two lengths, two places, leaf.
 RECORD: Final = struct.Struct("=QIIIIQQ32s")
 if RECORD.size != ffi.sizeof("aegis_record"):
     raise ImportError("the extension was built from another version of aegis.h")
 
 
+#: The flag of a record whose payload is gone.
+GAP: Final = lib.AEGIS_RECORD_GAP
+
+
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """One record. `leaf` is the SHA-256 leaf hash [32] of `entry`, which is proven to be in the log's tree."""
+    """One record. `leaf` is the SHA-256 leaf hash [32] of `entry`, which is proven to be in the log's tree.
+
+    With GAP in its flags the payload is gone: what stands there is the index u64 of the record that authorised it, its `cause`.
+    """
 
     index: int
     kind: int
@@ -27,6 +35,19 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     entry: bytes
     payload: bytes
     leaf: bytes
+
+    @property
+    def cause(self) -> int | None:
+        """By which record's word the payload is gone; None: it is there."""
+        return int.from_bytes(self.payload, "little") if self.flags & GAP else None
+
+
+class GapRun(msgspec.Struct, frozen=True, gc=False):
+    """The payloads of records `first` to `first + count - 1` are gone, by the word of record `cause`."""
+
+    first: int
+    count: int
+    cause: int
 
 
 class Verdict(IntFlag):
@@ -89,9 +110,10 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TierStats(msgspec.Struct, frozen=True, kw_only=True):
-    """A tier in numbers. From `appends` to `tiles_rebuilt` they count since the store was opened.
+    """A tier in numbers. From `appends` to `tiles_rebuilt`, and with `rewrites`, they count since the store was opened.
 
-    `file_bytes` are of all segment files, pre-zeroed space included; `frame_bytes` of the frames in the active one.
+    `file_bytes` are of all segment files, pre-zeroed space included; `frame_bytes` of the frames in the active one. What the
+    prune and erase records below index `swept` say has been done to the files.
     """
 
     size: int
@@ -107,16 +129,21 @@ class TierStats(msgspec.Struct, frozen=True, kw_only=True):
     tiles_rebuilt: int
     poisoned: bool
     durability: Durability
+    rewrites: int
+    swept: int
 
 
 class Footer(msgspec.Struct, frozen=True, kw_only=True):
     """One segment. Unless `sealed`, it is active or its footer is still to be written, and the hashes mean nothing.
 
-    `message` [144] is what the log key signs, after its prefix; `signature` [64] is None until it did.
+    `segment` is its number: the low 32 bits its place in the tier's history, the high ones how often it was rewritten. `file`
+    is the name of its file within the tier's folder. `message` [144] is what the log key signs, after its prefix; `signature`
+    [64] is None until it did.
     """
 
     position: int
     segment: int
+    file: str
     generation: int
     first: int
     count: int
@@ -126,9 +153,17 @@ class Footer(msgspec.Struct, frozen=True, kw_only=True):
     message: bytes
     signature: bytes | None
 
+    @property
+    def rewrites(self) -> int:
+        """How often it was written anew."""
+        return self.segment >> 32
+
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a verification is. `root` [32] is recomputed from every entry, and None until `done`."""
+    """How far a verification or a compaction is.
+
+    `root` [32] is None until `done`: recomputed from every entry, or the root at the segment's end.
+    """
 
     records_done: int
     records_total: int
@@ -199,9 +234,12 @@ def tier_stats(stats: Any) -> TierStats:
 
 def footer(position: int, found: Any) -> Footer:
     """From aegis_footer."""
+    file = ffi.new("char[]", SEGMENT_FILE_BYTES)
+    lib.aegis_segment_file(found.segment, file)
     return Footer(
         position=position,
         segment=found.segment,
+        file=as_text(file),
         generation=found.generation,
         first=found.first,
         count=found.count,
@@ -211,6 +249,11 @@ def footer(position: int, found: Any) -> Footer:
         message=as_bytes(found.message),
         signature=as_bytes(found.signature) if found.is_signed else None,
     )
+
+
+def gap_runs(found: Any, count: int) -> list[GapRun]:
+    """From an array of aegis_gap_run."""
+    return [GapRun(run.first, run.count, run.cause) for run in found[0:count]]
 
 
 def progress(state: Any) -> Progress:

@@ -12,8 +12,8 @@
  *   - A store on a network file system is refused for writing unless AEGIS_OPEN_NETWORK is given.
  *
  * THREADS  A handle may be used by any number of threads at once, except aegis_close and aegis_abandon, which must be the
- *          last call on it. aegis_last_error is per thread. A verifier belongs to one thread, and so does a watcher, which
- *          may outlive its store.
+ *          last call on it. aegis_last_error is per thread. A verifier belongs to one thread, and so does a compactor: both end before
+ *          their store is closed. A watcher belongs to one thread as well, and may outlive its store.
  *
  * MEMORY   The engine allocates nothing on the append path but what a record larger than any before needs, before the
  *          record is accepted. Outputs go to memory of the caller.
@@ -95,6 +95,9 @@ extern "C" {
 #define AEGIS_DURABILITY_COMMIT 1   /* survives a power cut once acknowledged */
 #define AEGIS_DURABILITY_WRITE 2    /* survives the death of the process once acknowledged */
 
+#define AEGIS_RECORD_LAST 1         /* flags of a record: the last of its group */
+#define AEGIS_RECORD_GAP 2          /* its payload is gone: what stands there is the index u64 of the record that authorised it */
+#define AEGIS_NO_CAUSE 0xffffffffffffffff   /* in aegis_change: the payload is replaced */
 #define AEGIS_NO_PAYLOAD 0xffffffffffffffff /* in aegis_record: it was not read */
 #define AEGIS_POINT_SIZE 12
 #define AEGIS_REQUEST_SIZE 18
@@ -114,6 +117,7 @@ extern "C" {
 typedef struct aegis_store aegis_store;
 typedef struct aegis_verifier aegis_verifier;
 typedef struct aegis_chains aegis_chains;
+typedef struct aegis_compactor aegis_compactor;
 typedef struct aegis_watcher aegis_watcher;
 
 typedef struct aegis_head {
@@ -220,10 +224,12 @@ typedef struct aegis_tier_stats {
     uint64_t tiles_rebuilt;
     uint32_t poisoned;
     uint32_t durability;
+    uint64_t rewrites;              /* segments that compactions replaced, since the store was opened */
+    uint64_t swept;                 /* what the prune and erase records below it say has been done to the files */
 } aegis_tier_stats;
 
 typedef struct aegis_footer {
-    uint64_t segment;
+    uint64_t segment;               /* its number: the low 32 bits its place in the tier's history, the high ones how often it was rewritten */
     uint64_t generation;
     uint64_t first;
     uint64_t count;
@@ -235,6 +241,22 @@ typedef struct aegis_footer {
     uint8_t signature[64];
 } aegis_footer;
 
+/* What compaction does to one record: its payload goes, or is replaced. */
+typedef struct aegis_change {
+    uint64_t index;
+    uint64_t cause;                 /* of a gap: the record, a later one, that authorises it. AEGIS_NO_CAUSE: the payload is replaced */
+    uint64_t payload_at;            /* replaced: where in the caller's payloads */
+    uint32_t payload_length;
+    uint32_t reserved;
+} aegis_change;
+
+/* Neighbouring records whose payload is gone by the word of one record. */
+typedef struct aegis_gap_run {
+    uint64_t first;
+    uint64_t count;
+    uint64_t cause;
+} aegis_gap_run;
+
 typedef struct aegis_progress {
     uint64_t records;
     uint64_t bytes;
@@ -242,7 +264,7 @@ typedef struct aegis_progress {
     uint64_t bytes_total;
     uint32_t done;
     uint32_t reserved;
-    uint8_t root[32];               /* once done: recomputed from every entry */
+    uint8_t root[32];               /* once done: recomputed from every entry; of a compaction, the segment's */
 } aegis_progress;
 
 typedef struct aegis_landed {
@@ -272,6 +294,9 @@ int aegis_append(aegis_store *store, uint32_t tier, uint32_t kind, const uint8_t
                  const uint8_t *payload, uint32_t payload_length, uint64_t *index);
 /* Returns once the record at `index` and all before it are as durable as the tier asks. UNKNOWN and POISONED: see CAVEATS. */
 int aegis_commit(aegis_store *store, uint32_t tier, uint64_t index);
+/* Commits what was appended, then makes the tier's next segment the active one though the active one is not full. Where the active one
+ * has no record, nothing happens. Durable when it returns. NOSPACE, NOMEM change nothing; after UNKNOWN and POISONED see CAVEATS. */
+int aegis_rotate(aegis_store *store, uint32_t tier);
 /* One turn of the background work (groups with requested records, pre-zeroing, idle watermarks, footers, tiles); *wait_ms is when
  * the next is due. Only with AEGIS_OPEN_NO_THREAD. */
 int aegis_background(aegis_store *store, uint64_t *wait_ms);
@@ -355,8 +380,31 @@ int aegis_leaf_hash(const uint8_t *entry, uint32_t length, uint8_t *out);
 
 /* The segment at `position` in the tier's list (0 is the oldest); RANGE past the end. */
 int aegis_segment(aegis_store *store, uint32_t tier, uint64_t position, aegis_footer *out);
-/* Writes the signature of a sealed segment's footer, once: EXISTS if another one stands there. */
-int aegis_sign_segment(aegis_store *store, uint32_t tier, uint64_t position, const uint8_t *signature);
+/* The name of a segment's file within its tier's folder, by its number. `out` has 24 bytes. */
+int aegis_segment_file(uint64_t segment, char *out);
+/* Writes the footers of all full segments that have none, unless the background thread comes first. */
+int aegis_seal(aegis_store *store, uint32_t tier);
+/* Writes the signature of a sealed segment's footer, once: EXISTS if another one stands there. `segment` is the number of the one that it was
+ * made for: NOTFOUND if another file has taken its place since. */
+int aegis_sign_segment(aegis_store *store, uint32_t tier, uint64_t position, uint64_t segment, const uint8_t *signature);
+
+/* ---- compacting ----------------------------------------------------------------------------------------------------- */
+
+/* Begins to write a sealed segment anew, with some payloads gone or replaced; entries stay, and with them the tree. Changes ascend by index,
+ * are of this segment, and stay with the payloads until the end; there is one at least. A gap may become one by another cause. ARGUMENT: a
+ * change that cannot be meant, a cause that is not durable, a segment that is not sealed, another compaction of the tier at work, the audit
+ * tier, which is never compacted. RANGE: no such segment. CORRUPT: its footer is damaged. */
+int aegis_compact_start(aegis_store *store, uint32_t tier, uint64_t position, const aegis_change *changes, uint32_t count,
+                        const uint8_t *payloads, uint64_t payloads_length, aegis_compactor **out);
+/* Copies about `budget_bytes`; the last step makes all of it durable, lists the new file and removes the old one. CORRUPT names the record
+ * whose bytes are not what they were; ARGUMENT: a payload for a gap. After an error only the end is left: the segment is as it was, or,
+ * where the last step failed at its own end, rewritten, and the old file goes with the next open. */
+int aegis_compact_step(aegis_compactor *compactor, uint64_t budget_bytes, aegis_progress *progress);
+/* Gives up what was not published. */
+void aegis_compact_end(aegis_compactor *compactor);
+/* Notes that what the prune and erase records below `swept` say has been done to the files; never lowers it. Durable when it returns.
+ * ARGUMENT: above what is durable. */
+int aegis_set_swept(aegis_store *store, uint32_t tier, uint64_t swept);
 
 /* ---- verifying ------------------------------------------------------------------------------------------------------ */
 
@@ -364,6 +412,9 @@ int aegis_sign_segment(aegis_store *store, uint32_t tier, uint64_t position, con
  * footers, roots, gaps. Work is done in steps of about `budget_bytes`, so that a caller can show progress or stop. */
 int aegis_verify_start(aegis_store *store, uint32_t tier, aegis_verifier **out);
 int aegis_verify_step(aegis_verifier *verifier, uint64_t budget_bytes, aegis_progress *progress);
+/* The gaps that verifying came by since the last call, in order, at most `capacity` runs; *count 0: no more so far. Each cause is behind its
+ * gaps and in the log; what it says, and whether it may, is the caller's to ask. */
+int aegis_verify_gaps(aegis_verifier *verifier, aegis_gap_run *out, uint32_t capacity, uint32_t *count);
 void aegis_verify_end(aegis_verifier *verifier);
 
 /* ---- signatures ------------------------------------------------------------------------------------------------------ */

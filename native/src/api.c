@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "chains.h"
+#include "compact.h"
 #include "delta.h"
 #include "crc32c.h"
 #include "footer.h"
@@ -10,6 +11,11 @@
 #include "verify.h"
 
 #define PUBLIC_KEY_SIZE 32
+
+struct aegis_compactor {
+    aegis_store *store;
+    compaction work;
+};
 
 struct aegis_verifier {
     aegis_store *store;
@@ -105,6 +111,12 @@ AEGIS_API int aegis_commit(aegis_store *store, uint32_t tier, uint64_t index) {
     if (!store->writable) return fail(AEGIS_E_READONLY, "the store is open for reading");
     if (store_log(store, tier) == NULL) return no_record(tier, index);
     return writer_commit(&store->writers[tier], index);
+}
+
+AEGIS_API int aegis_rotate(aegis_store *store, uint32_t tier) {
+    TRY(usable_tier(store, tier));
+    if (!store->writable) return fail(AEGIS_E_READONLY, "the store is open for reading");
+    return store_log(store, tier) == NULL ? AEGIS_OK : writer_rotate(&store->writers[tier]);
 }
 
 AEGIS_API int aegis_background(aegis_store *store, uint64_t *wait_ms) {
@@ -291,6 +303,7 @@ AEGIS_API int aegis_leaf_hash(const uint8_t *entry, uint32_t length, uint8_t *ou
 
 /* ---- sealed segments ------------------------------------------------------------------------------------------------ */
 
+/* The segment is taken where this succeeds. */
 static int segment_at(aegis_store *store, uint32_t tier, uint64_t position, log **l, segment **seg, bool *sealed) {
     TRY(usable_tier(store, tier));
     *l = store_log(store, tier);
@@ -300,28 +313,20 @@ static int segment_at(aegis_store *store, uint32_t tier, uint64_t position, log 
         have = (*l)->segment_count;
         *seg = position < have ? (*l)->segments[position] : NULL;
         *sealed = *seg != NULL && (*seg)->sealed;
+        if (*seg != NULL) log_take_segment(*seg);
         pthread_mutex_unlock(&(*l)->state);
     }
     return position < have ? AEGIS_OK
                            : fail(AEGIS_E_RANGE, "tier %s has %llu segments", tier_name(tier), (unsigned long long)have);
 }
 
-AEGIS_API int aegis_segment(aegis_store *store, uint32_t tier, uint64_t position, aegis_footer *out) {
-    log *l = NULL;
-    segment *seg = NULL;
-    bool sealed = false;
+static int read_footer(log *l, const segment *seg, aegis_footer *out) {
     footer f;
-    TRY(segment_at(store, tier, position, &l, &seg, &sealed));
-    memset(out, 0, sizeof *out);
-    pthread_mutex_lock(&l->state);
-    *out = (aegis_footer){.segment = seg->number, .generation = seg->generation, .first = seg->first, .count = seg->count, .sealed = sealed};
-    pthread_mutex_unlock(&l->state);
-    if (!sealed) return AEGIS_OK;
     int code = footer_read(&l->s, seg, &f);
     if (code != AEGIS_OK) {
         char name[SEGMENT_NAME_SIZE];
         segment_name(seg->number, name);
-        const place where = {.tier = tier, .segment = seg->number, .offset = seg->tail, .first = out->first,
+        const place where = {.tier = l->s.tier, .segment = seg->number, .offset = seg->tail, .first = out->first,
                              .end = out->first + out->count, .path = name};
         if (code == AEGIS_E_TORN) return fail_at(AEGIS_E_CORRUPT, &where, "the footer of segment %s is damaged", name);
         fail_add_place(&where);
@@ -335,14 +340,96 @@ AEGIS_API int aegis_segment(aegis_store *store, uint32_t tier, uint64_t position
     return AEGIS_OK;
 }
 
-AEGIS_API int aegis_sign_segment(aegis_store *store, uint32_t tier, uint64_t position, const uint8_t *signature) {
+AEGIS_API int aegis_segment(aegis_store *store, uint32_t tier, uint64_t position, aegis_footer *out) {
     log *l = NULL;
     segment *seg = NULL;
     bool sealed = false;
     TRY(segment_at(store, tier, position, &l, &seg, &sealed));
+    memset(out, 0, sizeof *out);
+    pthread_mutex_lock(&l->state);
+    *out = (aegis_footer){.segment = seg->number, .generation = seg->generation, .first = seg->first, .count = seg->count, .sealed = sealed};
+    pthread_mutex_unlock(&l->state);
+    int code = sealed ? read_footer(l, seg, out) : AEGIS_OK;
+    log_release_segment(l, seg);
+    return code;
+}
+
+AEGIS_API int aegis_segment_file(uint64_t segment, char *out) {
+    _Static_assert(SEGMENT_NAME_SIZE == 24, "aegis.h says how much room a name needs");
+    segment_name(segment, out);
+    return AEGIS_OK;
+}
+
+AEGIS_API int aegis_seal(aegis_store *store, uint32_t tier) {
+    TRY(usable_tier(store, tier));
     if (!store->writable) return fail(AEGIS_E_READONLY, "the store is open for reading");
-    if (!sealed) return fail(AEGIS_E_ARGUMENT, "segment %llu has no footer yet", (unsigned long long)seg->number);
-    return footer_sign(&l->s, seg, signature);
+    return store_log(store, tier) == NULL ? AEGIS_OK : upkeep_seal(&store->writers[tier]);
+}
+
+AEGIS_API int aegis_sign_segment(aegis_store *store, uint32_t tier, uint64_t position, uint64_t segment_number, const uint8_t *signature) {
+    log *l = NULL;
+    segment *seg = NULL;
+    bool sealed = false;
+    TRY(segment_at(store, tier, position, &l, &seg, &sealed));
+    const unsigned long long number = seg->number;
+    int code = AEGIS_OK;
+    if (!store->writable) code = fail(AEGIS_E_READONLY, "the store is open for reading");
+    else if (number != segment_number) code = fail(AEGIS_E_NOTFOUND, "the segment was rewritten since: its signature is for another file");
+    else if (!sealed) code = fail(AEGIS_E_ARGUMENT, "segment %llu has no footer yet", number);
+    else code = footer_sign(&l->s, seg, signature);
+    log_release_segment(l, seg);
+    return code;
+}
+
+/* ---- compacting ----------------------------------------------------------------------------------------------------- */
+
+AEGIS_API int aegis_compact_start(aegis_store *store, uint32_t tier, uint64_t position, const aegis_change *changes, uint32_t count,
+                                  const uint8_t *payloads, uint64_t payloads_length, aegis_compactor **out) {
+    TRY(usable_tier(store, tier));
+    if (!store->writable) return fail(AEGIS_E_READONLY, "the store is open for reading");
+    if (tier == AEGIS_TIER_AUDIT && !MUTANT(AUDIT_COMPACTED)) return fail(AEGIS_E_ARGUMENT, "the audit tier is never compacted");
+    if (out == NULL || (changes == NULL && count > 0) || (payloads == NULL && payloads_length > 0))
+        return fail(AEGIS_E_ARGUMENT, "changes, payloads and a place for the compactor");
+    if (store_log(store, tier) == NULL) return fail(AEGIS_E_RANGE, "tier %s has no segment", tier_name(tier));
+    aegis_compactor *compactor = calloc(1, sizeof *compactor);
+    if (compactor == NULL) return fail(AEGIS_E_NOMEM, "no memory for a compactor");
+    compactor->store = store;
+    int code = compact_start(&compactor->work, &store->writers[tier], position, changes, count, payloads, payloads_length);
+    if (code != AEGIS_OK) {
+        aegis_error cause;
+        aegis_last_error(&cause);
+        aegis_compact_end(compactor);
+        fail_again(&cause);
+    } else *out = compactor;
+    return code;
+}
+
+AEGIS_API int aegis_compact_step(aegis_compactor *compactor, uint64_t budget_bytes, aegis_progress *progress) {
+    if (compactor == NULL || progress == NULL) return fail(AEGIS_E_ARGUMENT, "a compactor and a place for its progress");
+    TRY(usable(compactor->store));
+    return compact_step(&compactor->work, budget_bytes, progress);
+}
+
+AEGIS_API void aegis_compact_end(aegis_compactor *compactor) {
+    /* In a forked child the descriptors are closed, and the locks are whoever's. */
+    if (compactor == NULL || usable(compactor->store) != AEGIS_OK) return;
+    compact_end(&compactor->work);
+    free(compactor);
+}
+
+AEGIS_API int aegis_set_swept(aegis_store *store, uint32_t tier, uint64_t swept) {
+    merkle_range durable;
+    uint8_t root[HASH_SIZE];
+    TRY(usable_tier(store, tier));
+    if (!store->writable) return fail(AEGIS_E_READONLY, "the store is open for reading");
+    if (store_log(store, tier) == NULL) merkle_clear(&durable);
+    else TRY(writer_make_durable(&store->writers[tier], &durable));
+    if (swept > durable.size)
+        return fail(AEGIS_E_ARGUMENT, "tier %s is durable up to %llu records: it cannot be swept up to %llu", tier_name(tier),
+                    (unsigned long long)durable.size, (unsigned long long)swept);
+    if (swept == 0) return AEGIS_OK;
+    merkle_root(&durable, root);
+    return manifest_sweep(&store->manifest, tier, swept, durable.size, root);
 }
 
 /* ---- verifying ------------------------------------------------------------------------------------------------------ */
@@ -365,6 +452,14 @@ AEGIS_API int aegis_verify_step(aegis_verifier *verifier, uint64_t budget_bytes,
     memset(progress, 0, sizeof *progress);
     progress->done = 1;
     sha256_whole("", 0, progress->root);
+    return AEGIS_OK;
+}
+
+AEGIS_API int aegis_verify_gaps(aegis_verifier *verifier, aegis_gap_run *out, uint32_t capacity, uint32_t *count) {
+    TRY(usable(verifier->store));
+    if (out == NULL || count == NULL) return fail(AEGIS_E_ARGUMENT, "a place for gaps and their count");
+    *count = 0;
+    if (!verifier->empty) verify_gaps(&verifier->work, out, capacity, count);
     return AEGIS_OK;
 }
 
@@ -412,6 +507,9 @@ AEGIS_API int aegis_stats(aegis_store *store, uint32_t tier, aegis_tier_stats *o
         *out = w->stats;
         pthread_mutex_unlock(&w->mutex);
     }
+    pthread_mutex_lock(&store->manifest.mutex);
+    out->swept = store->manifest.tiers[tier].swept;
+    pthread_mutex_unlock(&store->manifest.mutex);
     TRY(segment_bytes_of(l, &out->segments, &out->bytes));
     pthread_mutex_lock(&l->state);
     out->size = l->tree.range.size;

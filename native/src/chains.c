@@ -5,10 +5,13 @@
  *   (2) they have 176 bytes, or 184 with the flag for a request tag, and version, flags, kind and tier are known ones; the frame
  *       gives the same kind,
  *   (3) a parent's leaf hash is zero exactly where there is no parent; who has to have a parent has one, and nobody else,
- *   (4) the session tag is zero exactly for keys and what is the store's own; ordinals are 0 where they have to be; only a checkpoint has a request tag,
- *   (5) a session begins once, before its other records, and nothing of it follows its end,
+ *   (4) the session tag is zero exactly for keys, dictionaries and prunes; ordinals are 0 where they have to be (there, and in a
+ *       session-begin without a parent); only a checkpoint has a request tag,
+ *   (5) a session begins once, before its checkpoints and its end, and no checkpoint follows its end,
  *   (6) a checkpoint and a session-end name the session's last record as parent, by index and leaf hash,
  *   (7) the first checkpoint has the ordinal that the session-begin gives, each other one the next.
+ * Chunks, holds, hold-releases and erasures have a session's tag and any ordinal, and are not part of its chain: (5) to (7) do not ask them.
+ * Whether a record is a stub makes no difference: its entry is what it was. Of what is told back the caller sees the flags.
  * (1)-(7) each have a test of that number in tests/native/test_chains.c. Where an entry lies in the log, and that it is in the tree,
  * has been shown before (log_read_entries).
  */
@@ -30,7 +33,10 @@ enum {
     REQUEST_SIZE = 8,
     ENTRY_SIZE = 176,
 };
-enum { SESSION_BEGIN = 1, CHECKPOINT = 2, SESSION_END = 3, KEY_ADD = 4, KEY_REVOKE = 5, CHUNK = 7, DICTIONARY = 8 };
+enum {
+    SESSION_BEGIN = 1, CHECKPOINT = 2, SESSION_END = 3, KEY_ADD = 4, KEY_REVOKE = 5, CHUNK = 7, DICTIONARY = 8, HOLD = 12,
+    HOLD_RELEASE = 13, PRUNE = 14, ERASE = 15,
+};
 
 #define FLAG_REQUEST 1
 #define NO_PARENT 0xffffffffffffu
@@ -148,8 +154,12 @@ static int wrong(const aegis_chains *c, uint64_t index, int code, const char *wh
     return fail_at(code, &where, "record %llu %s", (unsigned long long)index, what);
 }
 
-/* Keys, and what is the store's own. */
-static bool of_no_session(unsigned kind) { return kind == KEY_ADD || kind == KEY_REVOKE || kind == DICTIONARY; }
+/* Kinds of the log as a whole: they belong to no session. */
+static bool is_of_log(unsigned kind) { return kind == KEY_ADD || kind == KEY_REVOKE || kind == DICTIONARY || kind == PRUNE; }
+/* Kinds that belong to a session and are no part of its chain. */
+static bool is_beside_chain(unsigned kind) { return kind == CHUNK || kind == HOLD || kind == HOLD_RELEASE || kind == ERASE; }
+/* Kinds that the caller has to look at. */
+static bool is_told(unsigned kind) { return kind == SESSION_BEGIN || is_of_log(kind) || (is_beside_chain(kind) && kind != CHUNK); }
 
 /* Rules (2) to (4). */
 static int check_form(const aegis_chains *c, const uint8_t *entry, const aegis_record *record) {
@@ -159,14 +169,14 @@ static int check_form(const aegis_chains *c, const uint8_t *entry, const aegis_r
     bool requested = entry[AT_FLAGS] == FLAG_REQUEST;
     if (record->entry_length != ENTRY_SIZE + (requested ? REQUEST_SIZE : 0u)) return wrong(c, index, AEGIS_E_CORRUPT, "has an entry of a wrong length");
     if (kind != record->kind || entry[AT_TIER] != c->tier) return wrong(c, index, AEGIS_E_FOREIGN, "has an entry of another place");
-    bool apart = of_no_session(kind), chained = kind == CHECKPOINT || kind == SESSION_END;
-    if (!apart && !chained && kind != SESSION_BEGIN && kind != CHUNK) return wrong(c, index, AEGIS_E_VERSION, "is of a kind that is not known");
+    bool of_log = is_of_log(kind), beside = is_beside_chain(kind), chained = kind == CHECKPOINT || kind == SESSION_END;
+    if (!of_log && !beside && !chained && kind != SESSION_BEGIN) return wrong(c, index, AEGIS_E_VERSION, "is of a kind that is not known");
     bool parent = load_u48(entry + AT_PARENT) != NO_PARENT;
     uint32_t ordinal = load_u32(entry + AT_ORDINAL);
-    if (parent == all_zero(entry + AT_PARENT_LEAF, HASH_SIZE) || (chained && !parent) || ((apart || kind == CHUNK) && parent))
+    if (parent == all_zero(entry + AT_PARENT_LEAF, HASH_SIZE) || (chained && !parent) || ((of_log || beside) && parent))
         return wrong(c, index, AEGIS_E_CORRUPT, "has a parent where none can be, or none where one has to be");
-    if (all_zero(entry + AT_TAG, CHAINS_TAG) != apart) return wrong(c, index, AEGIS_E_CORRUPT, "has a session where none can be, or none where one has to be");
-    if ((apart && ordinal != 0) || (kind == SESSION_BEGIN && (ordinal == 0) == parent)) return wrong(c, index, AEGIS_E_CORRUPT, "has an ordinal that it cannot have");
+    if (all_zero(entry + AT_TAG, CHAINS_TAG) != of_log) return wrong(c, index, AEGIS_E_CORRUPT, "has a session where none can be, or none where one has to be");
+    if ((of_log && ordinal != 0) || (kind == SESSION_BEGIN && (ordinal == 0) == parent)) return wrong(c, index, AEGIS_E_CORRUPT, "has an ordinal that it cannot have");
     if (requested && kind != CHECKPOINT) return wrong(c, index, AEGIS_E_CORRUPT, "has a request tag and is no checkpoint");
     return AEGIS_OK;
 }
@@ -255,7 +265,7 @@ int chains_add(aegis_chains *c, const uint8_t *buffer, const aegis_record *recor
         case SESSION_END: TRY(end_session(c, entry, record)); break;
         default: break;
         }
-        if (entry[AT_KIND] == SESSION_BEGIN || of_no_session(entry[AT_KIND])) told[(*told_count)++] = i;
+        if (is_told(entry[AT_KIND])) told[(*told_count)++] = i;
         c->next_index++;
     }
     return AEGIS_OK;

@@ -29,6 +29,7 @@ int writer_init(writer *w, log *l, uint64_t segment_bytes, bool sync_groups, uin
     pthread_cond_init(&w->landed[0], NULL);
     pthread_cond_init(&w->landed[1], NULL);
     pthread_cond_init(&w->room, NULL);
+    pthread_mutex_init(&w->sealing, NULL);
     int code = group_init(&w->groups[0]);
     if (code == AEGIS_OK) code = group_init(&w->groups[1]);
     if (code != AEGIS_OK) {
@@ -55,6 +56,7 @@ void writer_free(writer *w) {
     pthread_cond_destroy(&w->landed[0]);
     pthread_cond_destroy(&w->landed[1]);
     pthread_cond_destroy(&w->room);
+    pthread_mutex_destroy(&w->sealing);
     pthread_mutex_destroy(&w->mutex);
 }
 
@@ -72,114 +74,6 @@ static void tell(writer *w, uint64_t size, const aegis_error *poison) {
 static bool only_requested(const writer *w) {
     const group *g = &w->groups[w->building];
     return w->requested > g->first && atomic_load(&w->waiting[g->round & 1]) == 0;
-}
-
-/* ---- room ------------------------------------------------------------------------------------------------------------ */
-
-/* How far ahead to zero: as much again as the log has, between the two bounds. */
-static uint64_t zero_step(const writer *w) {
-    return max_u64(ZERO_STEP_MIN, min_u64(w->full_bytes + w->tail, ZERO_STEP_MAX));
-}
-
-/* Whether the group being built goes to the next segment if it takes `size` more bytes. */
-static bool passes_end(const writer *w, uint64_t size) {
-    return w->holds_records && w->tail + w->groups[w->building].used + size > w->segment_bytes;
-}
-
-static bool has_room(const writer *w, uint64_t size) {
-    uint64_t used = w->groups[w->building].used + size;
-    if (MUTANT(NO_ROOM_TEST)) return !passes_end(w, size) || w->next_ready;
-    if (passes_end(w, size)) return w->next_ready && SEGMENT_FRAMES + used <= w->next_zeroed;
-    return w->tail + used <= w->zeroed;
-}
-
-/* Zeroes [from, to) of the active segment or the next one, which it makes where there is none. Called without the mutex, by the one
- * who set `making`; the active segment cannot change meanwhile, for a rotation waits for `making`. */
-static int zero_range(writer *w, bool in_next, uint64_t from, uint64_t to) {
-    log *l = w->l;
-    segment *active = l->segments[l->segment_count - 1];
-    if (!in_next) return segment_zero(&l->s, l->dir, active, from, to);
-    if (w->next_ready) return segment_zero(&l->s, l->dir, &w->next, from, to);
-    TRY(manifest_reserve(l->manifest));
-    int code = segment_create(&l->s, l->dir, active->number + 1, manifest_next_generation(l->manifest), to, &w->next);
-    if (code == AEGIS_E_EXISTS) {
-        /* An attempt before this one failed, and so did taking its file away: no manifest lists it, and nobody else makes any. */
-        char name[SEGMENT_NAME_SIZE];
-        segment_name(active->number + 1, name);
-        TRY(l->s.vfs->unlink(l->s.vfs, l->dir, name));
-        code = segment_create(&l->s, l->dir, active->number + 1, manifest_next_generation(l->manifest), to, &w->next);
-    }
-    TRY(code);
-    return MUTANT(NO_NEXT_SEGMENT_NAME_SYNC) ? AEGIS_OK : l->s.vfs->sync_dir(l->s.vfs, l->dir);
-}
-
-static int make_range(writer *w, bool in_next, uint64_t to) {
-    uint64_t from = in_next ? (w->next_ready ? w->next_zeroed : SEGMENT_FRAMES) : w->zeroed;
-    w->making = true;
-    pthread_mutex_unlock(&w->mutex);
-    int code = zero_range(w, in_next, from, to);
-    pthread_mutex_lock(&w->mutex);
-    w->making = false;
-    if (code == AEGIS_OK) {
-        if (in_next) {
-            w->next_ready = true;
-            w->next_zeroed = to;
-        } else {
-            w->zeroed = to;
-        }
-        w->stats.zeroed_bytes += to - from;
-        w->stats.syncs++;
-    } else if (in_next && !w->next_ready && w->next.file != NULL) {
-        /* Made, but its name may not be durable: take it away; the next append tries again. */
-        char name[SEGMENT_NAME_SIZE];
-        aegis_error cause;
-        aegis_last_error(&cause);
-        segment_name(w->next.number, name);
-        segment_close(&w->l->s, &w->next);
-        (void)w->l->s.vfs->unlink(w->l->s.vfs, w->l->dir, name);
-        fail_again(&cause);
-    }
-    pthread_cond_broadcast(&w->room);
-    return code;
-}
-
-int writer_make_room(writer *w, uint64_t size) {
-    while (!has_room(w, size)) {
-        if (w->poison != AEGIS_OK || w->closing) return AEGIS_OK;
-        if (w->making) {
-            pthread_cond_wait(&w->room, &w->mutex);
-            continue;
-        }
-        bool in_next = passes_end(w, size);
-        uint64_t start = in_next ? SEGMENT_FRAMES : w->tail;
-        uint64_t needed = start + w->groups[w->building].used + size;
-        /* A record larger than a segment gets a segment of its own size; else zeroing stops at the segment's end. */
-        uint64_t to = max_u64(needed, min_u64(needed + ZERO_STEP_MIN, w->segment_bytes));
-        TRY(make_range(w, in_next, align_up(to, 4096)));
-    }
-    return AEGIS_OK;
-}
-
-/* Bytes that are zeroed and not taken, in the active segment and the one after it. */
-static uint64_t zeros_ahead(const writer *w) {
-    uint64_t in_next = w->next_ready ? w->next_zeroed - SEGMENT_FRAMES : 0;
-    return w->zeroed - min_u64(w->zeroed, w->tail) + in_next;
-}
-
-static bool wants_zeros(const writer *w) {
-    bool next_full = w->next_ready && w->next_zeroed >= w->segment_bytes;
-    return zeros_ahead(w) < zero_step(w) / 2 && !(w->zeroed >= w->segment_bytes && next_full);
-}
-
-bool writer_zero_ahead(writer *w) {
-    if (w->making || w->closing || w->poison != AEGIS_OK) return false;
-    /* Once begun, a step is finished: its chunks come one a turn, so that nobody waits long for room. */
-    if (!wants_zeros(w) && !(w->zeroing && zeros_ahead(w) < zero_step(w))) return false;
-    bool in_next = w->zeroed >= w->segment_bytes;
-    uint64_t from = !in_next ? w->zeroed : w->next_ready ? w->next_zeroed : SEGMENT_FRAMES;
-    uint64_t to = min_u64(align_up(from + min_u64(zero_step(w), ZERO_CHUNK_MAX), 4096), w->segment_bytes);
-    w->zeroing = to > from && make_range(w, in_next, to) == AEGIS_OK;
-    return w->zeroing;
 }
 
 /* ---- appending ------------------------------------------------------------------------------------------------------- */
@@ -223,7 +117,7 @@ static int enqueue(writer *w, uint64_t size) {
             else pthread_cond_wait(landing(w), &w->mutex);
             continue;
         }
-        if (has_room(w, size)) break;
+        if (writer_has_room(w, size)) break;
         TRY(writer_make_room(w, size));
     }
     group *g = &w->groups[w->building];
@@ -344,26 +238,32 @@ void writer_give(writer *w) {
     wake_waiting(w, w->groups[w->building].round);
 }
 
-/* Writes the group being built. The mutex is held, nobody is busy, and the group has frames. */
+/* The next segment is the active one from here on, as far as what is queued goes. The mutex is held. */
+static void turn(writer *w) {
+    w->full_bytes += w->tail;
+    w->tail = SEGMENT_FRAMES;
+    w->zeroed = w->next_zeroed;
+    w->next_ready = false;
+    w->next_zeroed = 0;
+    w->holds_records = false;
+    w->turn_asked = false;
+    w->stats.rotations++;
+    w->seal_failed = false;
+}
+
+/* Writes the group being built, which has frames unless a turn to the next segment was asked for. The mutex is held, nobody is busy. */
 static void lead(writer *w) {
     group *g = &w->groups[w->building];
-    bool rotating = passes_end(w, 0);
+    bool rotating = writer_turns(w);
     w->busy = true;
     w->turning = true;
     while (rotating && w->making) pthread_cond_wait(&w->room, &w->mutex);
     w->turning = false;
-    if (rotating) {
-        w->full_bytes += w->tail;
-        w->tail = SEGMENT_FRAMES;
-        w->zeroed = w->next_zeroed;
-        w->next_ready = false;
-        w->next_zeroed = 0;
-        w->stats.rotations++;
-        w->seal_failed = false;
-    }
+    if (rotating) turn(w);
     uint64_t offset = w->tail, watermark = MUTANT(WATERMARK_NOT_SYNCED) ? w->acknowledged : w->synced, first = g->first;
-    w->tail = align_up(offset + g->used, w->l->s.align);
-    w->holds_records = true;
+    bool any = g->count > 0;
+    if (any) w->tail = align_up(offset + g->used, w->l->s.align);
+    w->holds_records = w->holds_records || any;
     w->building ^= 1;
     group *fresh = &w->groups[w->building];
     fresh->round = ++w->rounds;
@@ -382,16 +282,16 @@ static void lead(writer *w) {
         pthread_cond_broadcast(&w->room);
         pthread_mutex_unlock(&w->mutex);
     }
-    if (MUTANT(LOCK_BEFORE_GROUP)) lockfile_publish(w->l->lock, w->l->s.tier, g->first + g->count);
-    if (code == AEGIS_OK) code = write_group(w, g, offset, watermark, w->l->segments[w->l->segment_count - 1]);
+    if (any && MUTANT(LOCK_BEFORE_GROUP)) lockfile_publish(w->l->lock, w->l->s.tier, g->first + g->count);
+    if (any && code == AEGIS_OK) code = write_group(w, g, offset, watermark, w->l->segments[w->l->segment_count - 1]);
     /* For readers elsewhere; while busy, so that sizes go out in order. */
-    if (code == AEGIS_OK && !MUTANT(LOCK_BEFORE_GROUP)) lockfile_publish(w->l->lock, w->l->s.tier, g->first + g->count);
+    if (any && code == AEGIS_OK && !MUTANT(LOCK_BEFORE_GROUP)) lockfile_publish(w->l->lock, w->l->s.tier, g->first + g->count);
     pthread_mutex_lock(&w->mutex);
     if (code == AEGIS_OK) {
-        publish(w, g, offset);
-        w->stats.groups++;
-        w->stats.syncs += w->sync_groups ? 1 : 0;
-        if (w->asleep || rotating || wants_zeros(w) || only_requested(w)) wake(w);
+        if (any) publish(w, g, offset);
+        w->stats.groups += any;
+        w->stats.syncs += any && w->sync_groups;
+        if (w->asleep || rotating || writer_wants_zeros(w) || only_requested(w)) wake(w);
     } else {
         writer_poison(w, code);
     }
@@ -495,6 +395,68 @@ int writer_flush(writer *w) {
     uint64_t next = w->next_index;
     pthread_mutex_unlock(&w->mutex);
     return next == 0 ? AEGIS_OK : writer_commit(w, next - 1);
+}
+
+/* Whether all records below `end` are in segments before the active one. The mutex is held and nobody is busy. */
+static bool turned_behind(writer *w, uint64_t end) {
+    log *l = w->l;
+    pthread_mutex_lock(&l->state);
+    bool behind = l->segments[l->segment_count - 1]->first >= end;
+    pthread_mutex_unlock(&l->state);
+    return behind;
+}
+
+int writer_rotate(writer *w) {
+    TRY(writer_flush(w));
+    pthread_mutex_lock(&w->mutex);
+    uint64_t end = w->acknowledged;
+    int code = AEGIS_OK;
+    for (;;) {
+        if (w->poison != AEGIS_OK || w->closing) {
+            code = refused(w);
+            break;
+        }
+        if (w->busy) {
+            pthread_cond_wait(landing(w), &w->mutex);
+            continue;
+        }
+        if (turned_behind(w, end)) break;
+        w->turn_asked = true;
+        if (writer_turns(w)) {
+            lead(w);
+            continue;
+        }
+        code = writer_make_room(w, 0);
+        /* Where there is room all the same, frames may have been accepted for it: the turn stays asked for. */
+        if (code != AEGIS_OK && !writer_turns(w)) {
+            w->turn_asked = false;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&w->mutex);
+    return code;
+}
+
+int writer_make_durable(writer *w, merkle_range *range) {
+    log *l = w->l;
+    bool taken = !w->sync_groups;
+    pthread_mutex_lock(&w->mutex);
+    if (taken) writer_take(w);
+    int code = w->poison != AEGIS_OK || w->closing ? refused(w) : AEGIS_OK;
+    uint64_t size = w->acknowledged;
+    if (taken && code == AEGIS_OK) {
+        pthread_mutex_unlock(&w->mutex);
+        if (!MUTANT(NO_SYNC_OF_CAUSES)) code = l->s.vfs->sync(l->s.vfs, l->segments[l->segment_count - 1]->file);
+        pthread_mutex_lock(&w->mutex);
+        if (code == AEGIS_OK) w->synced = size;
+        else writer_poison(w, code);    /* a sync of the active file failed: nothing that it says later can be believed */
+    }
+    pthread_mutex_lock(&l->state);
+    *range = l->tree.range;
+    pthread_mutex_unlock(&l->state);
+    if (taken) writer_give(w);
+    pthread_mutex_unlock(&w->mutex);
+    return code;
 }
 
 int writer_close(writer *w) {

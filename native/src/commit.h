@@ -65,6 +65,7 @@ typedef struct writer {
     bool turning;            /* the busy one leads the group being built, and waits for `making` before another is begun */
     bool making;
     bool zeroing;            /* in the middle of a step of zeroing ahead */
+    bool turn_asked;         /* the group that is built goes to the next segment though the active one is not full */
     bool closing;
     int poison;              /* the code that did it; AEGIS_OK: none */
     aegis_error cause;       /* of that, as the thread that it happened to was told; all zero: none */
@@ -78,7 +79,9 @@ typedef struct writer {
     bool next_ready;
     uint64_t next_zeroed;
     uint64_t last_work_ms;
+    pthread_mutex_t sealing; /* whoever writes a footer; taken before `mutex` */
     bool seal_failed;        /* upkeep's own */
+    bool compacting;         /* one at a time */
     bool asleep;             /* upkeep has nothing to wait for: the next commit wakes it */
     void (*wake)(void *context);     /* work for the background thread */
     /* requested records landed, up to `size`, or never will */
@@ -99,7 +102,12 @@ int writer_commit(writer *w, uint64_t index);
 int writer_request(writer *w, uint64_t index, uint64_t *size, aegis_error *poison);
 /* Commits all that was queued. */
 int writer_flush(writer *w);
-/* The same, then writes the end mark, cuts the zeros off and refuses what comes after. A poisoned writer writes nothing. */
+/* The same, then makes the next segment the active one, unless that has been done since: a segment without a record stays the active
+ * one. Durable when it returns. Errors of making room change nothing; others poison. */
+int writer_rotate(writer *w);
+/* The log as far as it is durable: all that was acknowledged, which with `write` durability is synced first. */
+int writer_make_durable(writer *w, merkle_range *range);
+/* The same as writer_flush, then writes the end mark, cuts the zeros off and refuses what comes after. A poisoned writer writes nothing. */
 int writer_close(writer *w);
 
 /* ---- for upkeep.c ---------------------------------------------------------------------------------------------------- */
@@ -111,6 +119,14 @@ void writer_poison(writer *w, int code);
 /* Leads the group being built if that holds requested records and nobody else is about to; with the mutex held, which it lets go
  * of meanwhile. True where it did. */
 bool writer_lead_requested(writer *w);
+
+/* ---- room.c ---------------------------------------------------------------------------------------------------------- */
+
+/* Whether `size` more bytes have their place: zeroed, in the active segment or the next one. */
+bool writer_has_room(const writer *w, uint64_t size);
+/* Whether the group being built, as it is, goes to the next segment. */
+bool writer_turns(const writer *w);
+bool writer_wants_zeros(const writer *w);
 /* Makes room for `size` more bytes behind what is queued, at least; with the mutex held, which it lets go of meanwhile. */
 int writer_make_room(writer *w, uint64_t size);
 /* Zeroes ahead of need: the active segment first, then the next one. True where it did something. */

@@ -169,11 +169,15 @@ static int hash_frames(const scope *s, const segment *seg, uint8_t digest[HASH_S
 }
 
 int footer_write(const scope *s, const segment *seg, uint8_t root[HASH_SIZE]) {
+    uint8_t digest[HASH_SIZE];
+    TRY(hash_frames(s, seg, digest));
+    return footer_put(s, seg, digest, root);
+}
+
+int footer_put(const scope *s, const segment *seg, const uint8_t frames_sha256[HASH_SIZE], uint8_t root[HASH_SIZE]) {
     uint64_t end = seg->first + seg->count;
     CHECK(!seg->sealed && seg->frontier != NULL && seg->frontier->size == end && seg->count > 0);
     size_t table = (size_t)seg->count * 4, peaks = (size_t)merkle_peak_count(end) * HASH_SIZE;
-    uint8_t digest[HASH_SIZE];
-    TRY(hash_frames(s, seg, digest));
     size_t whole = table + peaks + FOOTER_FIXED;
     uint8_t *bytes = calloc(1, whole);
     if (bytes == NULL) return fail(AEGIS_E_NOMEM, "no memory for a footer of %zu bytes", whole);
@@ -192,7 +196,7 @@ int footer_write(const scope *s, const segment *seg, uint8_t root[HASH_SIZE]) {
     store_u64(fixed + F_END, seg->tail);
     store_u32(fixed + F_TABLE_CRC, crc32c(0, bytes, table + peaks));
     memcpy(fixed + F_ROOT, root, HASH_SIZE);
-    memcpy(fixed + F_FRAMES, digest, HASH_SIZE);
+    memcpy(fixed + F_FRAMES, frames_sha256, HASH_SIZE);
     footer_mac(s, fixed, fixed + F_MAC);
     store_u32(fixed + F_CRC, crc32c(0, fixed, FOOTER_MESSAGE));
     /* Two syncs: a fixed part that is there vouches for table and frontier, so they are durable before it is written. A power cut

@@ -40,6 +40,8 @@ int footer_offsets(const scope *s, const segment *seg, uint64_t n, unsigned coun
 /* Seals a full segment: hashes its frames, writes the footer unsigned, cuts the file behind it, syncs. The caller then takes
  * seg->sealed and seg->root over. Writing it twice gives the same bytes. */
 int footer_write(const scope *s, const segment *seg, uint8_t root[HASH_SIZE]);
+/* The same for a file whose frames the caller has hashed while it wrote them. */
+int footer_put(const scope *s, const segment *seg, const uint8_t frames_sha256[HASH_SIZE], uint8_t root[HASH_SIZE]);
 /* Writes the signature where there is none, or a part of it that a crash left; EXISTS if another one stands there. Synced. */
 int footer_sign(const scope *s, segment *seg, const uint8_t signature[SIGNATURE_SIZE]);
 

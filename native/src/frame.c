@@ -3,8 +3,9 @@
  * A frame is valid at an offset if and only if
  *   (1) the magic is there, (2) the lengths are within their bounds and the frame lies inside the file,
  *   (3) its index is the expected one, (4) the body checksum matches, (5) the watermark is at most the index,
- *   (6) in an active segment, for who has the secret, the link matches, (7) the padding is zero.
- * (1)-(7) each have a test of that number in tests/native/test_frame.c.
+ *   (6) in an active segment, for who has the secret, the link matches, (7) the padding is zero,
+ *   (8) its flags are known ones, and a stub has eight bytes of payload that name a later record.
+ * (1)-(8) each have a test of that number in tests/native/test_frame.c.
  */
 #include "frame.h"
 
@@ -85,6 +86,15 @@ void frame_finish(const scope *s, uint8_t *bytes, uint8_t flags, uint64_t waterm
     frame_link(s, nonce, offset, index, watermark, leaf, body, bytes + AT_LINK);
 }
 
+void frame_remake(const scope *s, uint8_t *to, const frame *old, const uint8_t *entry, uint8_t flags, const uint8_t *payload,
+                  uint32_t payload_length) {
+    uint32_t open_body = frame_body_open(s, old->kind, entry, old->entry_length, payload, payload_length);
+    frame_begin(to, old->kind, open_body, old->index, entry, old->entry_length, payload, payload_length);
+    to[AT_FLAGS] = flags;
+    store_u32(to + AT_BODY, body_close(open_body, old->index, flags));
+    store_u64(to + AT_WATERMARK, old->watermark);
+}
+
 void frame_fields(const uint8_t *bytes, frame *out) {
     out->kind = bytes[AT_KIND];
     out->flags = bytes[AT_FLAGS];
@@ -101,6 +111,8 @@ int frame_parse(const uint8_t *bytes, uint64_t available, frame *out) {
     if (available < FRAME_HEADER || !frame_may_start(bytes)) return AEGIS_E_TORN;
     frame_fields(bytes, out);
     if (!MUTANT(NO_LENGTH_LIMIT) && (out->entry_length == 0 || out->payload_length > AEGIS_PAYLOAD_MAX)) return AEGIS_E_CORRUPT;
+    bool flags_known = (out->flags & ~(FRAME_LAST | FRAME_GAP)) == 0, stub_fits = !frame_is_stub(out) || out->payload_length == FRAME_CAUSE_SIZE;
+    if ((!flags_known || !stub_fits) && !MUTANT(NO_FLAGS_TEST)) return AEGIS_E_CORRUPT;
     return out->size <= available || MUTANT(NO_FRAME_END_TEST) ? AEGIS_OK : AEGIS_E_TORN;
 }
 
@@ -109,6 +121,7 @@ int frame_check_body(const scope *s, const frame *f, const uint8_t *bytes, uint6
     uint32_t open_body = frame_body_open(s, f->kind, frame_entry(bytes), f->entry_length, frame_payload(f, bytes),
                                          f->payload_length);
     if (!MUTANT(NO_BODY_CHECKSUM) && body_close(open_body, f->index, f->flags) != f->body) return AEGIS_E_CORRUPT;
+    if (frame_is_stub(f) && frame_cause(f, bytes) <= f->index && !MUTANT(NO_CAUSE_TEST)) return AEGIS_E_CORRUPT;
     uint64_t used = (uint64_t)FRAME_HEADER + f->entry_length + f->payload_length;
     return MUTANT(NO_PADDING_TEST) || all_zero(bytes + used, (size_t)(f->size - used)) ? AEGIS_OK : AEGIS_E_CORRUPT;
 }

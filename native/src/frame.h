@@ -6,6 +6,9 @@
  * A frame is made in two steps. When a record is appended, its index is known, but neither its place nor whether it ends its
  * group: frame_begin fills what is known and leaves the checksum open. When its group is written, frame_finish closes it. The
  * checksum takes index and flags last for that reason, so that closing costs nine bytes and not the payload again.
+ *
+ * A stub is a frame whose payload is gone: flagged so, it has the index of the record that authorises the gap in its place (its cause, a
+ * later record). Stubs, and other frames that are made anew under an old entry, stand in rewritten segments only and have no link.
  */
 #ifndef AEGIS_FRAME_H
 #define AEGIS_FRAME_H
@@ -14,7 +17,9 @@
 
 #define FRAME_HEADER 48
 #define FRAME_ALIGN 8
-#define FRAME_LAST 1         /* flag: the last frame of its group */
+#define FRAME_LAST AEGIS_RECORD_LAST
+#define FRAME_GAP AEGIS_RECORD_GAP
+#define FRAME_CAUSE_SIZE 8   /* the payload of a stub */
 #define FRAME_MAX ((uint64_t)FRAME_HEADER + AEGIS_ENTRY_MAX + AEGIS_PAYLOAD_MAX + FRAME_ALIGN)
 _Static_assert(AEGIS_ENTRY_MAX == 0xffff, "the entry's length has two bytes in the frame");
 
@@ -45,6 +50,10 @@ void frame_begin(uint8_t *to, uint8_t kind, uint32_t open_body, uint64_t index, 
 void frame_finish(const scope *s, uint8_t *bytes, uint8_t flags, uint64_t watermark, const uint8_t nonce[NONCE_SIZE],
                   uint64_t offset, const uint8_t leaf[HASH_SIZE]);
 
+/* A whole frame anew for the record of an old one: its kind, index and watermark, another payload, no link. */
+void frame_remake(const scope *s, uint8_t *to, const frame *old, const uint8_t *entry, uint8_t flags, const uint8_t *payload,
+                  uint32_t payload_length);
+
 /* Reads a header at the start of `available` bytes that end where the file ends. AEGIS_E_TORN: nothing here is a frame (zeros,
  * another magic, or past the end). AEGIS_E_CORRUPT: it says that it is one, and cannot be. No detail is set: the caller knows
  * what it means. `bytes` needs FRAME_HEADER readable bytes at most. */
@@ -66,5 +75,8 @@ void frame_link(const scope *s, const uint8_t nonce[NONCE_SIZE], uint64_t offset
 
 static inline const uint8_t *frame_entry(const uint8_t *bytes) { return bytes + FRAME_HEADER; }
 static inline const uint8_t *frame_payload(const frame *f, const uint8_t *bytes) { return bytes + FRAME_HEADER + f->entry_length; }
+static inline bool frame_is_stub(const frame *f) { return (f->flags & FRAME_GAP) != 0; }
+/* The cause of a stub. */
+static inline uint64_t frame_cause(const frame *f, const uint8_t *bytes) { return load_u64(frame_payload(f, bytes)); }
 
 #endif

@@ -80,6 +80,30 @@ int log_add_segment(log *l, const segment *seg, segment **added) {
     return AEGIS_OK;
 }
 
+void log_take_segment(segment *seg) { seg->users++; }
+
+static void close_and_free(log *l, segment *seg) {
+    segment_close(&l->s, seg);
+    free(seg);
+}
+
+void log_release_segment(log *l, segment *seg) {
+    pthread_mutex_lock(&l->state);
+    bool last = --seg->users == 0 && seg->replaced;
+    pthread_mutex_unlock(&l->state);
+    if (last) close_and_free(l, seg);
+}
+
+void log_replace_segment(log *l, uint64_t position, segment *with) {
+    pthread_mutex_lock(&l->state);
+    segment *old = l->segments[position];
+    l->segments[position] = with;
+    old->replaced = true;
+    bool used = old->users > 0;
+    pthread_mutex_unlock(&l->state);
+    if (!used) close_and_free(l, old);
+}
+
 /* The leaf hash of a record that is known to be damaged, else NULL. */
 static const uint8_t *leaf_of_damaged(const log *l, uint64_t index) {
     for (uint64_t i = 0; i < l->damaged_count; i++)
@@ -103,53 +127,6 @@ int log_note_damaged(log *l, uint64_t index, const uint8_t leaf[HASH_SIZE]) {
     return code;
 }
 
-/* ---- what a crash in a rotation leaves ------------------------------------------------------------------------------ */
-
-typedef struct unlisted {
-    log *l;
-    uint64_t numbers[4];     /* one at most, by the order of a rotation; more means that something else happened */
-    unsigned count;
-} unlisted;
-
-static int note_unlisted(void *context, const char *name) {
-    unlisted *u = context;
-    uint64_t number = 0;
-    if (!segment_number(name, &number)) return AEGIS_OK;
-    const manifest_tier *t = &u->l->manifest->tiers[u->l->s.tier];
-    for (uint32_t i = 0; i < t->count; i++)
-        if (t->segments[i].number == number) return AEGIS_OK;
-    if (u->count < 4) u->numbers[u->count++] = number;
-    return AEGIS_OK;
-}
-
-static int check_empty(log *l, uint64_t number) {
-    vfs *v = l->s.vfs;
-    char name[SEGMENT_NAME_SIZE];
-    uint8_t bytes[FRAME_HEADER] = {0};
-    vfs_file *file = NULL;
-    size_t got = 0;
-    segment_name(number, name);
-    const place where = {.tier = l->s.tier, .segment = number, .path = name};
-    TRY(v->open(v, l->dir, name, VFS_READ, &file));
-    int code = v->read(v, file, SEGMENT_FRAMES, bytes, sizeof bytes, &got);
-    v->close(v, file);
-    TRY(code);
-    if (all_zero(bytes, sizeof bytes) || MUTANT(NO_UNLISTED_TEST)) return AEGIS_OK;
-    return fail_at(AEGIS_E_CORRUPT, &where, "segment %s holds records and the manifest does not name it", name);
-}
-
-int log_remove_unlisted(log *l) {
-    unlisted u = {.l = l};
-    TRY(l->s.vfs->list(l->s.vfs, l->dir, note_unlisted, &u));
-    for (unsigned i = 0; i < u.count; i++) TRY(check_empty(l, u.numbers[i]));
-    for (unsigned i = 0; i < u.count; i++) {
-        char name[SEGMENT_NAME_SIZE];
-        segment_name(u.numbers[i], name);
-        TRY(l->s.vfs->unlink(l->s.vfs, l->dir, name));
-    }
-    return AEGIS_OK;
-}
-
 /* ---- reading -------------------------------------------------------------------------------------------------------- */
 
 uint64_t log_size(log *l) {
@@ -170,7 +147,7 @@ static segment *segment_of(const log *l, uint64_t index) {
     return l->segments[low];
 }
 
-/* Places of up to `limit` records from `first` on, all in one segment: *count of them, and one offset more. */
+/* Places of up to `limit` records from `first` on, all in one segment, which is taken: *count of them, and one offset more. */
 static int locate(log *l, uint64_t first, uint32_t limit, segment **in, unsigned *count, uint64_t *offsets) {
     pthread_mutex_lock(&l->state);
     uint64_t size = l->tree.range.size;
@@ -186,9 +163,12 @@ static int locate(log *l, uint64_t first, uint32_t limit, segment **in, unsigned
     *count = (unsigned)min_u64(left, min_u64(limit, SEGMENT_LOCATE_MAX));
     bool sealed = seg->sealed;
     int code = sealed ? AEGIS_OK : segment_locate(&l->s, seg, first - seg->first, *count, offsets);
+    log_take_segment(seg);
     pthread_mutex_unlock(&l->state);
     /* A sealed segment no longer changes: its footer is read without holding anybody up. */
-    return sealed ? segment_locate(&l->s, seg, first - seg->first, *count, offsets) : code;
+    if (sealed) code = segment_locate(&l->s, seg, first - seg->first, *count, offsets);
+    if (code != AEGIS_OK) log_release_segment(l, seg);
+    return code;
 }
 
 static int damaged(const log *l, const segment *seg, uint64_t index, uint64_t offset, const char *what) {
@@ -216,13 +196,13 @@ static int fit_one(const log *l, const segment *seg, uint64_t index, uint64_t of
     return fail(AEGIS_E_SPACE, "record %llu needs a buffer of %llu bytes", (unsigned long long)index, (unsigned long long)f.size);
 }
 
-int log_read(log *l, uint64_t first, uint32_t limit, uint8_t *buffer, uint64_t capacity, aegis_record *records, uint32_t *count) {
-    uint64_t offsets[SEGMENT_LOCATE_MAX + 1];
-    segment *seg = NULL;
-    unsigned n = 0;
+/* Stubs stand in rewritten segments only: elsewhere nobody has taken a payload away. */
+static bool may_stand(const segment *seg, const frame *f) { return !frame_is_stub(f) || segment_rewrites(seg->number) > 0 || MUTANT(NO_STUB_PLACE_TEST); }
+
+/* Up to `n` records at these offsets, as many as fit; *count of them. */
+static int read_frames(const log *l, const segment *seg, uint64_t first, unsigned n, const uint64_t *offsets, uint8_t *buffer,
+                       uint64_t capacity, aegis_record *records, uint32_t *count) {
     size_t got = 0;
-    if (limit == 0) return fail(AEGIS_E_ARGUMENT, "a read of no records");
-    TRY(locate(l, first, limit, &seg, &n, offsets));
     while (n > 1 && offsets[n] - offsets[0] > capacity) n--;
     uint64_t extent = offsets[n] - offsets[0];
     if (extent > capacity) TRY(fit_one(l, seg, first, offsets[0], capacity, &extent, records));
@@ -230,7 +210,7 @@ int log_read(log *l, uint64_t first, uint32_t limit, uint8_t *buffer, uint64_t c
     for (unsigned i = 0; i < n; i++) {
         uint64_t at = offsets[i] - offsets[0];
         frame f;
-        if (at >= got || frame_parse(buffer + at, got - at, &f) != AEGIS_OK)
+        if (at >= got || frame_parse(buffer + at, got - at, &f) != AEGIS_OK || !may_stand(seg, &f))
             return damaged(l, seg, first + i, offsets[i], "frame header");
         if (!MUTANT(NO_READ_CHECKSUM) && frame_check_body(&l->s, &f, buffer + at, first + i) != AEGIS_OK)
             return damaged(l, seg, first + i, offsets[i], "checksum");
@@ -239,11 +219,22 @@ int log_read(log *l, uint64_t first, uint32_t limit, uint8_t *buffer, uint64_t c
                                     .payload_at = at + FRAME_HEADER + f.entry_length};
         leaf_hash(frame_entry(buffer + at), f.entry_length, records[i].leaf);
     }
-    pthread_mutex_lock(&l->state);
-    int code = AEGIS_OK;
-    for (unsigned i = 0; i < n && code == AEGIS_OK && !MUTANT(NO_READ_PROOF); i++) code = tree_prove(&l->tree, first + i, records[i].leaf);
-    pthread_mutex_unlock(&l->state);
     *count = n;
+    return AEGIS_OK;
+}
+
+int log_read(log *l, uint64_t first, uint32_t limit, uint8_t *buffer, uint64_t capacity, aegis_record *records, uint32_t *count) {
+    uint64_t offsets[SEGMENT_LOCATE_MAX + 1];
+    segment *seg = NULL;
+    unsigned located = 0;
+    if (limit == 0) return fail(AEGIS_E_ARGUMENT, "a read of no records");
+    TRY(locate(l, first, limit, &seg, &located, offsets));
+    int code = read_frames(l, seg, first, located, offsets, buffer, capacity, records, count);
+    log_release_segment(l, seg);
+    TRY(code);
+    pthread_mutex_lock(&l->state);
+    for (unsigned i = 0; i < *count && code == AEGIS_OK && !MUTANT(NO_READ_PROOF); i++) code = tree_prove(&l->tree, first + i, records[i].leaf);
+    pthread_mutex_unlock(&l->state);
     return code;
 }
 
@@ -252,7 +243,7 @@ int log_read(log *l, uint64_t first, uint32_t limit, uint8_t *buffer, uint64_t c
 /* The frame of record `index`, of which `got` bytes stand at `bytes` and `extent` in the file. */
 static int parse_entry(const log *l, const segment *seg, uint64_t index, uint64_t offset, const uint8_t *bytes, uint64_t got,
                        uint64_t extent, frame *f) {
-    if (got < FRAME_HEADER || frame_parse(bytes, extent, f) != AEGIS_OK || (f->index != index && !MUTANT(NO_ENTRY_INDEX_TEST)))
+    if (got < FRAME_HEADER || frame_parse(bytes, extent, f) != AEGIS_OK || !may_stand(seg, f) || (f->index != index && !MUTANT(NO_ENTRY_INDEX_TEST)))
         return damaged(l, seg, index, offset, "frame header");
     return AEGIS_OK;
 }
@@ -352,11 +343,12 @@ int log_read_entries(log *l, uint64_t first, uint32_t limit, uint64_t payloads, 
     TRY(locate(l, first, (uint32_t)min_u64(limit, TILE_WIDTH - first % TILE_WIDTH), &seg, &n, offsets));
     uint64_t stretch = offsets[n] - offsets[0];
     bool dense = stretch <= capacity && stretch <= (uint64_t)n * DENSE_BYTES;
-    TRY(dense ? read_dense(l, seg, first, n, offsets, payloads, buffer, records)
-              : read_sparse(l, seg, first, &n, offsets, payloads, buffer, capacity, records));
-    if (!MUTANT(NO_ENTRY_PROOF)) TRY(prove_entries(l, seg, first, n, offsets, records));
+    int code = dense ? read_dense(l, seg, first, n, offsets, payloads, buffer, records)
+                     : read_sparse(l, seg, first, &n, offsets, payloads, buffer, capacity, records);
+    if (code == AEGIS_OK && !MUTANT(NO_ENTRY_PROOF)) code = prove_entries(l, seg, first, n, offsets, records);
+    log_release_segment(l, seg);
     *count = n;
-    return AEGIS_OK;
+    return code;
 }
 
 /* Leaf hashes for the tree, from the entries alone. Called with the mutex held, by the tree's functions. */

@@ -1,7 +1,8 @@
 /* log: one tier's records: segments in order, and the tree over them. Reading happens here; commit.h appends.
  *
- * The mutex `state` covers the list of segments and the tree. A segment, once listed, stays where it is until the log is closed, so
- * that a reader may use it after letting go of the mutex; what changes in it (count, tail, offsets, sealed) is read under it.
+ * The mutex `state` covers the list of segments and the tree. Who uses a segment after letting go of the mutex has taken it before, and
+ * releases it: compaction, or a refresh behind one, puts another file of the same records in its place, and the last user closes the
+ * old one. What changes in a segment (count, tail, offsets, sealed) is read under the mutex.
  */
 #ifndef AEGIS_LOG_H
 #define AEGIS_LOG_H
@@ -31,6 +32,7 @@ typedef struct log {
     uint64_t segment_capacity;
     damaged_record *damaged; /* those that were found while the log was opened or followed, in no order; under `state` */
     uint64_t damaged_count;
+    bool compaction_left;    /* opening found files that a compaction left, which go once the manifest is durable */
     tree tree;               /* its size is the number of readable records */
 } log;
 
@@ -42,12 +44,13 @@ int log_init(log *l, const scope *s, vfs_dir *root, bool create, manifest *m, lo
 void log_free(log *l);
 /* Adds a segment to the end of the list; on success the list owns what *seg held. */
 int log_add_segment(log *l, const segment *seg, segment **added);
+/* For use without the mutex; taken with it, released without it. */
+void log_take_segment(segment *seg);
+void log_release_segment(log *l, segment *seg);
+/* Puts another one of the same records, on the heap, in the place of a listed segment; the list owns it then. */
+void log_replace_segment(log *l, uint64_t position, segment *with);
 /* Notes what a damaged record's leaf hash is, for the tree cannot ask its entry; once is enough. */
 int log_note_damaged(log *l, uint64_t index, const uint8_t leaf[HASH_SIZE]);
-/* Removes segment files that the manifest does not list and that hold no record, as a crash between two steps of a rotation leaves
- * them. CORRUPT where one holds records: then the manifest is older than the segments, and nothing is removed. */
-int log_remove_unlisted(log *l);
-
 uint64_t log_size(log *l);
 /* Copies as many of [first, first + limit) as lie in one segment and fit; at least one, else SPACE with what the first one needs in
  * records[0]. Checksums, indexes and inclusion are checked. RANGE past the end. */

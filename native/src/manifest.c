@@ -2,8 +2,8 @@
  *
  * A copy is valid if and only if (1) magic and checksum match, (2) the format version is known, (3) its length lies inside its half of
  * the file, (4) for who has the secret, its code matches, (5) its counts and lengths add up to its length, (6) tiers and first
- * indexes ascend. Of two valid copies the first is used: they are identical unless the file was damaged.
- * (1)-(6) each have a test of that number in tests/native/test_manifest.c.
+ * indexes ascend, (7) a tier is swept up to its size at most, and its active segment was never rewritten. Of two valid copies the first is used: they are identical unless the file was damaged.
+ * (1)-(7) each have a test of that number in tests/native/test_manifest.c.
  */
 #include "manifest.h"
 
@@ -16,7 +16,7 @@ static const uint8_t MAGIC[8] = {'A', 'E', 'G', 'I', 'S', 'M', 'A', 'N'};
 enum {
     M_VERSION = 8, M_LENGTH = 12, M_STORE = 16, M_GENERATION = 32, M_EPOCH = 40, M_FLAGS = 48, M_ALIGN = 52, M_SEGMENT = 56,
     M_NAME = 64, M_META = 66, M_TIERS = 68, M_HEADER = 72,
-    T_TIER = 0, T_COUNT = 4, T_SIZE = 8, T_ROOT = 16, T_HEADER = 48, SEGMENT_ENTRY = 24, TRAILER = 40,
+    T_TIER = 0, T_COUNT = 4, T_SIZE = 8, T_ROOT = 16, T_SWEPT = 48, T_HEADER = 56, SEGMENT_ENTRY = 24, TRAILER = 40,
 };
 
 #define COPY_ALIGN 512
@@ -99,6 +99,7 @@ static void encode(const manifest *m, uint64_t generation, uint8_t *copy, size_t
         store_u32(p + T_COUNT, tier->count);
         store_u64(p + T_SIZE, tier->size);
         memcpy(p + T_ROOT, tier->root, HASH_SIZE);
+        store_u64(p + T_SWEPT, tier->swept);
         p += T_HEADER;
         for (uint32_t i = 0; i < tier->count; i++, p += SEGMENT_ENTRY) {
             store_u64(p, tier->segments[i].number);
@@ -166,24 +167,64 @@ uint64_t manifest_next_generation(manifest *m) {
     return next;
 }
 
+static void note_head(manifest_tier *t, uint64_t size, const uint8_t root[HASH_SIZE]) {
+    if (size < t->size) return;    /* a rotation came first */
+    t->size = size;
+    memcpy(t->root, root, HASH_SIZE);
+}
+
+/* Writes what was changed in a tier whose numbers were *before. On failure they are put back, and false is in *stands, unless the name
+ * leads to the new file already: it is what the next open reads, whether or not its name is durable. */
+static int write_change(manifest *m, manifest_tier *t, const manifest_tier *before, bool *stands) {
+    uint64_t generation = m->generation;
+    int code = manifest_write(m);
+    *stands = m->generation != generation || MUTANT(NO_ROTATION_TAKEN_BACK);
+    if (*stands) return code;
+    t->count = before->count;
+    t->size = before->size;
+    t->swept = before->swept;
+    memcpy(t->root, before->root, HASH_SIZE);
+    return code;
+}
+
 int manifest_rotate(manifest *m, uint32_t tier, const manifest_segment *added, uint64_t size, const uint8_t root[HASH_SIZE]) {
+    bool stands = false;
     pthread_mutex_lock(&m->mutex);
     manifest_tier *t = &m->tiers[tier];
-    uint64_t old_size = t->size;
-    uint8_t old_root[HASH_SIZE];
-    memcpy(old_root, t->root, HASH_SIZE);
+    const manifest_tier before = *t;
     int code = manifest_add_segment(m, tier, added);
     if (code == AEGIS_OK) {
-        t->size = size;
-        memcpy(t->root, root, HASH_SIZE);
-        uint64_t generation = m->generation;
-        code = manifest_write(m);
-        /* Once renamed it is what the next open reads, whether or not its name is durable. */
-        if (code != AEGIS_OK && m->generation == generation && !MUTANT(NO_ROTATION_TAKEN_BACK)) {
-            t->count--;
-            t->size = old_size;
-            memcpy(t->root, old_root, HASH_SIZE);
-        }
+        note_head(t, size, root);
+        code = write_change(m, t, &before, &stands);
+    }
+    pthread_mutex_unlock(&m->mutex);
+    return code;
+}
+
+int manifest_replace(manifest *m, uint32_t tier, uint32_t position, const manifest_segment *with, uint64_t size,
+                     const uint8_t root[HASH_SIZE], bool *listed) {
+    pthread_mutex_lock(&m->mutex);
+    manifest_tier *t = &m->tiers[tier];
+    const manifest_tier before = *t;
+    const manifest_segment old = t->segments[position];
+    t->segments[position] = *with;
+    note_head(t, size, root);
+    int code = write_change(m, t, &before, listed);
+    if (!*listed) t->segments[position] = old;
+    pthread_mutex_unlock(&m->mutex);
+    return code;
+}
+
+int manifest_sweep(manifest *m, uint32_t tier, uint64_t swept, uint64_t size, const uint8_t root[HASH_SIZE]) {
+    bool stands = false;
+    int code = AEGIS_OK;
+    pthread_mutex_lock(&m->mutex);
+    manifest_tier *t = &m->tiers[tier];
+    const manifest_tier before = *t;
+    if (swept > t->swept) {
+        t->swept = swept;
+        note_head(t, size, root);
+        code = write_change(m, t, &before, &stands);
     }
     pthread_mutex_unlock(&m->mutex);
     return code;
@@ -191,7 +232,7 @@ int manifest_rotate(manifest *m, uint32_t tier, const manifest_segment *added, u
 
 /* ---- reading -------------------------------------------------------------------------------------------------------- */
 
-/* Takes the body of a copy whose checksum and code hold. CORRUPT, without detail: (5) or (6) is broken. */
+/* Takes the body of a copy whose checksum and code hold. CORRUPT, without detail: one of (5) to (7) is broken. */
 static int decode_body(manifest *m, const uint8_t *copy, size_t length) {
     size_t name = load_u16(copy + M_NAME), meta = load_u16(copy + M_META), end = length - TRAILER;
     size_t at = M_HEADER + (size_t)align_up(name + meta, 8);
@@ -220,6 +261,8 @@ static int decode_body(manifest *m, const uint8_t *copy, size_t length) {
         previous = tier;
         m->tiers[tier].size = load_u64(p + T_SIZE);
         memcpy(m->tiers[tier].root, p + T_ROOT, HASH_SIZE);
+        m->tiers[tier].swept = load_u64(p + T_SWEPT);
+        if (m->tiers[tier].swept > m->tiers[tier].size && !MUTANT(NO_MANIFEST_SWEPT_TEST)) return AEGIS_E_CORRUPT;
         uint64_t first = 0;
         for (uint32_t i = 0; i < count; i++, at += SEGMENT_ENTRY) {
             p = copy + at;
@@ -227,6 +270,7 @@ static int decode_body(manifest *m, const uint8_t *copy, size_t length) {
             if (!MUTANT(NO_MANIFEST_ORDER_TEST) && (i == 0 ? seg.first != 0 : seg.first <= first)) return AEGIS_E_CORRUPT;
             first = seg.first;
             TRY(manifest_add_segment(m, tier, &seg));
+            if (i + 1 == count && seg.number >> 32 != 0 && !MUTANT(NO_MANIFEST_ACTIVE_TEST)) return AEGIS_E_CORRUPT;
         }
     }
     return at == end ? AEGIS_OK : AEGIS_E_CORRUPT;

@@ -1,6 +1,6 @@
 /* manifest: the atomic root pointer of a store: which segments each tier has, in order. docs/FORMAT.md, "Manifest".
  *
- * It is changed under its own mutex by whoever rotates, seals or closes, and replaced on disk as a whole; a change that could not
+ * It is changed under its own mutex by whoever rotates, compacts or closes, and replaced on disk as a whole; a change that could not
  * be made durable is taken back in memory.
  */
 #ifndef AEGIS_MANIFEST_H
@@ -24,6 +24,7 @@ typedef struct manifest_tier {
     uint32_t tier;
     uint64_t size;           /* durable when the manifest was written */
     uint8_t root[HASH_SIZE];
+    uint64_t swept;          /* what the prune and erase records below it say has been done to the files */
     manifest_segment *segments;
     uint32_t count;
     uint32_t capacity;
@@ -64,5 +65,11 @@ int manifest_add_segment(manifest *m, uint32_t tier, const manifest_segment *add
 uint64_t manifest_next_generation(manifest *m);
 /* Rotation: adds and writes; on failure nothing has changed in memory. Takes the mutex. */
 int manifest_rotate(manifest *m, uint32_t tier, const manifest_segment *added, uint64_t size, const uint8_t root[HASH_SIZE]);
+/* Compaction: another file of the same records takes the place of a listed one, with a head of what is durable; and writes. *listed, also on
+ * failure: the name leads to a manifest that lists it, and it does in memory. Takes the mutex. */
+int manifest_replace(manifest *m, uint32_t tier, uint32_t position, const manifest_segment *with, uint64_t size,
+                     const uint8_t root[HASH_SIZE], bool *listed);
+/* Raises what is swept, with a head of what is durable, and writes; where it is as high already, nothing. Takes the mutex. */
+int manifest_sweep(manifest *m, uint32_t tier, uint64_t swept, uint64_t size, const uint8_t root[HASH_SIZE]);
 
 #endif

@@ -140,6 +140,24 @@
     X(NO_VERIFY_FRAMES, "verify: the digest of a segment's frames")                                                 \
     X(NO_VERIFY_SEGMENT_ROOT, "verify: the root at a segment's end")                                                \
     X(NO_VERIFY_ROOT, "verify: the root of the log")                                                                \
+    /* compaction (frame, scan, commit, manifest, compact, store, verify, api) */                                  \
+    X(NO_FLAGS_TEST, "that a frame has known flags, and a stub eight bytes of payload")                             \
+    X(NO_CAUSE_TEST, "that what authorises a gap comes behind it")                                                  \
+    X(NO_STUB_PLACE_TEST, "that stubs stand in rewritten segments only")                                            \
+    X(NO_MANIFEST_SWEPT_TEST, "that a tier is swept up to its size at most")                                        \
+    X(NO_MANIFEST_ACTIVE_TEST, "that an active segment was never rewritten")                                        \
+    X(NO_SYNC_OF_CAUSES, "with `write`: the sync of what authorises gaps before they are made")                     \
+    X(NO_CAUSE_DURABLE_TEST, "that what authorises a gap is in the log")                                            \
+    X(NO_COMPACTION_CHECKSUM, "the checksum of a frame before it is copied")                                        \
+    X(NO_COMPACTION_DIGEST, "the digest of a segment's frames before they are published elsewhere")                 \
+    X(NO_COMPACTED_NAME_SYNC, "the sync of a rewritten segment's name before a manifest lists it")                  \
+    X(SOURCE_REMOVED_FIRST, "that a replaced segment goes behind the manifest")                                     \
+    X(NO_SYNC_OF_REMOVAL, "the sync that keeps a replaced segment from coming back")                                \
+    X(REPLACED_BEFORE_MANIFEST, "that an open makes the manifest durable before replaced segments go")              \
+    X(NO_READ_AGAIN, "that a reader looks again where a segment was replaced as it came")                           \
+    X(NO_FOLLOW_ROOT_TEST, "that a rewritten segment leads to the tree that a reader has")                          \
+    X(NO_VERIFY_CAUSE, "verify: that what authorises a gap is in the log")                                          \
+    X(AUDIT_COMPACTED, "that the audit tier is never compacted")                                                    \
     /* who may (lockfile, store, api) */                                                                            \
     X(NO_WRITER_LOCK, "the writer's lock")                                                                          \
     X(LOCK_BEFORE_GROUP, "that readers are told of a group after its sync")                                         \

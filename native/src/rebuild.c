@@ -28,9 +28,40 @@ static int collect(void *context, const char *name) {
     return AEGIS_OK;
 }
 
+/* By place, and there by how often it was rewritten. */
 static int ascending(const void *a, const void *b) {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    if (segment_place(x) != segment_place(y)) return segment_place(x) < segment_place(y) ? -1 : 1;
     return x < y ? -1 : x > y;
+}
+
+/* Whether the file is whole by its own word: one that a compaction did not finish has no footer. */
+static int has_footer(const scope *s, vfs_dir *dir, uint64_t number, bool *has) {
+    scope own = *s;
+    segment seg;
+    footer f;
+    uint64_t generation = 0;
+    *has = false;
+    int code = segment_probe(s, dir, number, &generation, &own.align);
+    if (code == AEGIS_OK) code = segment_open(&own, dir, number, generation, false, &seg);
+    if (code == AEGIS_OK) {
+        code = footer_read(&own, &seg, &f);
+        segment_close(&own, &seg);
+    }
+    *has = code == AEGIS_OK;
+    return code == AEGIS_E_CORRUPT || code == AEGIS_E_TORN || code == AEGIS_E_FOREIGN ? AEGIS_OK : code;
+}
+
+/* Of several files of one place, the one that was rewritten most often and is whole; where none is, the one that was written first. What
+ * authorises its gaps was durable before it had a footer. The others go when the store is opened for writing. */
+static int choose(const scope *s, vfs_dir *dir, const uint64_t *files, uint32_t count, uint64_t *number) {
+    bool has = false;
+    *number = files[0];
+    for (uint32_t i = count; count > 1 && i > 0 && !has; i--) {
+        TRY(has_footer(s, dir, files[i - 1], &has));
+        if (has) *number = files[i - 1];
+    }
+    return AEGIS_OK;
 }
 
 /* What the segments so far say about where the next one starts. */
@@ -53,7 +84,7 @@ static int first_record(const scope *s, const segment *seg, const border *before
     }
     if (code != AEGIS_E_TORN) return code;
     TRY(s->vfs->size(s->vfs, seg->file, &size));
-    scan_start(&sc, s, seg->file, seg->nonce, SEGMENT_FRAMES, size, 0);
+    scan_start(&sc, s, seg->file, segment_links(seg), SEGMENT_FRAMES, size, 0);
     code = scan_find(&sc, &frame);
     bool found = code == AEGIS_OK, zeros = false;
     if (code == AEGIS_E_TORN) code = scan_zeros(&sc, SEGMENT_FRAMES, size, &zeros);
@@ -74,6 +105,7 @@ static int add_segment(manifest *m, const scope *s, vfs_dir *dir, uint64_t numbe
     manifest_segment listed = {.number = number};
     scope own = *s;
     const border before = *next;
+    if (is_last && segment_rewrites(number) > 0) return fail(AEGIS_E_CORRUPT, "the segment behind segment %u, which is full, is missing", (unsigned)segment_place(number));
     TRY(segment_probe(s, dir, number, &listed.generation, &own.align));
     m->align = own.align;
     m->generation = max_u64(m->generation, listed.generation);
@@ -96,12 +128,17 @@ static int rebuild_tier(manifest *m, vfs_dir *dir, const scope *s) {
     border next = {.first = 0, .known = true};
     int code = s->vfs->list(s->vfs, dir, collect, &n);
     if (code == AEGIS_OK && n.count > 0) qsort(n.list, n.count, sizeof *n.list, ascending);
-    for (uint32_t i = 0; i < n.count && code == AEGIS_OK; i++) {
+    for (uint32_t i = 0, place_now = 0; i < n.count && code == AEGIS_OK; place_now++) {
         char name[SEGMENT_NAME_SIZE];
-        segment_name(i, name);
-        const place where = {.tier = s->tier, .segment = i, .path = name};
-        if (n.list[i] != i && !MUTANT(NO_GAP_TEST)) code = fail_at(AEGIS_E_CORRUPT, &where, "segment %s is missing", name);
-        else code = add_segment(m, s, dir, i, i + 1 == n.count, &next);
+        uint64_t number = 0;
+        uint32_t same = 1;
+        segment_name(place_now, name);
+        const place where = {.tier = s->tier, .segment = place_now, .path = name};
+        while (i + same < n.count && segment_place(n.list[i + same]) == segment_place(n.list[i])) same++;
+        if (segment_place(n.list[i]) != place_now && !MUTANT(NO_GAP_TEST)) code = fail_at(AEGIS_E_CORRUPT, &where, "segment %s is missing", name);
+        else code = choose(s, dir, n.list + i, same, &number);
+        i += same;
+        if (code == AEGIS_OK) code = add_segment(m, s, dir, number, i == n.count, &next);
     }
     free(n.list);
     return code;
@@ -115,6 +152,7 @@ int rebuild_manifest(manifest *m, vfs_dir *root, const scope *s) {
         own.tier = tier;
         m->tiers[tier].count = 0;
         m->tiers[tier].size = 0;
+        m->tiers[tier].swept = 0;
         sha256_whole("", 0, m->tiers[tier].root);
         int code = s->vfs->open_dir(s->vfs, root, tier_name(tier), VFS_READ, &dir);
         if (code == AEGIS_E_NOTFOUND) continue;

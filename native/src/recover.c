@@ -4,9 +4,11 @@
 #include <stdlib.h>
 
 #include "commit.h"
+#include "follow.h"
 #include "footer.h"
 #include "outline.h"
 #include "scan.h"
+#include "unlisted.h"
 
 /* What a scan of one segment's frames found. */
 typedef struct tail {
@@ -135,7 +137,7 @@ static int scan_tail(log *l, segment *seg, uint64_t most, uint64_t vouched, tail
     uint64_t size = 0;
     bool looked = false;
     TRY(l->s.vfs->size(l->s.vfs, seg->file, &size));
-    scan_start(&sc, &l->s, seg->file, seg->nonce, seg->tail, size, seg->first + seg->count);
+    scan_start(&sc, &l->s, seg->file, segment_links(seg), seg->tail, size, seg->first + seg->count);
     *t = (tail){.end = seg->tail, .watermark = seg->first};
     int code = AEGIS_OK;
     while (code == AEGIS_OK) {
@@ -446,10 +448,11 @@ static int ask_edge(log *l, uint64_t size) {
             scan sc;
             scanned frame;
             TRY(segment_locate(&l->s, seg, index - seg->first, 1, offsets));
-            scan_start(&sc, &l->s, seg->file, seg->sealed ? NULL : seg->nonce, offsets[0], offsets[1], index);
+            scan_start(&sc, &l->s, seg->file, seg->sealed ? NULL : segment_links(seg), offsets[0], offsets[1], index);
+            sc.stubs = segment_links(seg) == NULL;
             int code = scan_next(&sc, &frame);
             if (code == AEGIS_E_TORN || code == AEGIS_E_CORRUPT) {
-                sc.nonce = seg->nonce;
+                sc.nonce = segment_links(seg);
                 code = scan_remains(&sc, NULL, leaf, &ignored);
                 if (code == AEGIS_OK) code = log_note_damaged(l, index, leaf);
             }
@@ -517,7 +520,7 @@ int recover_log(log *l, const recovery *how, aegis_verdict *verdict, uint64_t *z
     verdict->size = range.size;
     report_damaged(l, verdict);
     if (!l->writable) return l->s.vfs->size(l->s.vfs, seg->file, zeroed);
-    TRY(log_remove_unlisted(l));
+    TRY(unlisted_remove_empty(l, &l->compaction_left));
     TRY(settle(l, seg, clean, durable, verdict, zeroed));
     /* From here on the tail is durable, and an older end mark no longer says that nothing follows. */
     uint8_t root[HASH_SIZE];
@@ -549,6 +552,10 @@ static int follow_segment(log *l, segment *seg, uint64_t size) {
 int recover_follow(log *l, uint64_t limit) {
     const manifest_tier *listed = &l->manifest->tiers[l->s.tier];
     CHECK(listed->count >= l->segment_count);
+    for (uint32_t i = 0; i < l->segment_count && i + 1 < listed->count; i++) {
+        const manifest_segment *now = &listed->segments[i];
+        if (l->segments[i]->number != now->number || l->segments[i]->generation != now->generation) TRY(follow_replaced(l, i, listed->segments[i + 1].first));
+    }
     for (uint32_t i = (uint32_t)l->segment_count - 1; i < listed->count; i++) {
         segment *seg = i < l->segment_count ? l->segments[i] : NULL;
         if (seg == NULL) TRY(open_listed(l, i, &seg));
@@ -563,7 +570,7 @@ int recover_create(log *l, uint64_t *zeroed) {
     uint8_t root[HASH_SIZE];
     merkle_clear(&empty);
     merkle_root(&empty, root);
-    TRY(log_remove_unlisted(l));
+    TRY(unlisted_remove_empty(l, &l->compaction_left));
     *zeroed = min_u64(SEGMENT_FRAMES + ZERO_STEP_MIN, l->manifest->segment_bytes);
     TRY(segment_create(&l->s, l->dir, 0, manifest_next_generation(l->manifest), *zeroed, &seg));
     int code = MUTANT(NO_FIRST_SEGMENT_NAME_SYNC) ? AEGIS_OK : l->s.vfs->sync_dir(l->s.vfs, l->dir);

@@ -8,7 +8,7 @@
 #define WINDOW 262144
 
 void scan_start(scan *sc, const scope *s, vfs_file *file, const uint8_t *nonce, uint64_t offset, uint64_t end, uint64_t index) {
-    *sc = (scan){.s = s, .file = file, .nonce = nonce, .offset = offset, .end = end, .index = index};
+    *sc = (scan){.s = s, .file = file, .nonce = nonce, .stubs = nonce == NULL, .offset = offset, .end = end, .index = index};
 }
 
 void scan_stop(scan *sc) {
@@ -59,6 +59,7 @@ static int frame_at(scan *sc, uint64_t offset, const uint64_t *expected, scanned
     TRY(view(sc, offset, FRAME_HEADER, &out->bytes, &got));
     if (got < FRAME_HEADER) return AEGIS_E_TORN;
     TRY(frame_parse(out->bytes, sc->end - offset, &out->head));
+    if (frame_is_stub(&out->head) && !sc->stubs && !MUTANT(NO_STUB_PLACE_TEST)) return AEGIS_E_CORRUPT;
     if (!MUTANT(NO_SCAN_INDEX_TEST) && expected != NULL && out->head.index != *expected) return AEGIS_E_CORRUPT;
     /* Entry and link first: they cost little whatever length the header claims, so that garbage cannot make a search slow. */
     uint64_t linked = (uint64_t)FRAME_HEADER + out->head.entry_length;

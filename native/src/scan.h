@@ -8,6 +8,7 @@ typedef struct scan {
     const scope *s;
     vfs_file *file;
     const uint8_t *nonce;    /* for links; NULL: links are not checked (sealed segments) */
+    bool stubs;              /* whether they may stand here; at first, where no links are checked */
     uint64_t offset;         /* of the next frame */
     uint64_t end;            /* no frame reaches past this */
     uint64_t index;          /* of the next frame */

@@ -23,21 +23,45 @@ enum { H_VERSION = 8, H_TIER = 12, H_STORE = 16, H_NUMBER = 32, H_GENERATION = 4
 enum { S_SEQUENCE = 8, S_SIZE = 16, S_OFFSET = 24, S_ROOT = 32, S_FLAGS = 64, S_CRC = 68, S_MAC = 72 };
 _Static_assert(SEGMENT_SLOT_AT(SEGMENT_SLOT_COUNT) == SEGMENT_FRAMES, "frames start where the last slot's block ends");
 
-void segment_name(uint64_t number, char out[SEGMENT_NAME_SIZE]) {
+static void digits_of(uint32_t number, char *out) {
     static const char digits[] = "0123456789abcdef";
     for (int i = 7; i >= 0; i--, number >>= 4) out[i] = digits[number & 15];
-    memcpy(out + 8, ".seg", 5);
+}
+
+static bool number_of(const char *text, uint32_t *number) {
+    *number = 0;
+    for (int i = 0; i < 8; i++) {
+        char c = text[i];
+        if (c >= '0' && c <= '9') *number = *number << 4 | (uint32_t)(c - '0');
+        else if (c >= 'a' && c <= 'f') *number = *number << 4 | (uint32_t)(c - 'a' + 10);
+        else return false;
+    }
+    return true;
+}
+
+void segment_name(uint64_t number, char out[SEGMENT_NAME_SIZE]) {
+    uint32_t rewrites = segment_rewrites(number);
+    digits_of(segment_place(number), out);
+    out += 8;
+    if (rewrites > 0) {
+        *out++ = '-';
+        digits_of(rewrites, out);
+        out += 8;
+    }
+    memcpy(out, ".seg", 5);
 }
 
 bool segment_number(const char *name, uint64_t *number) {
-    *number = 0;
-    for (int i = 0; i < 8; i++) {
-        char c = name[i];
-        if (c >= '0' && c <= '9') *number = *number << 4 | (uint64_t)(c - '0');
-        else if (c >= 'a' && c <= 'f') *number = *number << 4 | (uint64_t)(c - 'a' + 10);
-        else return false;
+    uint32_t place = 0, rewrites = 0;
+    if (!number_of(name, &place)) return false;
+    name += 8;
+    /* A segment has one name: that of no rewrite has no second number. */
+    if (*name == '-') {
+        if (!number_of(name + 1, &rewrites) || rewrites == 0) return false;
+        name += 9;
     }
-    return strcmp(name + 8, ".seg") == 0;
+    *number = (uint64_t)rewrites << 32 | place;
+    return strcmp(name, ".seg") == 0;
 }
 
 static void header_encode(const scope *s, const segment *seg, uint8_t header[HEADER_SIZE]) {
@@ -53,6 +77,13 @@ static void header_encode(const scope *s, const segment *seg, uint8_t header[HEA
     store_u32(header + H_CRC, crc32c(0, header, H_CRC));
 }
 
+static int under_another_name(uint64_t number, const place *where) {
+    char name[SEGMENT_NAME_SIZE];
+    segment_name(number, name);
+    *strchr(name, '.') = 0;
+    return fail_at(AEGIS_E_FOREIGN, where, "the file holds segment %s under another's name", name);
+}
+
 static int header_check(const scope *s, const segment *seg, const uint8_t header[HEADER_SIZE], const place *where) {
     if (!MUTANT(NO_HEADER_CHECKSUM) && (memcmp(header, HEADER_MAGIC, 8) != 0 || load_u32(header + H_CRC) != crc32c(0, header, H_CRC)))
         return fail_at(AEGIS_E_CORRUPT, where, "the header of the segment is damaged");
@@ -64,8 +95,7 @@ static int header_check(const scope *s, const segment *seg, const uint8_t header
     if (!MUTANT(NO_HEADER_TIER_TEST) && load_u32(header + H_TIER) != s->tier)
         return fail_at(AEGIS_E_FOREIGN, where, "the segment belongs to tier %u", (unsigned)load_u32(header + H_TIER));
     if (!MUTANT(NO_HEADER_NUMBER_TEST) && load_u64(header + H_NUMBER) != seg->number)
-        return fail_at(AEGIS_E_FOREIGN, where, "the file holds segment %08llx under another's name",
-                       (unsigned long long)load_u64(header + H_NUMBER));
+        return under_another_name(load_u64(header + H_NUMBER), where);
     if (!MUTANT(NO_HEADER_GENERATION_TEST) && load_u64(header + H_GENERATION) != seg->generation)
         return fail_at(AEGIS_E_FOREIGN, where, "the segment is of generation %llu, the manifest names %llu",
                        (unsigned long long)load_u64(header + H_GENERATION), (unsigned long long)seg->generation);

@@ -2,6 +2,10 @@
  *
  *        0 | header, one sector | … | 4096 slot 0 | … | 8192 slot 1 | … | 12288 frames → | zeros, pre-written | end of the file
  *                                                                              ^ tail     ^ zeroed
+ *
+ * The low half of a segment's number is its place in the tier's history, the high half how often it was rewritten: a sealed segment never
+ * changes in place, compaction makes another file of the same records (compact.h). Its frames may be copies, whose links were made
+ * for another place, so in a rewritten segment no link is looked at: its footer guards it, and its root.
  */
 #ifndef AEGIS_SEGMENT_H
 #define AEGIS_SEGMENT_H
@@ -12,7 +16,7 @@
 #define SEGMENT_FRAMES 12288
 #define SEGMENT_SLOT_COUNT 2
 #define SEGMENT_SLOT_AT(n) (4096u * (1u + (n)))
-#define SEGMENT_NAME_SIZE 16
+#define SEGMENT_NAME_SIZE 24
 #define SLOT_END 1           /* flag: no record follows in this file */
 
 /* A watermark slot: how much of the log was durable when it was written. */
@@ -40,9 +44,16 @@ typedef struct segment {
     uint32_t *offsets;
     uint64_t offsets_capacity;
     merkle_range *frontier;  /* full but not sealed: the tree at its end; owned */
+    uint32_t users;          /* who reads it outside the log's mutex; under that mutex */
+    bool replaced;           /* no longer listed: the last of them closes it */
 } segment;
 
-/* "0000002a.seg" */
+static inline uint32_t segment_place(uint64_t number) { return (uint32_t)number; }
+static inline uint32_t segment_rewrites(uint64_t number) { return (uint32_t)(number >> 32); }
+/* The nonce that its links are made with; NULL: they are not looked at, and stubs may stand there. */
+static inline const uint8_t *segment_links(const segment *seg) { return segment_rewrites(seg->number) > 0 ? NULL : seg->nonce; }
+
+/* "0000002a.seg", and "0000002a-00000001.seg" once it was rewritten */
 void segment_name(uint64_t number, char out[SEGMENT_NAME_SIZE]);
 /* Its number, or false where it is no segment's name. */
 bool segment_number(const char *name, uint64_t *number);

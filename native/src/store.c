@@ -4,12 +4,14 @@
 #include <stdlib.h>
 
 #include "rebuild.h"
+#include "unlisted.h"
 #include "upkeep.h"
 
 #define SEGMENT_BYTES_DEFAULT (32u << 20)
 #define SEGMENT_BYTES_MIN (64u << 10)
 #define SEGMENT_BYTES_MAX (1u << 30)
 #define CACHE_BYTES_DEFAULT (4u << 20)
+#define READ_AGAIN_MAX 32u
 
 /* ---- what a directory holds ------------------------------------------------------------------------------------------ */
 
@@ -147,13 +149,14 @@ static int open_tier(aegis_store *st, uint32_t tier, const recovery *how, aegis_
 static int check_unlisted_tier(aegis_store *st, uint32_t tier) {
     const scope s = tier_scope(st, tier);
     log probe;
+    bool ignored = false;
     vfs_dir *dir = NULL;
     int code = st->vfs->open_dir(st->vfs, st->root, tier_name(tier), VFS_READ, &dir);
     if (code == AEGIS_E_NOTFOUND) return AEGIS_OK;
     TRY(code);
     st->vfs->close_dir(st->vfs, dir);
     TRY(log_init(&probe, &s, st->root, false, &st->manifest, &st->lock, 0));
-    code = log_remove_unlisted(&probe);
+    code = unlisted_remove_empty(&probe, &ignored);
     log_free(&probe);
     return code;
 }
@@ -293,30 +296,72 @@ static int open_tiers(aegis_store *st, const aegis_options *o, bool poisoned, co
     return AEGIS_OK;
 }
 
-static int open_reading(aegis_store *st, const aegis_options *o, aegis_report *report) {
+static int read_once(aegis_store *st, const aegis_options *o, aegis_report *report) {
     lock_view seen = {.live = false};
     uint32_t flags = 0;
+    memset(report, 0, sizeof *report);
     /* LOCK before MANIFEST: a size that was published belongs to segments that the manifest lists by then. */
-    TRY(lockfile_open_reader(&st->lock, st->vfs, st->root));
     TRY(lockfile_view(&st->lock, &seen));
     TRY(load_manifest(st, o, &flags));
     if (MUTANT(MANIFEST_BEFORE_LOCK)) TRY(lockfile_view(&st->lock, &seen));
     return open_tiers(st, o, seen.poisoned, &seen, flags, report);
 }
 
+static void close_tiers(aegis_store *st) {
+    for (uint32_t tier = 1; tier <= AEGIS_TIERS; tier++) {
+        if (!atomic_load(&st->present[tier])) continue;
+        if (st->writable) writer_free(&st->writers[tier]);
+        log_free(&st->logs[tier]);
+        atomic_store(&st->present[tier], false);
+    }
+}
+
+/* Whether a reader that found damage should look again: a compaction replaces a file and removes the old one, perhaps between our look
+ * at the manifest and at the file. The failure stays the last one. */
+static bool moved_on(aegis_store *st, int code) {
+    manifest now;
+    uint8_t id[STORE_ID_SIZE];
+    bool copy_damaged = false;
+    aegis_error cause;
+    if (code != AEGIS_E_CORRUPT || MUTANT(NO_READ_AGAIN)) return false;
+    aegis_last_error(&cause);
+    manifest_init(&now, &st->s, st->root);
+    bool moved = manifest_load(&now, id, &copy_damaged) == AEGIS_OK && now.generation != st->manifest.generation;
+    manifest_free(&now);
+    fail_again(&cause);
+    return moved;
+}
+
+static int open_reading(aegis_store *st, const aegis_options *o, aegis_report *report) {
+    TRY(lockfile_open_reader(&st->lock, st->vfs, st->root));
+    int code = read_once(st, o, report);
+    for (unsigned again = 0; again < READ_AGAIN_MAX && moved_on(st, code); again++) {
+        close_tiers(st);
+        code = read_once(st, o, report);
+    }
+    return code;
+}
+
 /* Where a copy was damaged the manifest is made again. A sync of a directory that failed leaves a rename in doubt for ever, whatever
  * later ones say: so after an end that was not clean it is written again as it is, like the tail. Then a full disk keeps nobody out:
- * the next rotation writes it, and needs space anyway. */
+ * the next rotation writes it, and needs space anyway. Files that a compaction replaced wait for a manifest that is durable for certain,
+ * for it may be their names that an older one has. */
 static int settle_manifest(aegis_store *st, uint32_t flags, const aegis_report *report) {
-    bool clean = true;
-    if (flags != 0) return MUTANT(NO_MANIFEST_REPAIR) ? AEGIS_OK : manifest_write(&st->manifest);
+    bool clean = true, left = false;
+    int code = AEGIS_OK;
     for (uint32_t i = 0; i < report->tier_count; i++) clean = clean && (report->tiers[i].flags & AEGIS_VERDICT_CLEAN) != 0;
-    if (clean || MUTANT(NO_MANIFEST_RENEWAL)) {
+    for (uint32_t tier = 1; tier <= AEGIS_TIERS; tier++) left = left || (store_log(st, tier) != NULL && st->logs[tier].compaction_left);
+    if (flags != 0) {
+        if (!MUTANT(NO_MANIFEST_REPAIR)) code = manifest_write(&st->manifest);
+    } else if ((clean && !(left && !MUTANT(REPLACED_BEFORE_MANIFEST))) || MUTANT(NO_MANIFEST_RENEWAL)) {
         (void)st->vfs->unlink(st->vfs, st->root, MANIFEST_NEW_NAME);    /* a crash behind the end mark may have left one */
-        return AEGIS_OK;
+    } else {
+        code = manifest_renew(&st->manifest);
+        if (code == AEGIS_E_NOSPACE) return AEGIS_OK;
     }
-    int code = manifest_renew(&st->manifest);
-    return code == AEGIS_E_NOSPACE ? AEGIS_OK : code;
+    for (uint32_t tier = 1; tier <= AEGIS_TIERS && left && code == AEGIS_OK; tier++)
+        if (store_log(st, tier) != NULL) code = unlisted_remove_replaced(&st->logs[tier]);
+    return code;
 }
 
 static int open_writing(aegis_store *st, const aegis_options *o, const contents *found, aegis_report *report) {
@@ -392,7 +437,9 @@ static int refresh(aegis_store *st) {
     uint8_t id[STORE_ID_SIZE];
     bool copy_damaged = false;
     TRY(lockfile_view(&st->lock, &seen));
+    pthread_mutex_lock(&st->manifest.mutex);
     int loaded = manifest_load(&st->manifest, id, &copy_damaged);
+    pthread_mutex_unlock(&st->manifest.mutex);
     /* What was made again from the segments stands until a writer has written it. */
     if (!st->rebuilt || (loaded != AEGIS_E_CORRUPT && loaded != AEGIS_E_NOTFOUND)) TRY(loaded);
     for (uint32_t tier = 1; tier <= AEGIS_TIERS; tier++) {
@@ -410,6 +457,7 @@ int store_refresh(aegis_store *st) {
     if (st->writable) return AEGIS_OK;
     pthread_mutex_lock(&st->mutex);
     int code = refresh(st);
+    for (unsigned again = 0; again < READ_AGAIN_MAX && moved_on(st, code); again++) code = refresh(st);
     pthread_mutex_unlock(&st->mutex);
     return code;
 }

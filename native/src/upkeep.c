@@ -16,7 +16,7 @@ static segment *to_seal(log *l) {
     return found;
 }
 
-/* A full segment is only read until its footer stands, so the work is done without any lock. */
+/* A full segment is only read until its footer stands, so the work is done without the log's lock. */
 static int seal(log *l, segment *full) {
     uint8_t root[HASH_SIZE];
     TRY(footer_write(&l->s, full, root));
@@ -32,13 +32,28 @@ static int seal(log *l, segment *full) {
     return AEGIS_OK;
 }
 
+/* Seals the oldest one that is to be sealed. *found: there was one. */
+static int seal_oldest(writer *w, bool *found) {
+    pthread_mutex_lock(&w->sealing);
+    segment *full = to_seal(w->l);
+    *found = full != NULL;
+    int code = full != NULL ? seal(w->l, full) : AEGIS_OK;
+    pthread_mutex_unlock(&w->sealing);
+    return code;
+}
+
+int upkeep_seal(writer *w) {
+    bool found = true;
+    while (found) TRY(seal_oldest(w, &found));
+    return AEGIS_OK;
+}
+
 static bool seal_one(writer *w) {
     pthread_mutex_lock(&w->mutex);
-    bool failed = w->seal_failed;
+    bool failed = w->seal_failed, found = false;
     pthread_mutex_unlock(&w->mutex);
-    segment *full = failed ? NULL : to_seal(w->l);
-    if (full == NULL) return false;
-    if (seal(w->l, full) == AEGIS_OK) return true;
+    if (failed) return false;
+    if (seal_oldest(w, &found) == AEGIS_OK) return found;
     /* No space for a footer is no damage: the segment stays readable, and is tried again after the next rotation or open. */
     pthread_mutex_lock(&w->mutex);
     w->seal_failed = true;
@@ -112,7 +127,7 @@ static void keep_outline(log *l) {
 }
 
 int upkeep_finish(writer *w) {
-    for (segment *full = to_seal(w->l); full != NULL; full = to_seal(w->l)) TRY(seal(w->l, full));
+    TRY(upkeep_seal(w));
     while (write_one_tile(w->l)) {}
     pthread_mutex_lock(&w->l->state);
     (void)tree_write_edges(&w->l->tree);

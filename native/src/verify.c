@@ -1,6 +1,8 @@
 /* verify: see verify.h. */
 #include "verify.h"
 
+#include <stdlib.h>
+
 void verify_start(verify *v, log *l) {
     memset(v, 0, sizeof *v);
     v->l = l;
@@ -13,9 +15,23 @@ void verify_start(verify *v, log *l) {
     v->progress.bytes_total = v->bytes_total;
 }
 
-void verify_end(verify *v) {
-    if (v->scanning) scan_stop(&v->sc);
+static void stop_scanning(verify *v) {
+    scan_stop(&v->sc);
+    log_release_segment(v->l, v->seg);
     v->scanning = false;
+}
+
+void verify_end(verify *v) {
+    if (v->scanning) stop_scanning(v);
+    free(v->gaps);
+    v->gaps = NULL;
+}
+
+void verify_gaps(verify *v, aegis_gap_run *out, uint32_t capacity, uint32_t *count) {
+    *count = (uint32_t)min_u64(capacity, v->gaps_count - v->gaps_told);
+    if (*count > 0) memcpy(out, v->gaps + v->gaps_told, *count * sizeof *out);
+    v->gaps_told += *count;
+    if (v->gaps_told == v->gaps_count) v->gaps_told = v->gaps_count = 0;
 }
 
 static int finding(const verify *v, uint64_t first, uint64_t end, uint64_t offset, const char *what) {
@@ -41,12 +57,14 @@ static int segment_start(verify *v) {
     pthread_mutex_lock(&l->state);
     segment *seg = l->segments[v->position];
     v->seg = seg;
+    log_take_segment(seg);
     v->sealed = seg->sealed;
     v->end = min_u64(seg->first + seg->count, v->size);
     uint64_t tail = seg->tail;
     pthread_mutex_unlock(&l->state);
     /* Links guard what is not sealed; a sealed segment's frames may come from elsewhere, and its footer guards them. */
-    scan_start(&v->sc, &l->s, seg->file, v->sealed ? NULL : seg->nonce, SEGMENT_FRAMES, tail, seg->first);
+    scan_start(&v->sc, &l->s, seg->file, v->sealed ? NULL : segment_links(seg), SEGMENT_FRAMES, tail, seg->first);
+    v->sc.stubs = segment_links(seg) == NULL;
     v->scanning = true;
     v->footer_bad = false;
     if (!v->sealed) return AEGIS_OK;
@@ -58,12 +76,10 @@ static int segment_start(verify *v) {
     return code == AEGIS_E_TORN ? finding(v, seg->first, v->end, tail, "the footer is damaged") : code;
 }
 
-static int segment_end(verify *v) {
+static int end_of_segment(verify *v) {
     uint8_t digest[HASH_SIZE], root[HASH_SIZE];
     bool asked = v->sealed && !v->footer_bad && !v->holes && v->end == v->seg->first + v->seg->count, whole = true;
     int code = asked ? scan_digest_rest(&v->sc, &whole) : AEGIS_OK;
-    scan_stop(&v->sc);
-    v->scanning = false;
     v->position++;
     /* A segment that was filled and sealed since the start goes on behind what is verified: its footer is for the next time. */
     if (!asked || code != AEGIS_OK) return code;
@@ -75,6 +91,32 @@ static int segment_end(verify *v) {
     if (!same_frames && !MUTANT(NO_VERIFY_FRAMES))
         return finding(v, v->seg->first, v->end, SEGMENT_FRAMES, "the frames are not those that the footer was made for");
     if (!same_root && !MUTANT(NO_VERIFY_SEGMENT_ROOT)) return finding(v, v->seg->first, v->end, SEGMENT_FRAMES, "the entries do not lead to the root in the footer");
+    return AEGIS_OK;
+}
+
+static int segment_end(verify *v) {
+    int code = end_of_segment(v);
+    stop_scanning(v);
+    return code;
+}
+
+/* Notes a stub. What authorises it has to be in the log by now: it was durable before the stub was made. */
+static int note_gap(verify *v, const scanned *stub) {
+    uint64_t cause = frame_cause(&stub->head, stub->bytes), index = stub->head.index;
+    aegis_gap_run *last = v->gaps_count > v->gaps_told ? &v->gaps[v->gaps_count - 1] : NULL;
+    if (cause >= log_size(v->l) && !MUTANT(NO_VERIFY_CAUSE)) return finding(v, index, index + 1, stub->offset, "a gap by a record that is not there");
+    if (last != NULL && last->cause == cause && last->first + last->count == index) {
+        last->count++;
+        return AEGIS_OK;
+    }
+    if (v->gaps_count == v->gaps_capacity) {
+        uint32_t capacity = v->gaps_capacity == 0 ? 64 : v->gaps_capacity * 2;
+        aegis_gap_run *grown = realloc(v->gaps, capacity * sizeof *grown);
+        if (grown == NULL) return fail(AEGIS_E_NOMEM, "no memory for %u runs of gaps", (unsigned)capacity);
+        v->gaps = grown;
+        v->gaps_capacity = capacity;
+    }
+    v->gaps[v->gaps_count++] = (aegis_gap_run){.first = index, .count = 1, .cause = cause};
     return AEGIS_OK;
 }
 
@@ -130,6 +172,7 @@ int verify_step(verify *v, uint64_t budget, aegis_progress *progress) {
                 merkle_append(&v->range, frame.leaf);
                 v->progress.records++;
                 v->progress.bytes += v->sc.offset - at;
+                if (frame_is_stub(&frame.head)) code = note_gap(v, &frame);
             }
         }
     }

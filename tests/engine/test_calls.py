@@ -16,7 +16,7 @@ from threading import get_ident
 import pytest
 
 from aegis_store import errors
-from aegis_store._engine import Engine, Verdict
+from aegis_store._engine import Engine, Gap, Verdict, compact_segment
 from aegis_store.types import Tier
 
 #: Every way to use an engine that is open.
@@ -31,7 +31,11 @@ CALLS: dict[str, Callable] = {
     "inclusion": lambda engine: engine.inclusion(Tier.SESSION, 0),
     "consistency": lambda engine: engine.consistency(Tier.SESSION, 0),
     "segments": lambda engine: next(engine.segments(Tier.SESSION)),
-    "sign_segment": lambda engine: engine.sign_segment(Tier.SESSION, 0, bytes(64)),
+    "sign_segment": lambda engine: engine.sign_segment(Tier.SESSION, 0, bytes(64), segment=0),
+    "rotate": lambda engine: engine.rotate(Tier.SESSION),
+    "seal": lambda engine: engine.seal(Tier.SESSION),
+    "set_swept": lambda engine: engine.set_swept(Tier.SESSION, 0),
+    "compact_segment": lambda engine: compact_segment(engine, Tier.SESSION, 0, [Gap(0, 1)]),
     "verify": lambda engine: engine.verify(Tier.SESSION),
     "stats": lambda engine: engine.stats(Tier.SESSION),
     "describe": lambda engine: engine.describe(),

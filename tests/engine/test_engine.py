@@ -248,10 +248,10 @@ def test_full_segments_are_sealed_and_can_be_signed_once(opened, fill):
     for segment in sealed:
         assert segment.root == engine.head(Tier.SESSION, segment.first + segment.count).root
         assert segment.signature is None and len(segment.message) == 144
-    engine.sign_segment(Tier.SESSION, 0, b"s" * 64)
-    engine.sign_segment(Tier.SESSION, 0, b"s" * 64)
+    engine.sign_segment(Tier.SESSION, 0, b"s" * 64, segment=0)
+    engine.sign_segment(Tier.SESSION, 0, b"s" * 64, segment=0)
     with pytest.raises(errors.KeysWrong):
-        engine.sign_segment(Tier.SESSION, 0, b"t" * 64)
+        engine.sign_segment(Tier.SESSION, 0, b"t" * 64, segment=0)
     assert next(engine.segments(Tier.SESSION)).signature == b"s" * 64
     engine.close()
     assert next(opened().segments(Tier.SESSION)).signature == b"s" * 64
@@ -261,9 +261,9 @@ def test_a_signature_has_a_length_and_a_place(opened, fill):
     engine = opened()
     fill(engine, Tier.SESSION, 1)
     with pytest.raises(errors.InvalidArgument, match="64 bytes"):
-        engine.sign_segment(Tier.SESSION, 0, b"short")
+        engine.sign_segment(Tier.SESSION, 0, b"short", segment=0)
     with pytest.raises(errors.AegisError):
-        engine.sign_segment(Tier.SESSION, 7, bytes(64))
+        engine.sign_segment(Tier.SESSION, 7, bytes(64), segment=7)
 
 
 # ---- verifying

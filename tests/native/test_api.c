@@ -183,7 +183,7 @@ TEST(calls_without_a_store_or_with_no_such_tier_are_refused) {
             EXPECT_CODE(aegis_inclusion(st, tier, 0, 1, bytes, &count), AEGIS_E_ARGUMENT);
             EXPECT_CODE(aegis_consistency(st, tier, 0, 1, bytes, &count), AEGIS_E_ARGUMENT);
             EXPECT_CODE(aegis_segment(st, tier, 0, &footer), AEGIS_E_ARGUMENT);
-            EXPECT_CODE(aegis_sign_segment(st, tier, 0, bytes), AEGIS_E_ARGUMENT);
+            EXPECT_CODE(aegis_sign_segment(st, tier, 0, 0, bytes), AEGIS_E_ARGUMENT);
             EXPECT_CODE(aegis_verify_start(st, tier, &verifier), AEGIS_E_ARGUMENT);
             EXPECT_CODE(aegis_stats(st, tier, &stats), AEGIS_E_ARGUMENT);
         }
@@ -286,7 +286,7 @@ TEST(a_reader_changes_nothing) {
     EXPECT_OK(open_code(&o));
     EXPECT_CODE(aegis_append(store, SESSION, 1, signature, 1, NULL, 0, &index), AEGIS_E_READONLY);
     EXPECT_CODE(aegis_commit(store, SESSION, 0), AEGIS_E_READONLY);
-    EXPECT_CODE(aegis_sign_segment(store, SESSION, 0, signature), AEGIS_E_READONLY);
+    EXPECT_CODE(aegis_sign_segment(store, SESSION, 0, 0, signature), AEGIS_E_READONLY);
     EXPECT_OK(aegis_background(store, &wait));
     EXPECT_EQ_U64(wait, UINT64_MAX);
     EXPECT_OK(aegis_refresh(store));
@@ -355,7 +355,7 @@ TEST(sealed_segments_are_listed_and_signed_once) {
     if (!begin_store(AEGIS_OPEN_NO_THREAD)) return;
     EXPECT_CODE(aegis_segment(store, SESSION, 0, &footer), AEGIS_E_RANGE);
     fill(500);
-    EXPECT_CODE(aegis_sign_segment(store, SESSION, 0, one), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_sign_segment(store, SESSION, 0, 0, one), AEGIS_E_ARGUMENT);
     EXPECT(last_message_has("has no footer yet"));
     upkeep_until_idle(store);
     for (; aegis_segment(store, SESSION, position, &footer) == AEGIS_OK; position++) {
@@ -367,11 +367,11 @@ TEST(sealed_segments_are_listed_and_signed_once) {
     EXPECT_EQ_U64(next, 500);
     EXPECT(position >= 2);
     EXPECT_CODE(aegis_segment(store, SESSION, position, &footer), AEGIS_E_RANGE);
-    EXPECT_CODE(aegis_sign_segment(store, SESSION, position, one), AEGIS_E_RANGE);
-    EXPECT_CODE(aegis_sign_segment(store, SESSION, position - 1, one), AEGIS_E_ARGUMENT);
-    EXPECT_OK(aegis_sign_segment(store, SESSION, 0, one));
-    EXPECT_OK(aegis_sign_segment(store, SESSION, 0, one));
-    EXPECT_CODE(aegis_sign_segment(store, SESSION, 0, two), AEGIS_E_EXISTS);
+    EXPECT_CODE(aegis_sign_segment(store, SESSION, position, position, one), AEGIS_E_RANGE);
+    EXPECT_CODE(aegis_sign_segment(store, SESSION, position - 1, position - 1, one), AEGIS_E_ARGUMENT);
+    EXPECT_OK(aegis_sign_segment(store, SESSION, 0, 0, one));
+    EXPECT_OK(aegis_sign_segment(store, SESSION, 0, 0, one));
+    EXPECT_CODE(aegis_sign_segment(store, SESSION, 0, 0, two), AEGIS_E_EXISTS);
     EXPECT_OK(aegis_close(store));
     const aegis_options o = options(AEGIS_MODE_READ);
     EXPECT_OK(open_code(&o));
@@ -435,7 +435,7 @@ static void use_in_child(void) {
     EXPECT_CODE(aegis_inclusion(store, SESSION, 0, 1, bytes, &count), AEGIS_E_FORKED);
     EXPECT_CODE(aegis_consistency(store, SESSION, 0, 1, bytes, &count), AEGIS_E_FORKED);
     EXPECT_CODE(aegis_segment(store, SESSION, 0, &footer), AEGIS_E_FORKED);
-    EXPECT_CODE(aegis_sign_segment(store, SESSION, 0, bytes), AEGIS_E_FORKED);
+    EXPECT_CODE(aegis_sign_segment(store, SESSION, 0, 0, bytes), AEGIS_E_FORKED);
     EXPECT_CODE(aegis_verify_start(store, SESSION, &verifier), AEGIS_E_FORKED);
     EXPECT_CODE(aegis_verify_step(begun, 1, &progress), AEGIS_E_FORKED);
     EXPECT_CODE(aegis_stats(store, SESSION, &stats), AEGIS_E_FORKED);

@@ -149,7 +149,7 @@ static void sign_what_is_sealed(const race *r, uint32_t tier) {
     aegis_footer footer;
     for (uint64_t at = 0; aegis_segment(r->store, tier, at, &footer) == AEGIS_OK; at++) {
         memset(signature, (int)at + 1, sizeof signature);
-        int code = footer.sealed ? aegis_sign_segment(r->store, tier, at, signature) : AEGIS_OK;
+        int code = footer.sealed ? aegis_sign_segment(r->store, tier, at, footer.segment, signature) : AEGIS_OK;
         EXPECT(code == AEGIS_OK || (r->fails && code == AEGIS_E_IO));
     }
 }

@@ -356,7 +356,7 @@ TEST(a_sealed_segment_is_sealed_and_signed_after_a_cut) {
     EXPECT(footer.sealed);
     vfs_sim *sealed = NULL, *both = NULL;
     EXPECT_OK(vfs_sim_image(s.sim, vfs_sim_op_count(s.sim), VFS_SIM_KEEP_NOTHING, 1, &sealed));
-    EXPECT_OK(aegis_sign_segment(store, SESSION, 0, signature));
+    EXPECT_OK(aegis_sign_segment(store, SESSION, 0, 0, signature));
     EXPECT_OK(vfs_sim_image(s.sim, vfs_sim_op_count(s.sim), VFS_SIM_KEEP_NOTHING, 1, &both));
     aegis_abandon(store);
     for (int n = 0; n < 2; n++) {

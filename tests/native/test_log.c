@@ -437,43 +437,6 @@ TEST(a_log_that_cannot_be_opened_leaves_nothing_open) {
     end_directory();
 }
 
-TEST(an_unlisted_segment_without_records_is_removed_and_one_with_records_refused) {
-    segment seg[4];
-    char text[200];
-    if (!begin_directory() || !EXPECT_OK(log_init(&opened, &s, root, true, &m, &held, 0))) return;
-    for (uint64_t i = 0; i < 4; i++) EXPECT_OK(segment_create(&s, opened.dir, i, 1, 20000, &seg[i]));
-    for (unsigned i = 0; i < 4; i++) segment_close(&s, &seg[i]);
-    EXPECT_OK(vfs_sim_patch(sim, "session/tail-00000003.cut", 0, "kept", 4));
-    const manifest_segment listed = {1, 1, 0};
-    EXPECT_OK(manifest_add_segment(&m, SESSION, &listed));
-    const manifest_segment elsewhere = {2, 1, 0};
-    EXPECT_OK(manifest_add_segment(&m, AEGIS_TIER_AUDIT, &elsewhere));
-    /* A single byte of a frame is a record that may be there. */
-    for (uint64_t at = SEGMENT_FRAMES; at < SEGMENT_FRAMES + FRAME_HEADER; at += 47) {
-        static const char *const paths[] = {"session/00000000.seg", "session/00000002.seg", "session/00000003.seg"};
-        for (int i = 0; i < 3; i++) {
-            EXPECT_OK(vfs_sim_patch(sim, paths[i], at, "A", 1));
-            vfs_sim *before = vfs_sim_clone(sim);
-            EXPECT_CODE(log_remove_unlisted(&opened), AEGIS_E_CORRUPT);
-            EXPECT(said("holds records and the manifest does not name it"));
-            EXPECT(said_path(paths[i] + strlen("session/")));
-            EXPECT(vfs_sim_same(sim, before, text, sizeof text));
-            vfs_sim_free(before);
-            EXPECT_OK(vfs_sim_patch(sim, paths[i], at, "", 1));
-        }
-    }
-    EXPECT_OK(log_remove_unlisted(&opened));
-    uint64_t size = 0;
-    EXPECT_CODE(vfs_sim_file_size(sim, "session/00000000.seg", &size), AEGIS_E_NOTFOUND);
-    EXPECT_OK(vfs_sim_file_size(sim, "session/00000001.seg", &size));
-    EXPECT_CODE(vfs_sim_file_size(sim, "session/00000002.seg", &size), AEGIS_E_NOTFOUND);
-    EXPECT_CODE(vfs_sim_file_size(sim, "session/00000003.seg", &size), AEGIS_E_NOTFOUND);
-    EXPECT_OK(vfs_sim_file_size(sim, "session/tail-00000003.cut", &size));
-    EXPECT_OK(log_remove_unlisted(&opened));
-    log_free(&opened);
-    end_directory();
-}
-
 TEST(tiers_have_their_names) {
     EXPECT_STRING(tier_name(1), "audit");
     EXPECT_STRING(tier_name(2), "memory");

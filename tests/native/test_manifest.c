@@ -207,7 +207,7 @@ TEST(manifest_condition_6_tiers_and_first_indexes_ascend) {
     manifest m;
     if (!begin_written(&m)) return;
     read_image();
-    const unsigned one = 72 + 24, three = one + 48 + 3 * 24;
+    const unsigned one = 72 + 24, three = one + 56 + 3 * 24;
     EXPECT_EQ_U64(load_u32(image + three), 3);
     EXPECT_OK(load_forged(one, 2, 4));
     EXPECT_CODE(load_forged(one, 3, 4), AEGIS_E_CORRUPT);
@@ -216,11 +216,28 @@ TEST(manifest_condition_6_tiers_and_first_indexes_ascend) {
     EXPECT_CODE(load_forged(three, 5, 4), AEGIS_E_CORRUPT);
     EXPECT_CODE(load_forged(three, UINT32_MAX, 4), AEGIS_E_CORRUPT);
     EXPECT_CODE(load_forged(three, 1, 4), AEGIS_E_CORRUPT);
-    EXPECT_CODE(load_forged(one + 48 + 16, 1, 8), AEGIS_E_CORRUPT);      /* the first one starts at 0 */
-    EXPECT_CODE(load_forged(one + 48 + 24 + 16, 0, 8), AEGIS_E_CORRUPT);
-    EXPECT_CODE(load_forged(one + 48 + 24 + 16, 250, 8), AEGIS_E_CORRUPT);
-    EXPECT_CODE(load_forged(one + 48 + 48 + 16, 100, 8), AEGIS_E_CORRUPT);
-    EXPECT_OK(load_forged(one + 48 + 48 + 16, 101, 8));
+    EXPECT_CODE(load_forged(one + 56 + 16, 1, 8), AEGIS_E_CORRUPT);      /* the first one starts at 0 */
+    EXPECT_CODE(load_forged(one + 56 + 24 + 16, 0, 8), AEGIS_E_CORRUPT);
+    EXPECT_CODE(load_forged(one + 56 + 24 + 16, 250, 8), AEGIS_E_CORRUPT);
+    EXPECT_CODE(load_forged(one + 56 + 48 + 16, 100, 8), AEGIS_E_CORRUPT);
+    EXPECT_OK(load_forged(one + 56 + 48 + 16, 101, 8));
+    end_with(&m);
+}
+
+TEST(manifest_condition_7_a_tier_is_swept_up_to_its_size_and_its_active_segment_is_an_original) {
+    manifest m;
+    if (!begin_written(&m)) return;
+    read_image();
+    const unsigned one = 72 + 24, list = one + 56;
+    const uint64_t size = load_u64(image + one + 8);
+    EXPECT_EQ_U64(load_u64(image + one + 48), 0);
+    EXPECT_OK(load_forged(one + 48, size, 8));
+    EXPECT_CODE(load_forged(one + 48, size + 1, 8), AEGIS_E_CORRUPT);
+    EXPECT_CODE(load_forged(one + 48, UINT64_MAX, 8), AEGIS_E_CORRUPT);
+    /* Of three segments the first two may have been rewritten. */
+    EXPECT_OK(load_forged(list, (uint64_t)7 << 32, 8));
+    EXPECT_OK(load_forged(list + 24, (uint64_t)1 << 32 | 1, 8));
+    EXPECT_CODE(load_forged(list + 48, (uint64_t)1 << 32 | 2, 8), AEGIS_E_CORRUPT);
     end_with(&m);
 }
 
