@@ -99,7 +99,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """The options in a TOML file: the fields of this class, with tables [durability] and [roles], and [[retention]] for rules.
+        """The options in a TOML file: the fields of this class, with tables [durability], [roles], and [[retention]] for rules.
 
         InvalidArgument names the file and the option; StorageError: the file cannot be read.
         """

@@ -67,7 +67,7 @@ FIVE = ["2026-11-01 00:00", "2026-11-10 00:00", "2026-11-20 00:00", "2026-11-27 
         (1, {4: "newest"}),
         (3, {2: "last 3", 3: "last 3", 4: "newest"}),
         (5, {0: "last 5", 1: "last 5", 2: "last 5", 3: "last 5", 4: "newest"}),
-        (10**9, {**{each: "last 1000000000" for each in range(4)}, 4: "newest"}),
+        (1000, {**{each: "last 1000" for each in range(4)}, 4: "newest"}),
     ],
 )
 def test_the_newest_few_stay(count, stays):
