@@ -114,7 +114,8 @@ def test_where_nothing_before_it_stays_it_becomes_a_keyframe():
 def test_what_compaction_makes_itself_hangs_on_few():
     disk, own = line(200)
     disk.compact({index for at, index in enumerate(own) if at % 4})
-    assert max(disk.depth(index) for index in disk.bases) == NEW_LINKS_MAX
+    # The keyframes that were there begin new chains, wherever they stand.
+    assert NEW_LINKS_MAX - 2 <= max(disk.depth(index) for index in disk.bases) <= NEW_LINKS_MAX
 
 
 def test_a_long_run_behind_it_makes_it_a_keyframe():
