@@ -12,6 +12,7 @@ stay, so every root and proof stays what it was.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -137,7 +138,8 @@ class Eraser:
         demand_text(reason, "reason", op="erase")
         demand_text(by, "name", op="erase")
         for text in (reason, by):
-            if session_id and session_id in text:
+            # As a word: of an id like "7" nothing could be said otherwise.
+            if session_id and re.search(rf"(?<!\w){re.escape(session_id)}(?!\w)", text):
                 raise InvalidArgument(
                     f"{text!r} names the session that is to be erased, and would keep the name for ever",
                     op="erase",
@@ -150,7 +152,10 @@ class Eraser:
         if found is None:
             path = self._owner.records.engine.path
             raise NotFound(
-                f"there is no session {session_id!r} to erase", op="erase", path=path, hint=f"see which there are: aegis sessions {path}"
+                f"there is no session {session_id!r} to erase",
+                op="erase",
+                path=path,
+                hint=f"see which there are: aegis sessions {path}",
             )
         return found
 
@@ -158,20 +163,18 @@ class Eraser:
         """The sessions that went on from a checkpoint of this one, `ordinal` or later, and from one of theirs, and so on."""
         catalog, tier = self._owner.catalog, self._owner.records.tier
         strands = survey(self._owner.records.engine, tier)
-        return [session for tag in _forks_of(strands, found.tag, ordinal) if (session := catalog.session_by_tag(tag)) is not None]
+        return [
+            session for tag in _forks_of(strands, found.tag, ordinal) if (session := catalog.session_by_tag(tag)) is not None
+        ]
 
-    def _write_sessions(
-        self, targets: list[SessionRecord], reason: str, by: str
-    ) -> tuple[list[LogIndex], list[SessionRecord]]:
+    def _write_sessions(self, targets: list[SessionRecord], reason: str, by: str) -> tuple[list[LogIndex], list[SessionRecord]]:
         """Write the erase records. From then on the sessions are gone; where it fails before, they go on."""
         chains = [self._owner.chain_of(target.id) for target in targets]
         written: list[LogIndex] = []
         try:
             for chain in chains:
                 chain.close(
-                    Erased(
-                        f"session {chain.id!r} is being erased", op="checkpoint", path=self._owner.records.engine.path
-                    )
+                    Erased(f"session {chain.id!r} is being erased", op="checkpoint", path=self._owner.records.engine.path)
                 )
             self._owner.settled()
             found = survey(self._owner.records.engine, self._owner.records.tier)

@@ -140,9 +140,7 @@ def cause_of(record: Read) -> Cause | None:
     entry = record.entry
     if entry.kind is Kind.PRUNE:
         prune = schema.decode_prune(record.envelope)
-        return Cause(
-            index=record.index, time_ms=entry.time_ms, is_erasure=False, reason=prune.reason, runs=prune.runs
-        )
+        return Cause(index=record.index, time_ms=entry.time_ms, is_erasure=False, reason=prune.reason, runs=prune.runs)
     if entry.kind is not Kind.ERASE:
         return None
     erase = schema.decode_erase(record.envelope)

@@ -32,8 +32,8 @@ def holders(files: Collection[tuple[int, int]]) -> list[Holder]:
     wanted = set(files)
     found = []
     for process in _PROC.glob("[0-9]*"):
-        with suppress(OSError):
-            if any(_place(link) in wanted for link in os.scandir(process / "fd")):
+        with suppress(OSError), os.scandir(process / "fd") as links:
+            if any(_place(link) in wanted for link in links):
                 found.append(Holder(pid=int(process.name), command=_command(process)))
     return sorted(found, key=lambda each: each.pid)
 

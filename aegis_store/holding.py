@@ -118,7 +118,10 @@ class Holds:
         hold = next((each for each in self.standing() if each.number == number), None)
         if hold is None:
             raise NotFound(
-                f"no hold {number} stands", op="release", path=records.engine.path, hint=f"see which do: aegis holds {records.engine.path}"
+                f"no hold {number} stands",
+                op="release",
+                path=records.engine.path,
+                hint=f"see which do: aegis holds {records.engine.path}",
             )
         envelope = schema.encode_release(schema.Release(hold=hold.number, reason=reason, by=by))
         signer = self._owner.store_signer("release")

@@ -1,9 +1,9 @@
 """What stays in a store and what goes: holds, retention, erasure, compaction, put together.
 
-    retention ──prune record──┐
-                              ├──▶ pending ──compaction──▶ files without it ──▶ swept
-    erasure ────erase record──┘
-    holds: neither takes what is held
+retention ──prune record──┐
+                          ├──▶ pending ──compaction──▶ files without it ──▶ swept
+erasure ────erase record──┘
+holds: neither takes what is held
 """
 
 from __future__ import annotations

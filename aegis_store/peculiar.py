@@ -81,4 +81,3 @@ def _text(records: Records, index: LogIndex) -> bytes | None:
     with suppress(AegisError):
         return records.link(index).data
     return None
-

@@ -317,9 +317,7 @@ class Records:
             envelope = self.envelope_of(record, believed.entry, self.states)
         except AegisError as error:
             raise self._placed(error, index) from None
-        return TrustedRecord(
-            index=index, leaf=believed.leaf, entry=believed.entry, agent=believed.agent, envelope=envelope
-        )
+        return TrustedRecord(index=index, leaf=believed.leaf, entry=believed.entry, agent=believed.agent, envelope=envelope)
 
     def entry_at(self, index: LogIndex) -> TrustedEntry:
         """The record at `index` without what it holds, which may be gone. Errors as of `read`, but for those of the payload."""

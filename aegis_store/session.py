@@ -222,9 +222,7 @@ class Session:
         self._owner.check_open()
         return self._owner.keeping.holds.infos(self.id)
 
-    def erase(
-        self, *, reason: str, by: str | None = None, forks: bool = False, wait_seconds: float = WAIT_SECONDS
-    ) -> Erasure:
+    def erase(self, *, reason: str, by: str | None = None, forks: bool = False, wait_seconds: float = WAIT_SECONDS) -> Erasure:
         """Erase the session: when this returns no file of the store holds its text or its names.
 
         What stays is that there was one: entries without content, which keep every root and proof, and an erase record of who
@@ -236,9 +234,7 @@ class Session:
         """
         self._owner.check_open()
         signer = self.agent if by is None else by
-        return self._owner.keeping.eraser.session(
-            self.id, reason=reason, by=signer, forks=forks, wait_seconds=wait_seconds
-        )
+        return self._owner.keeping.eraser.session(self.id, reason=reason, by=signer, forks=forks, wait_seconds=wait_seconds)
 
     # ---- reading ----------------------------------------------------------------------------------------------------------
 

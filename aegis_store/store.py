@@ -307,9 +307,7 @@ class Store:
 
     # ---- what stays and what goes -----------------------------------------------------------------------------------------
 
-    def retain(
-        self, rules: Sequence[Rule] | None = None, *, dry_run: bool = False, watch: Watcher | None = None
-    ) -> Retained:
+    def retain(self, rules: Sequence[Rule] | None = None, *, dry_run: bool = False, watch: Watcher | None = None) -> Retained:
         """Let go what the rules do not keep: those given, or the store's options'. Without any, everything stays.
 
         What goes is written down in a prune record, durable when this returns, and reads as pruned from then on. The space comes

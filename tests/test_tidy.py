@@ -32,8 +32,21 @@ PYTHON_FLOORS = {
     # docs/decisions/0002 says why these lie below the store.
     # docs/decisions/0013 says why what goes is decided there as well.
     4: [
-        "opening", "checkpoint", "lineage", "chain", "session", "indexing", "verification", "survey", "holders", "holding",
-        "retention", "compaction", "peculiar", "erasure", "keeping",
+        "opening",
+        "checkpoint",
+        "lineage",
+        "chain",
+        "session",
+        "indexing",
+        "verification",
+        "survey",
+        "holders",
+        "holding",
+        "retention",
+        "compaction",
+        "peculiar",
+        "erasure",
+        "keeping",
     ],
     5: ["store"],
     6: ["memory", "audit", "workflow", "recovery", "aio", "health"],

@@ -125,9 +125,7 @@ class Store:
         """Let go what the rules do not keep. `watch` is called in the thread."""
         return await self._in_thread(partial(self.sync.retain, rules, dry_run=dry_run, watch=watch))
 
-    async def compact(
-        self, *, bytes_a_second: int | None = None, watch: Callable[[Stage], object] | None = None
-    ) -> Compacted:
+    async def compact(self, *, bytes_a_second: int | None = None, watch: Callable[[Stage], object] | None = None) -> Compacted:
         """Take out of the files what was pruned or erased. `watch` is called in the thread."""
         return await self._in_thread(partial(self.sync.compact, bytes_a_second=bytes_a_second, watch=watch))
 

@@ -51,7 +51,9 @@ def erase(
         what = figures.counted(len(done.sessions), "session") if ordinal is None else f"checkpoint {ordinal}"
         gone = done.compacted.payloads_gone
         line(answers(), f"{shown(path)}   {what} erased: {figures.counted(gone, 'payload')} gone", "bold")
-        line(answers(), f"  says record {', '.join(map(str, done.records))}; check the rest: {command('verify', path, '--deep')}")
+        line(
+            answers(), f"  says record {', '.join(map(str, done.records))}; check the rest: {command('verify', path, '--deep')}"
+        )
         for fork in done.forks[:FORKS_SHOWN]:
             line(problems(), f"  a fork still holds it: {fork}   {command('erase', path, fork, '--reason', '…')}")
         if len(done.forks) > FORKS_SHOWN:

@@ -28,11 +28,17 @@ def retain(
     path: StorePath,
     config: Annotated[
         Path | None,
-        typer.Option("--config", metavar="FILE", help="Options in TOML whose tables [[retention]] are the rules.", readable=False),
+        typer.Option(
+            "--config", metavar="FILE", help="Options in TOML whose tables [[retention]] are the rules.", readable=False
+        ),
     ] = None,
-    keep_last: Annotated[int | None, typer.Option("--keep-last", metavar="N", help="Instead: the newest of each session.")] = None,
+    keep_last: Annotated[
+        int | None, typer.Option("--keep-last", metavar="N", help="Instead: the newest of each session.")
+    ] = None,
     keep_age: Annotated[str | None, typer.Option("--keep-age", metavar="AGE", help="And what is younger, such as 30d.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go, and what it would free. Changes nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would go, and what it would free. Changes nothing.")
+    ] = False,
     compact: Annotated[bool, typer.Option("--compact", help="Give the space back at once.")] = False,
     rate: Annotated[str | None, typer.Option("--rate", metavar="SIZE", help="With --compact: bytes a second at most.")] = None,
     keys: Keys = None,
@@ -119,7 +125,13 @@ def show_decisions(console: Console, name: str, found: Retained, dry_run: bool) 
     touched = sorted((each for each in decisions.sessions if each.goes), key=lambda each: -each.freed_bytes)
     if touched:
         rows = [
-            [each.id, figures.count(len(each.goes)), figures.size(each.freed_bytes), figures.count(each.kept), _why(found, each)]
+            [
+                each.id,
+                figures.count(len(each.goes)),
+                figures.size(each.freed_bytes),
+                figures.count(each.kept),
+                _why(found, each),
+            ]
             for each in touched[:SESSIONS_SHOWN]
         ]
         headings = ["session", "goes", "frees", "stay", "the oldest that stays"]

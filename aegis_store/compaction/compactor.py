@@ -119,7 +119,9 @@ class Compactor:
     @contextmanager
     def _alone(self, waits: bool) -> Iterator[None]:
         if not self._lock.acquire(blocking=waits):
-            raise Conflict("the store is being compacted already", op="compact", path=self._engine.path, hint="wait until it is done")
+            raise Conflict(
+                "the store is being compacted already", op="compact", path=self._engine.path, hint="wait until it is done"
+            )
         try:
             yield
         finally:

@@ -9,7 +9,8 @@ that is there, so only whose base goes needs another form: a delta to the neares
 
 How many deltas lie between a checkpoint and its keyframe is not known here, but bounds on it are. Whose new base would let a chain grow
 too long becomes a keyframe. Those behind it that are not touched hang on it with chains that are no longer than they were, or
-follow it within the bound; forks hang anywhere, so where one does, nothing before it in the session grows.
+follow it within the bound; forks hang anywhere, so where one does, nothing before it in the session grows. What the new base's own chain
+is while the segments before have not had their turn is known when it is read, and asked then (`Touched.may_hang`).
 
 Segments are rewritten newest first. A record is made only from records before it, so at every moment, and after a crash at any, all
 that stays can be read: what was made from something that goes has its new form before that goes.
@@ -32,12 +33,17 @@ NEW_LINKS_MAX = 16
 
 
 class Touched(msgspec.Struct, frozen=True, gc=False):
-    """A checkpoint whose base goes, and what it is to be made from now; None: from nothing. `is_recoded`: it keeps its base, and
-    must not stay as it is even without one."""
+    """A checkpoint whose base goes, and what it is to be made from now; None: from nothing. `run`: how many may hang on it.
+    `is_recoded`: it keeps its base, and must not stay as it is even without one."""
 
     index: LogIndex
     base: LogIndex | None
+    run: int = 0
     is_recoded: bool = False
+
+    def may_hang(self, links: int) -> bool:
+        """Whether its new base may have so many deltas between it and its keyframe now; later it has no more."""
+        return self.is_recoded or links + 1 + self.run <= LINKS_MAX
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +133,7 @@ def _touched(
             continue
         if is_broken:
             grows = nearest is not None and bound < NEW_LINKS_MAX and bound + 1 + runs[at] <= LINKS_MAX and at > last_fork
-            yield Touched(LogIndex(index), nearest if grows else None)
+            yield Touched(LogIndex(index), nearest if grows else None, runs[at])
             bound = bound + 1 if grows else 0
         else:
             bound = min(LINKS_MAX, bound + 1) if nearest is not None else bound

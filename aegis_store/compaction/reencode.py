@@ -62,7 +62,7 @@ class Reencoder:
             base_record = self._record(touched.base)
             base = self._state(base_record, self._records.entry_of(base_record))
             most = State(base.envelope).longest_delta(len(envelope))
-            delta = make_delta(base.envelope, envelope, most) if most else None
+            delta = make_delta(base.envelope, envelope, most) if most and touched.may_hang(base.links) else None
             if delta is not None:
                 if restore(base.envelope, [delta], length=len(envelope), limit=len(envelope)) != envelope:
                     raise EngineBug("a delta does not make what it was made from", op="compact", index=touched.index)
@@ -107,4 +107,3 @@ class Reencoder:
 
     def _fetch(self, index: LogIndex) -> Link:
         return self._records.link(index, self.known.get(index))
-

@@ -78,9 +78,7 @@ class Sweeper:
         with self._owner.going:
             spared = self._spared_since(found)
             going = sorted(
-                index
-                for session in decisions.sessions
-                for index in _covered(strands[session.number], session, spared)
+                index for session in decisions.sessions for index in _covered(strands[session.number], session, spared)
             )
             return Retained(decisions=decisions, views=views, records=tuple(self._write(Runs.of(going), _called(policy))))
 
