@@ -174,7 +174,8 @@ class Chain:
         if found is None:
             return None
         made = records.entry_at(found.index)
-        # Another request has the same tag once in 2**64. Where the checkpoint is gone, what it was asked for is not known better.
+        # Another request has the same tag once in 2**64. Where the checkpoint is gone, what it was asked for is not known
+        # better.
         with suppress(Gone):
             if checkpoint_schema.request_id_of(records.read(found.index).envelope) != request_id:
                 return None

@@ -6,9 +6,8 @@
         └ catalogue made anew, tails that were cut off removed
           └ swept                     the manifest says that it is done; a crash before that leaves it to the next open
 
-An erase record says what went (by index and by the session's random tag), when, by whom and why, and nothing of what it was. Entries
-stay, so every root and proof stays what it was.
-"""
+An erase record says what went (by index and by the session's random tag), when, by whom and why, and nothing of what it was.
+Entries stay, so every root and proof stays what it was."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ from aegis_store.codec.runs import Runs
 from aegis_store.compaction import Compacted
 from aegis_store.errors import Erased, InvalidArgument, NotFound
 from aegis_store.holders import Holder, wait_for_holders
-from aegis_store.holding import Holds, demand_text
+from aegis_store.holding import Holds, demand_text, own_ordinals
 from aegis_store.lineage import last_ordinal
 from aegis_store.peculiar import peculiar
 from aegis_store.records import Records
@@ -41,9 +40,8 @@ WAIT_SECONDS = 5.0
 class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     """What an erasure did. `records` are the erase records, one or more for each of `sessions`.
 
-    `forks` still hold the text, for they went on from it: erase them too, or with `forks=True`. `holders` are processes that have
-    an old file open and can read it until they let go.
-    """
+    `forks` still hold the text, for they went on from it: erase them too, or with `forks=True`. `holders` are processes that
+    have an old file open and can read it until they let go."""
 
     sessions: tuple[str, ...]
     ordinal: Ordinal | None
@@ -115,7 +113,7 @@ class Eraser:
             found = self._found(session_id)
             if not found.first_ordinal <= ordinal <= last_ordinal(found):
                 raise NotFound(
-                    f"session {session_id!r} has made no checkpoint {ordinal}: its own are {found.first_ordinal} to {last_ordinal(found)}",
+                    f"session {session_id!r} has made no checkpoint {ordinal}: {own_ordinals(found)}",
                     op="erase",
                     path=records.engine.path,
                     hint="what a fork inherited is erased in the session that made it",

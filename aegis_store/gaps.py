@@ -1,10 +1,9 @@
 """Payloads that are gone by right: which records a prune or an erase record covers.
 
-A record's payload may be dropped, its entry stays. A gap is valid only if a signed prune or erase record of the same log covers its
-index; any other is damage. What stands in the place of the payload names that record, its *cause*. Between the moment when a cause
-is durable and that when the files are rewritten the payload is still there: it is refused all the same (`pending`).
-Source: FORMAT.md, Gaps.
-"""
+A record's payload may be dropped, its entry stays. A gap is valid only if a signed prune or erase record of the same log covers
+its index; any other is damage. What stands in the place of the payload names that record, its *cause*. Between the moment when
+a cause is durable and that when the files are rewritten the payload is still there: it is refused all the same (`pending`).
+Source: FORMAT.md, Gaps."""
 
 from __future__ import annotations
 
@@ -69,7 +68,8 @@ class Gaps:
         self._pending: tuple[Cause, ...] = ()
 
     def demand(self, record: Record, kind: Kind) -> None:
-        """Pruned, Erased: what the record held is gone, or is to be treated as if it were. Corrupt: it is gone without a cause."""
+        """Pruned, Erased: what the record held is gone, or is to be treated as if it were. Corrupt: it is gone without a
+        cause."""
         if record.flags & GAP:
             raise self._gone(record, kind)
         if kind in STAYING:

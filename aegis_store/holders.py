@@ -1,7 +1,7 @@
 """Who still has a file open that was replaced: on Linux, by what the kernel shows of each process.
 
-A file that has no name any more lives on for those who have it open. After an erasure they are the ones who can still read what it held.
-"""
+A file that has no name any more lives on for those who have it open. After an erasure they are the ones who can still read what
+it held."""
 
 from __future__ import annotations
 

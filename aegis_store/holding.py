@@ -69,7 +69,7 @@ class Holds:
         records = self._owner.records
         if ordinal is not None and not found.first_ordinal <= ordinal <= last_ordinal(found):
             raise NotFound(
-                f"session {found.id!r} has made no checkpoint {ordinal}: its own are {found.first_ordinal} to {last_ordinal(found)}",
+                f"session {found.id!r} has made no checkpoint {ordinal}: {own_ordinals(found)}",
                 op="hold",
                 path=records.engine.path,
                 hint="what a fork inherited is held in the session that made it",
@@ -180,8 +180,15 @@ class Holds:
                     f"session {found.id!r} {what} held by {hold.holder} ({hold.reason})",
                     op=op,
                     path=self._owner.records.engine.path,
-                    hint=f"nothing overrides a hold; to let it go: aegis release {self._owner.records.engine.path} {hold.number}",
+                    hint=f"to let it go: aegis release {self._owner.records.engine.path} {hold.number} --reason …",
                 )
+
+
+def own_ordinals(found: SessionRecord) -> str:
+    """Which checkpoints a session has made itself."""
+    if found.last_ordinal is None:
+        return "it has none of its own"
+    return f"its own are {found.first_ordinal} to {found.last_ordinal}"
 
 
 def _touches(ordinals: range | tuple[()], ordinal: int | None) -> bool:

@@ -1,12 +1,11 @@
 """Dictionaries that hold text of sessions that are to be erased, and of too few others.
 
-A dictionary is made of what at least three root sessions had in common: prompts and tool schemas, which every session has. Most of what an
-erased session shares with one is still everybody's. What is left to fewer than three that stay is not to be kept: the dictionary goes,
-and whatever was compressed with it is compressed anew.
+A dictionary is made of what at least three root sessions had in common: prompts and tool schemas, which every session has. Most
+of what an erased session shares with one is still everybody's. What is left to fewer than three that stay is not to be kept:
+the dictionary goes, and whatever was compressed with it is compressed anew.
 
-A dictionary is looked at through windows that overlap so far that each block of it fills at least one: what goes must not be seen in any
-that fewer than three others show.
-"""
+A dictionary is looked at through windows that overlap so far that each block of it fills at least one: what goes must not be
+seen in any that fewer than three others show."""
 
 from __future__ import annotations
 
@@ -77,7 +76,8 @@ def _texts(records: Records, strand: Strand) -> Iterator[bytes]:
 
 
 def _text(records: Records, index: LogIndex) -> bytes | None:
-    """What a checkpoint brought in: its envelope, or its delta with the bytes that are in no base. None: it is gone, or damaged."""
+    """What a checkpoint brought in: its envelope, or its delta with the bytes that are in no base. None: it is gone, or
+    damaged."""
     with suppress(AegisError):
         return records.link(index).data
     return None

@@ -209,8 +209,8 @@ class Session:
     def hold(self, *, reason: str, holder: str, ordinal: int | None = None) -> HoldInfo:
         """Let nothing of the session go, or of one checkpoint of it, until `Store.release`; durable when this returns.
 
-        A hold on a fork keeps what it inherited, too. Nothing overrides a hold: retention leaves out what is held, erasure refuses.
-        """
+        A hold on a fork keeps what it inherited, too. Nothing overrides a hold: retention leaves out what is held, erasure
+        refuses."""
         self._owner.check_open()
         found = self._chain.lineage.newest()
         if found is None:
@@ -226,8 +226,9 @@ class Session:
         """Erase the session: when this returns no file of the store holds its text or its names.
 
         What stays is that there was one: entries without content, which keep every root and proof, and an erase record of who
-        (`by`, or the session's agent), why, and which records. `forks` that went on from it still hold the text: they are named,
-        or with `forks=True` erased as well. Processes that still have an old file open after `wait_seconds` are named too.
+        (`by`, or the session's agent), why, and which records. `forks` that went on from it still hold the text: they are
+        named, or with `forks=True` erased as well. Processes that still have an old file open after `wait_seconds` are named
+        too.
 
         NotFound: there is no such session. Held: it is held, and nothing was erased. Once the erase record is written the
         erasure goes on after a crash, at the next open.

@@ -310,8 +310,8 @@ class Store:
     def retain(self, rules: Sequence[Rule] | None = None, *, dry_run: bool = False, watch: Watcher | None = None) -> Retained:
         """Let go what the rules do not keep: those given, or the store's options'. Without any, everything stays.
 
-        What goes is written down in a prune record, durable when this returns, and reads as pruned from then on. The space comes
-        back with `compact`. On a dry run nothing is written; the decisions say what would go, and why what stays does.
+        What goes is written down in a prune record, durable when this returns, and reads as pruned from then on. The space
+        comes back with `compact`. On a dry run nothing is written; the decisions say what would go, and why what stays does.
         """
         self.check_open()
         chosen = self.config.retention if rules is None else in_order(rules)
@@ -320,9 +320,8 @@ class Store:
     def compact(self, *, bytes_a_second: int | None = None, watch: Callable[[Stage], object] | None = None) -> Compacted:
         """Take out of the files what was pruned or erased. No root, proof or signature changes, and appends go on meanwhile.
 
-        `bytes_a_second` is the pace at most; `watch` is told how far it is. Conflict: another thread compacts already. NoSpace: the
-        largest segment needs room beside itself; nothing was changed that was not done.
-        """
+        `bytes_a_second` is the pace at most; `watch` is told how far it is. Conflict: another thread compacts already. NoSpace:
+        the largest segment needs room beside itself; nothing was changed that was not done."""
         self.check_open()
         return self.keeping.compact(bytes_a_second=bytes_a_second, watch=watch)
 
@@ -344,8 +343,8 @@ class Store:
     ) -> Erasure:
         """Erase a session (see `Session.erase`), or with `ordinal` what one checkpoint of it holds.
 
-        A checkpoint's neighbours usually hold most of the same text: erase them too. `by` is the store's agent if nobody is named.
-        """
+        A checkpoint's neighbours usually hold most of the same text: erase them too. `by` is the store's agent if nobody is
+        named."""
         self.check_open()
         who = self.agent if by is None else by
         if ordinal is None:

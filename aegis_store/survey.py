@@ -1,9 +1,8 @@
 """What of each session lies on the disk, by the entries alone: for whoever decides what goes, and makes it so.
 
 One pass over the log, about a microsecond a record, and some 25 bytes of memory for each checkpoint. The engine has proven the
-entries; who signed them is not asked, for nothing is believed here: what goes is named by index in a record that is signed, and what
-stays is checked when it is read.
-"""
+entries; who signed them is not asked, for nothing is believed here: what goes is named by index in a record that is signed, and
+what stays is checked when it is read."""
 
 from __future__ import annotations
 
@@ -54,7 +53,8 @@ class Strand(msgspec.Struct, kw_only=True):
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
-    """A tier up to `size` records: its sessions by tag, in the order in which they began, and the dictionaries that are there."""
+    """A tier up to `size` records: its sessions by tag, in the order in which they began, and the dictionaries that are
+    there."""
 
     size: int
     strands: dict[bytes, Strand]

@@ -1,4 +1,5 @@
-"""Erasure: afterwards the text and the names are in no file of the store, the tree verifies, and what could still read them is named."""
+"""Erasure: afterwards the text and the names are in no file of the store, the tree verifies, and what could still read them is
+named."""
 
 from __future__ import annotations
 

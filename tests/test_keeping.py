@@ -1,5 +1,5 @@
-"""What stays in a store and what goes: retention and compaction end to end. Every root, proof and signature stays what it was, every
-checkpoint that stays can be read, and none that went."""
+"""What stays in a store and what goes: retention and compaction end to end. Every root, proof and signature stays what it was,
+every checkpoint that stays can be read, and none that went."""
 
 from __future__ import annotations
 
@@ -282,7 +282,7 @@ def test_what_a_fork_goes_on_from_stays_until_the_fork_has_its_own(place):
         assert store.verify(deep=True).ok
 
 
-# ---- interrupted, beside others -----------------------------------------------------------------------------------------------
+# ---- interrupted, beside others ----------------------------------------------------------------------------------------------
 
 
 def test_a_compaction_that_was_stopped_goes_on_where_it_was(place, monkeypatch):
@@ -421,7 +421,7 @@ def test_what_cannot_be_meant_is_refused(place):
                 call()
 
 
-# ---- gaps without a cause -----------------------------------------------------------------------------------------------------
+# ---- gaps without a cause ----------------------------------------------------------------------------------------------------
 
 
 def test_a_gap_that_no_record_covers_is_damage(place):
@@ -473,7 +473,7 @@ def test_a_prune_record_that_an_agent_signs_takes_nothing_away(place):
         assert any("log key did not sign it" in finding.problem for finding in store.verify(deep=True).findings)
 
 
-# ---- anything ------------------------------------------------------------------------------------------------------------------
+# ---- anything ----------------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

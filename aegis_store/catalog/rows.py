@@ -26,8 +26,8 @@ class Other(Row, frozen=True, kw_only=True, gc=False):
 
 
 class SessionBegan(Row, frozen=True, kw_only=True, gc=False):
-    """A session-begin record. Names are any str, lone surrogates too; None: the session was erased, names and all. What concerns
-    forks: see `SessionRecord`."""
+    """A session-begin record. Names are any str, lone surrogates too; None: the session was erased, names and all. What
+    concerns forks: see `SessionRecord`."""
 
     time_ms: TimeMs
     leaf: bytes

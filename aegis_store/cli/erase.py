@@ -29,9 +29,8 @@ def erase(
 ) -> None:
     """Erase a session: text and names are in no file of the store afterwards.
 
-    There is no way back. Entries without content stay, so that every proof holds, and a record of who, why and when. Exit code 1: it
-    was erased, but forks or other processes still hold it; they are named.
-    """
+    There is no way back. Entries without content stay, so that every proof holds, and a record of who, why and when. Exit code
+    1: it was erased, but forks or other processes still hold it; they are named."""
     with writing(path, keys=keys) as store:
         done = store.erase(session=session, ordinal=ordinal, reason=reason, by=by, forks=forks, wait_seconds=wait)
     if as_json:

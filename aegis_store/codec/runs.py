@@ -1,9 +1,8 @@
 """Sets of record indexes as runs: what a prune or erase record covers.
 
-Indexes that go together lie together, so a set is kept as the ends of its runs: [first, end, first, end …], ascending, where no run
-touches the next. On the wire they are the differences between neighbours, u64 little-endian each, which compress to a byte or two.
-Source: FORMAT.md, Envelopes, prune and erase.
-"""
+Indexes that go together lie together, so a set is kept as the ends of its runs: [first, end, first, end …], ascending, where no
+run touches the next. On the wire they are the differences between neighbours, u64 little-endian each, which compress to a byte
+or two. Source: FORMAT.md, Envelopes, prune and erase."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Compaction: what prune and erase records took away is taken out of the files, and what stays is given another form where it was
-made from that.
+"""Compaction: what prune and erase records took away is taken out of the files, and what stays is given another form where it
+was made from that.
 
 `plan` says what has to be done, and touches nothing; `reencode` gives a checkpoint another form under the same commitment;
 `compactor` does it, segment by segment, newest first. How a segment is rewritten: native/src/compact.h.

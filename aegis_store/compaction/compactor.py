@@ -1,9 +1,9 @@
-"""Does what a plan says, segment by segment, newest first. See the package's text, and docs/DURABILITY.md for what a crash leaves.
+"""Does what a plan says, segment by segment, newest first. See the package's text, and docs/DURABILITY.md for what a crash
+leaves.
 
-A segment is rewritten into a file of its own and takes the old one's place in one write of the manifest, so that a compaction that
-is stopped or killed has done some segments and not the others, and the next one goes on. Appends go on meanwhile; whoever reads an old
-file reads on until they let go of it.
-"""
+A segment is rewritten into a file of its own and takes the old one's place in one write of the manifest, so that a compaction
+that is stopped or killed has done some segments and not the others, and the next one goes on. Appends go on meanwhile; whoever
+reads an old file reads on until they let go of it."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Compacted(msgspec.Struct, frozen=True, kw_only=True):
-    """What a compaction did. `payloads_gone` are records, `bytes_before` and `bytes_after` those of the rewritten segment files;
-    `old_files` are (device, inode) of the files that were replaced, which somebody may still have open."""
+    """What a compaction did. `payloads_gone` are records, `bytes_before` and `bytes_after` those of the rewritten segment
+    files; `old_files` are (device, inode) of the files that were replaced, which somebody may still have open."""
 
     segments: int
     payloads_gone: int
@@ -60,7 +60,8 @@ class Files(Protocol):
     """What a compactor needs of the store that it works in."""
 
     def settled(self) -> None:
-        """Return when no checkpoint is on its way that was made from something that goes, and all that was queued is durable."""
+        """Return when no checkpoint is on its way that was made from something that goes, and all that was queued is
+        durable."""
         ...
 
     def sign_segment(self, footer: Footer) -> None:
@@ -102,8 +103,8 @@ class Compactor:
     ) -> Compacted:
         """Do what is pending. Conflict: another thread is at it; with `waits` it is waited for.
 
-        `bytes_a_second` bounds what is read and rewritten; `stop` ends the work where it is, which loses nothing. Closed: it was set.
-        """
+        `bytes_a_second` bounds what is read and rewritten; `stop` ends the work where it is, which loses nothing. Closed: it
+        was set."""
         pace = _Pace(bytes_a_second, stop)
         with self._alone(waits):
             causes = self._records.gaps.pending()

@@ -5,7 +5,6 @@ The salt stays, so does all that is signed. What comes out is decoded again and 
 
 from __future__ import annotations
 
-
 from bisect import bisect_left
 from collections.abc import Collection
 from typing import Final
@@ -29,9 +28,8 @@ STATES_BYTES: Final = 64 << 20
 class Reencoder:
     """Gives checkpoints of one tier another form. For one thread.
 
-    `known` are records of the segment at work, read in one go; others are asked of the engine one by one. `store_signer` is the log
-    key: a payload that no record holds goes into chunk records, which it signs.
-    """
+    `known` are records of the segment at work, read in one go; others are asked of the engine one by one. `store_signer` is the
+    log key: a payload that no record holds goes into chunk records, which it signs."""
 
     def __init__(self, records: Records, store_signer: Signer, *, going: Collection[int]) -> None:
         """`going`: dictionaries that are not to be used any more."""
@@ -50,19 +48,21 @@ class Reencoder:
             return None
         state = self._state(record, entry)
         salt = record.payload[2 : payload_codec.HEADER_SIZE]
-        sealed = self._sealed(state.envelope, touched, entry, salt)
+        sealed = self._sealed(state, touched, entry, salt)
         if sealed.commitment != entry.commitment or sealed.length != entry.length:
             raise Corrupt(f"record {touched.index} does not hold what its entry commits to", op="compact", index=touched.index)
         if len(sealed.payload) > PAYLOAD_MAX:
             return self._in_chunks(sealed, entry)
         return sealed.payload
 
-    def _sealed(self, envelope: bytes, touched: Touched, entry: Entry, salt: bytes) -> Sealed:
+    def _sealed(self, state: State, touched: Touched, entry: Entry, salt: bytes) -> Sealed:
+        envelope = state.envelope
         if touched.base is not None:
             base_record = self._record(touched.base)
             base = self._state(base_record, self._records.entry_of(base_record))
-            most = State(base.envelope).longest_delta(len(envelope))
-            delta = make_delta(base.envelope, envelope, most) if most and touched.may_hang(base.links) else None
+            # Nothing that hangs on this checkpoint may be further from its keyframe afterwards.
+            most = base.longest_delta(len(envelope)) if base.links < state.links else 0
+            delta = make_delta(base.envelope, envelope, most) if most else None
             if delta is not None:
                 if restore(base.envelope, [delta], length=len(envelope), limit=len(envelope)) != envelope:
                     raise EngineBug("a delta does not make what it was made from", op="compact", index=touched.index)

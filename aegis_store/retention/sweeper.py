@@ -1,14 +1,13 @@
 """Makes decisions of a policy true: looks at what there is, asks `policy`, writes prune records.
 
-A prune record is signed by the log key and durable before anything else happens; from then on what it covers reads as pruned, whether
-the files have been compacted or not.
-"""
+A prune record is signed by the log key and durable before anything else happens; from then on what it covers reads as pruned,
+whether the files have been compacted or not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -63,7 +62,8 @@ class Sweeper:
         self._owner = owner
 
     def sweep(self, rules: Sequence[Rule], *, dry_run: bool, watch: Watcher | None = None) -> Retained:
-        """Decide, and unless it is a dry run write it down. Corrupt: what cannot be read cannot be decided on, and nothing goes."""
+        """Decide, and unless it is a dry run write it down. Corrupt: what cannot be read cannot be decided on, and nothing
+        goes."""
         policy = Policy(rules=rules)
         now = TimeMs(self._owner.clock.now_ms())
         if policy.keeps_everything and not dry_run:

@@ -85,7 +85,8 @@ def request_id_of(data: bytes) -> str | None:
 
 
 def position_of(data: bytes) -> str | None:
-    """The position in the envelope of a checkpoint that the entry commits to, where that is a str, without a look at the rest."""
+    """The position in the envelope of a checkpoint that the entry commits to, where that is a str, without a look at the
+    rest."""
     try:
         found: str = _position.decode(_fields.decode(data)[_NAMES.index("position")])
         return found

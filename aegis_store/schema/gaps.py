@@ -5,10 +5,9 @@
     ["hold", 0, reason, holder, ordinal or nil]
     ["hold-release", 0, index of the hold, reason, by]
 
-Runs are the records whose payload goes (`codec.runs`). An erase record says which session it was about by the tag in its entry, and
-nothing of what was erased; with an ordinal it was one checkpoint. A hold is on the session of its entry, or on one checkpoint of it.
-The log key signs all four. Texts may be any str (schema.session). Source: FORMAT.md, Envelopes.
-"""
+Runs are the records whose payload goes (`codec.runs`). An erase record says which session it was about by the tag in its entry,
+and nothing of what was erased; with an ordinal it was one checkpoint. A hold is on the session of its entry, or on one
+checkpoint of it. The log key signs all four. Texts may be any str (schema.session). Source: FORMAT.md, Envelopes."""
 
 from __future__ import annotations
 
