@@ -123,6 +123,22 @@ TEST(a_rewritten_file_that_leads_to_another_tree_is_refused) {
     EXPECT_OK(aegis_refresh(reader));
     EXPECT(is_gap(reader, SESSION, 1, size - 1));
     end_store();
+    /* A part of it is known: with the rest it does not lead to the root in the footer. */
+    if (!begin_store(0)) return;
+    EXPECT_OK(append_committed(store, SESSION, size++, COMPACTED_PAYLOAD));
+    reader = open_test(v, AEGIS_MODE_READ, NULL);
+    for (; size < 4; size++) EXPECT_OK(append_committed(store, SESSION, size, COMPACTED_PAYLOAD));
+    EXPECT_OK(aegis_rotate(store, SESSION));
+    EXPECT_OK(aegis_seal(store, SESSION));
+    for (; size < 6; size++) EXPECT_OK(append_committed(store, SESSION, size, COMPACTED_PAYLOAD));
+    EXPECT_OK(compact_one(0, 1));
+    reader->logs[SESSION].tree.range.peaks[0][0] ^= 1;
+    EXPECT_CODE(aegis_refresh(reader), AEGIS_E_CORRUPT);
+    reader->logs[SESSION].tree.range.peaks[0][0] ^= 1;
+    EXPECT_EQ_U64(size_of(reader, SESSION), 1);
+    EXPECT_OK(aegis_refresh(reader));
+    EXPECT(size_of(reader, SESSION) == 6 && is_gap(reader, SESSION, 1, 5));
+    end_store();
 }
 
 /* ---- between a look at the manifest and one at the file ---------------------------------------------------------------- */

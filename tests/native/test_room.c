@@ -190,9 +190,9 @@ TEST(appends_go_on_while_turns_are_asked_for) {
     EXPECT_OK(aegis_rotate(store, SESSION));
     EXPECT_EQ_U64(size_of(store, SESSION), APPENDERS * EACH);
     EXPECT(segments() > 10);
-    to_zeroed_bytes();
     EXPECT_OK(verify_whole(store, SESSION));
     EXPECT_OK(aegis_close(store));
+    to_zeroed_bytes();
     store = open_test(v, AEGIS_MODE_WRITE, NULL);
     EXPECT_EQ_U64(size_of(store, SESSION), APPENDERS * EACH);
     EXPECT_OK(verify_whole(store, SESSION));
