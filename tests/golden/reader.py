@@ -122,6 +122,7 @@ class Listed:
 class ListedTier:
     size: int
     root: bytes
+    swept: int
     segments: list[Listed]
 
 
@@ -160,12 +161,13 @@ def read_copy(copy: bytes, secret: bytes) -> Manifest:
     at = 72 + (name + meta + 7) // 8 * 8
     found: dict[int, ListedTier] = {}
     for _ in range(tiers):
-        tier, count, size, root = struct.unpack_from("<IIQ32s", copy, at)
-        at += 48
+        tier, count, size, root, swept = struct.unpack_from("<IIQ32sQ", copy, at)
+        at += 56
         listed = [Listed(*struct.unpack_from("<QQQ", copy, at + 24 * each)) for each in range(count)]
         at += 24 * count
         demand(tier > max(found, default=0) and listed[0].first == 0, "tiers and segments ascend")
-        found[tier] = ListedTier(size, root, listed)
+        demand(swept <= size and listed[-1].number >> 32 == 0, "what is swept, and an active segment that is an original")
+        found[tier] = ListedTier(size, root, swept, listed)
     demand(at == length - 40, "the manifest's length")
     return Manifest(
         store_id,
@@ -180,6 +182,12 @@ def read_copy(copy: bytes, secret: bytes) -> Manifest:
 
 
 # ---- segments ---------------------------------------------------------------------------------------------------------------
+
+
+def file_of(number: int) -> str:
+    """The name of a segment's file: its place, and how often it was rewritten if it was."""
+    place, rewrites = number & 0xFFFFFFFF, number >> 32
+    return f"{place:08x}-{rewrites:08x}.seg" if rewrites else f"{place:08x}.seg"
 
 
 @dataclass
@@ -224,6 +232,7 @@ class Frame:
     offset: int
     kind: int
     last: bool
+    cause: int | None
     index: int
     watermark: int
     entry: bytes
@@ -245,10 +254,16 @@ def read_frame(data: bytes, at: int, header: Header, secret: bytes | None) -> Fr
     checked = header.store_id + struct.pack("<IBHI", header.tier, kind, entry_length, payload_length)
     demand(body == crc32c(checked + entry + payload + struct.pack("<QB", index, flags)), "the body checksum of a frame")
     demand(watermark <= index, "the watermark of a frame")
+    demand(flags & ~3 == 0, "the flags of a frame")
+    cause = None
+    if flags & 2:
+        demand(header.number >> 32 != 0, "stubs stand in rewritten segments only")
+        demand(payload_length == 8 and struct.unpack("<Q", payload)[0] > index, "the cause of a stub")
+        cause = struct.unpack("<Q", payload)[0]
     if secret is not None:
         message = b"L" + header.nonce + struct.pack("<QQQ", at, index, watermark) + leaf_hash(entry) + struct.pack("<I", body)
         demand(link == mac(secret, message), "the link of a frame")
-    return Frame(at, kind, bool(flags & 1), index, watermark, entry, payload, end)
+    return Frame(at, kind, bool(flags & 1), cause, index, watermark, entry, payload, end)
 
 
 def remains(data: bytes, at: int, index: int, header: Header, secret: bytes) -> bytes | None:
@@ -330,7 +345,7 @@ def read_log(place: Path, tier: str, manifest: Manifest, keys: Keys) -> Log:
     log, listed = Log(), manifest.tiers[TIERS[tier]]
     for position, segment in enumerate(listed.segments):
         active = position == len(listed.segments) - 1
-        data = (place / tier / f"{segment.number:08x}.seg").read_bytes()
+        data = (place / tier / file_of(segment.number)).read_bytes()
         header = read_header(data)
         expected = (TIERS[tier], manifest.store_id, segment.number, segment.generation, manifest.alignment)
         place_of = header.tier, header.store_id, header.number, header.generation, header.alignment
@@ -338,6 +353,8 @@ def read_log(place: Path, tier: str, manifest: Manifest, keys: Keys) -> Log:
         demand(segment.first == len(log.frames), "a segment starts where the one before it ends")
         footer = None if active else read_footer(data, header, keys.secret)
         end, secret = (footer.frames_end, None) if footer else (len(data), keys.secret)
+        if segment.number >> 32:
+            secret = None  # its links were made for other places
         found = read_groups(data, header, len(log.frames), end, secret)
         log.frames += found
         log.footers.append(footer)
@@ -354,6 +371,8 @@ def read_log(place: Path, tier: str, manifest: Manifest, keys: Keys) -> Log:
                 demand(slot.size <= len(log.frames), "a watermark is not above the log")
                 demand(slot.root == root_of(log.leaves[: slot.size]), "the root in a watermark slot")
                 demand(not slot.end or slot.size == len(log.frames), "nothing follows an end mark")
+    for frame in log.frames:
+        demand(frame.cause is None or frame.cause < len(log.frames), "the cause of a stub is in the log")
     demand(listed.size <= len(log.frames) and listed.root == root_of(log.leaves[: listed.size]), "the head in the manifest")
     return log
 

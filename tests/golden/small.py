@@ -87,7 +87,7 @@ def blocks(place: Path) -> list[Block]:
         (8, "generation"), (8, "shipping epoch"), (4, "flags"), (4, "alignment"), (8, "segment size"),
         (2, "length of the name"), (2, "length of the meta block"), (4, "count of tiers"), (names[0], "name"),
         (names[1], "meta block"), (-sum(names) % 8, "zeros"), (4, "tier"), (4, "count of segments"), (8, "size"),
-        (32, "root"), (8, "segment: number"), (8, "segment: generation"), (8, "segment: first index"),
+        (32, "root"), (8, "swept"), (8, "segment: number"), (8, "segment: generation"), (8, "segment: first index"),
         (32, "HMAC"), (4, "checksum"), (4, "reserved"),
     )  # fmt: skip
     file = (place / "session" / "00000000.seg").read_bytes()

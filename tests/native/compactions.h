@@ -79,7 +79,7 @@ static inline bool has_payload(aegis_store *store, uint32_t tier, uint64_t i, co
 /* Whether a file of this name lies in the simulated machine's session folder. */
 static inline bool lies_there(vfs_sim *sim, const char *name) {
     uint64_t size = 0;
-    char path[64];
+    char path[96];
     snprintf(path, sizeof path, "session/%s", name);
     return vfs_sim_file_size(sim, path, &size) == AEGIS_OK;
 }

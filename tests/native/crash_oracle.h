@@ -1,8 +1,10 @@
 /* crash_oracle: holds what is found on a disk that a power cut left against what was said before the cut.
  *
- *   (1)  it opens: for writing, and before that, where something was acknowledged, for reading;
+ *   (1)  it opens: for writing, and before that, where something was acknowledged, for reading; then the segments are those that are
+ *        listed, and no other file of that name is left;
  *   (2)  what was acknowledged is there, and so is what any head that was given out covers;
- *   (3)  what is there was submitted: an exact prefix, byte for byte, in order;
+ *   (3)  what is there was submitted: an exact prefix, byte for byte, in order, but for what a compaction did: all of it, or, until it was
+ *        done, nothing of it;
  *   (4)  a group is there whole or not at all;
  *   (5)  the root at every size is the right one;
  *   (6)  the whole verifies, and the entries lead to the catalogue that they led to when they were written, taken at once or in two
@@ -119,20 +121,28 @@ static inline const char *broken_size(const said *before, uint64_t size) {
     return ends_at(before, size) ? NULL : "a part of a group is there";
 }
 
-static inline bool same_records(aegis_store *store, const script *s, uint32_t t, uint64_t from, uint64_t size) {
+/* With what the rounds of compaction up to `round` did. */
+static inline bool same_in_round(aegis_store *store, const script *s, uint32_t t, uint64_t from, uint64_t size, uint64_t round) {
     static uint8_t buffer[RECORDS_MAX * 1024 + 2 * PAYLOAD_MAX];
     static aegis_record found[RECORDS_MAX];
     while (from < size) {
         uint32_t count = 0;
         if (aegis_read_range(store, TIER[t], from, RECORDS_MAX, buffer, sizeof buffer, found, &count) != AEGIS_OK) return false;
         for (uint32_t i = 0; i < count; i++, from++) {
-            const scripted *r = &s->records[t][from];
-            if (found[i].index != from || found[i].kind != r->kind || found[i].entry_length != r->entry_length ||
-                found[i].payload_length != r->payload_length || memcmp(buffer + found[i].entry_at, r->entry, r->entry_length) != 0 ||
-                memcmp(buffer + found[i].payload_at, r->payload, r->payload_length) != 0) return false;
+            const scripted r = script_as_of(s, t, from, round);
+            if (found[i].index != from || found[i].kind != r.kind || found[i].entry_length != r.entry_length || ((found[i].flags & AEGIS_RECORD_GAP) != 0) != r.gap ||
+                found[i].payload_length != r.payload_length || memcmp(buffer + found[i].entry_at, r.entry, r.entry_length) != 0 ||
+                memcmp(buffer + found[i].payload_at, r.payload, r.payload_length) != 0) return false;
         }
     }
     return true;
+}
+
+/* A compaction is seen whole or not at all, and what it took away does not come back once it is done. */
+static inline bool same_records(aegis_store *store, const script *s, uint32_t t, uint64_t from, uint64_t size, const said *now) {
+    for (uint64_t round = now->compacted; round <= now->compacting; round++)
+        if (same_in_round(store, s, t, from, size, round)) return true;
+    return false;
 }
 
 static inline bool same_root(aegis_store *store, const script *s, uint32_t t, uint64_t size) {
@@ -171,7 +181,7 @@ static inline const char *broken_promise(const enumeration *e, aegis_store *stor
         const char *broken = broken_size(before, sizes[t]);
         if (broken != NULL) return broken;
         if (sizes[t] == 0) continue;
-        if (!same_records(store, s, t, 0, sizes[t])) return "a record is not the one that was submitted";
+        if (!same_records(store, s, t, 0, sizes[t], before)) return "a record is not the one that was submitted";
         for (uint64_t n = 0; n <= sizes[t]; n++)
             if (!same_root(store, s, t, n)) return "a root is wrong";
         if (verify_whole(store, TIER[t]) != AEGIS_OK) return "it does not verify";
@@ -208,7 +218,7 @@ static inline const char *broken_for_a_reader(const enumeration *e, vfs_sim *ima
     for (uint32_t t = 0; store != NULL && t < TIERS_USED && broken == NULL; t++) {
         if (aegis_size(store, TIER[t], &size) != AEGIS_OK) broken = "a reader cannot read the size";
         else if (size > e->after[cut][t].submitted || !ends_at(&e->after[cut][t], size)) broken = "a reader sees what is not there";
-        else if (!same_records(store, e->o->script, t, 0, size)) broken = "a reader sees another record";
+        else if (!same_records(store, e->o->script, t, 0, size, &e->after[cut][t])) broken = "a reader sees another record";
     }
     if (store != NULL) aegis_abandon(store);
     if (broken == NULL && vfs_sim_differences(before, image, no_difference, changed) != AEGIS_OK) broken = changed;
@@ -238,7 +248,7 @@ static inline void count_normal(oracle *o, vfs_sim *image, aegis_store *store) {
 }
 
 /* (8): another group, and the crash after it. The machine's record says what was promised by that, for (10). */
-static inline const char *broken_by_more(const enumeration *e, vfs_sim *image, aegis_store *store, uint32_t t, uint64_t size) {
+static inline const char *broken_by_more(const enumeration *e, vfs_sim *image, aegis_store *store, size_t cut, uint32_t t, uint64_t size) {
     const script *s = e->o->script;
     aegis_options o = crash_options(e->o->work, AEGIS_MODE_APPEND);
     aegis_head heads[2] = {{.tier = TIER[t], .size = size}, {.tier = TIER[t]}};
@@ -259,10 +269,36 @@ static inline const char *broken_by_more(const enumeration *e, vfs_sim *image, a
     store = NULL;
     if (store_open(vfs_sim_vfs(image), "store", &o, &store, NULL) != AEGIS_OK) return "it does not open after one more group";
     uint64_t found = 0;
-    bool there = aegis_size(store, TIER[t], &found) == AEGIS_OK && found == more && same_records(store, s, t, size, more) &&
+    bool there = aegis_size(store, TIER[t], &found) == AEGIS_OK && found == more && same_records(store, s, t, size, more, &e->after[cut][t]) &&
                  same_root(store, s, t, size) && same_root(store, s, t, more);
     aegis_abandon(store);
     return there ? NULL : "the group that was added is not there";
+}
+
+typedef struct segment_files {
+    uint64_t there[TIERS_USED];
+} segment_files;
+
+static inline int count_segments(void *context, const char *path) {
+    segment_files *files = context;
+    const char *slash = strchr(path, '/');
+    uint64_t number = 0;
+    for (uint32_t t = 0; t < TIERS_USED && slash != NULL; t++) {
+        const char *folder = tier_name(TIER[t]);
+        if (strncmp(path, folder, strlen(folder)) == 0 && segment_number(slash + 1, &number)) files->there[t]++;
+    }
+    return AEGIS_OK;
+}
+
+/* (1): as many segment files as are listed, all of which are open. */
+static inline bool only_listed(vfs_sim *image, aegis_store *store) {
+    segment_files files = {{0}};
+    if (vfs_sim_files(image, count_segments, &files) != AEGIS_OK) return false;
+    for (uint32_t t = 0; t < TIERS_USED; t++) {
+        const log *l = store_log(store, TIER[t]);
+        if (files.there[t] != (l == NULL ? 0 : l->segment_count)) return false;
+    }
+    return true;
 }
 
 /* (1) to (8), in the order of their cost. */
@@ -272,7 +308,7 @@ static inline const char *broken_disk(const enumeration *e, vfs_sim *image, size
     const aegis_options options = crash_options(o->work, AEGIS_MODE_APPEND);
     aegis_store *store = NULL;
     if (store_open(vfs_sim_vfs(image), "store", &options, &store, NULL) != AEGIS_OK) return "it does not open";
-    const char *broken = broken_promise(e, store, cut, sizes);
+    const char *broken = only_listed(image, store) ? broken_promise(e, store, cut, sizes) : "a segment is there that is not listed";
     if (broken == NULL) {
         count_normal(o, image, store);
         for (uint32_t t = 0; t < TIERS_USED; t++) say(image, MARK_OPENED, t, sizes[t]);
@@ -291,7 +327,7 @@ static inline const char *broken_disk(const enumeration *e, vfs_sim *image, size
         return broken;
     }
     uint32_t t = (uint32_t)(o->distinct[e->depth] % o->work->tiers);
-    return broken_by_more(e, image, store, t, sizes[t]);
+    return broken_by_more(e, image, store, cut, t, sizes[t]);
 }
 
 static inline bool has_enough(const oracle *o) { return o->distinct[0] >= o->wanted && o->normal.count >= 2 * o->wanted; }

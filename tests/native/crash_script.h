@@ -21,6 +21,7 @@ typedef struct scripted {
     uint32_t kind;
     const uint8_t *payload;
     uint32_t payload_length;
+    bool gap;                /* the payload is the index of what authorised it */
     uint8_t leaf[32];
 } scripted;
 
@@ -161,6 +162,26 @@ static inline void script_write(script *s, uint64_t seed) {
         }
         aegis_chains_end(chains);
     }
+}
+
+/* ---- compactions ------------------------------------------------------------------------------------------------------ */
+
+/* What compactions do to the first three records, round after round: the first becomes a gap by the fifth, then by the sixth; the second by
+ * the sixth; the third gets another payload. */
+enum { ROUNDS_MAX = 2, CAUSE_FIRST = 4 };
+
+static inline scripted script_as_of(const script *s, uint32_t t, uint64_t i, uint64_t round) {
+    static const uint8_t causes[ROUNDS_MAX][8] = {{CAUSE_FIRST}, {CAUSE_FIRST + 1}};
+    scripted r = s->records[t][i];
+    if ((i == 0 && round >= 1) || (i == 1 && round >= 2)) {
+        r.gap = true;
+        r.payload = causes[round - 1];
+        r.payload_length = 8;
+    } else if (i == 2 && round >= 1) {
+        r.payload = s->records[t][CAUSE_FIRST].entry;
+        r.payload_length = 100;
+    }
+    return r;
 }
 
 #endif

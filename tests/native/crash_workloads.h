@@ -9,13 +9,14 @@
 
 #include "crash_script.h"
 
-enum { MARK_GROUP = 3, MARK_HEAD = 4, MARK_OPENED = 5 };     /* id = tier << 32 | size */
+enum { MARK_GROUP = 3, MARK_HEAD = 4, MARK_OPENED = 5, MARK_COMPACTING = 6, MARK_COMPACTED = 7 };     /* id = tier << 32 | size, or round */
 
 /* What was said of a tier so far. */
 typedef struct said {
     uint64_t submitted;
     uint64_t acknowledged;
     uint64_t released;                       /* size of the largest head that was given out */
+    uint64_t compacting, compacted;          /* rounds of compaction that were begun, that were done */
     uint64_t ends[RECORDS_MAX / 64 + 1];     /* sizes at which a group ends, one bit each */
 } said;
 
@@ -76,6 +77,8 @@ static inline void said_take(said now[TIERS_USED], const vfs_sim_op *op) {
     if (op->mark == VFS_SIM_ACK) of->acknowledged = size;
     if (op->mark == MARK_HEAD) of->released = max_u64(of->released, size);
     if (op->mark == MARK_GROUP) of->ends[size / 64] |= (uint64_t)1 << size % 64;
+    if (op->mark == MARK_COMPACTING) of->compacting = size;
+    if (op->mark == MARK_COMPACTED) of->compacted = size;
     if (op->mark == MARK_OPENED) {
         /* What an open found it has made durable, and what it did not find is gone for ever. */
         const said served = said_all(size);
@@ -137,6 +140,31 @@ static inline void play_fail(play *p, uint32_t t) {
     vfs_sim_fail(p->sim, &fault);
     EXPECT_CODE(aegis_commit(p->store, TIER[t], p->next[t] - 1), AEGIS_E_UNKNOWN);
     vfs_sim_fail(p->sim, NULL);
+}
+
+static inline void play_rotate(play *p, uint32_t t) {
+    EXPECT_OK(aegis_rotate(p->store, TIER[t]));
+    EXPECT_OK(aegis_seal(p->store, TIER[t]));
+}
+
+/* A round of the first segment, in steps. */
+static inline void play_compact(play *p, uint32_t t, uint64_t round) {
+    aegis_change changes[3];
+    aegis_compactor *compactor = NULL;
+    aegis_progress progress = {0};
+    uint32_t count = 0;
+    uint8_t payload[100];
+    for (uint64_t i = 0; i < 3; i++) {
+        const scripted before = script_as_of(p->script, t, i, round - 1), after = script_as_of(p->script, t, i, round);
+        if (before.payload == after.payload) continue;
+        changes[count++] = (aegis_change){.index = i, .cause = after.gap ? load_u64(after.payload) : AEGIS_NO_CAUSE, .payload_length = after.gap ? 0 : after.payload_length};
+        if (!after.gap) memcpy(payload, after.payload, after.payload_length);
+    }
+    say(p->sim, MARK_COMPACTING, t, round);
+    if (!EXPECT_OK(aegis_compact_start(p->store, TIER[t], 0, changes, count, payload, sizeof payload, &compactor))) return;
+    while (!progress.done && EXPECT_OK(aegis_compact_step(compactor, 700, &progress))) {}
+    aegis_compact_end(compactor);
+    say(p->sim, MARK_COMPACTED, t, round);
 }
 
 /* Long enough for a watermark slot, and for all else that waits for an idle moment. */
@@ -273,6 +301,42 @@ static void blocks(play *p) {
     play_close(p);
 }
 
+/* The next segment before the active one is full, again and again. */
+static void asked_rotations(play *p) {
+    play_open(p);
+    for (uint32_t round = 0; round < 3; round++) {
+        play_groups(p, 0, draw(p, 1, 2), 2);
+        EXPECT_OK(aegis_rotate(p->store, SESSION));
+        if (draw(p, 0, 1) == 1) EXPECT_OK(aegis_seal(p->store, SESSION));
+        if (round == 1) play_kill(p), play_open(p);
+    }
+    play_groups(p, 0, draw(p, 0, 1), 2);
+    if (draw(p, 0, 1) == 1) play_close(p);
+    else play_kill(p);
+}
+
+/* The first segment is rewritten, and rewritten again after the next open, between groups that others append. */
+static void compaction(play *p) {
+    EXPECT_OK(vfs_sim_settle(p->sim, false));
+    play_open(p);
+    play_submit(p, 0, 3);
+    play_commit(p, 0);
+    play_rotate(p, 0);
+    play_submit(p, 0, 3);
+    play_commit(p, 0);
+    play_record(p);
+    play_groups(p, 0, draw(p, 0, 1), 2);
+    play_compact(p, 0, 1);
+    play_groups(p, 0, 1, 2);
+    if (draw(p, 0, 1) == 1) EXPECT_OK(aegis_set_swept(p->store, SESSION, CAUSE_FIRST + 1));
+    if (draw(p, 0, 1) == 1) play_close(p);
+    else play_kill(p);
+    play_open(p);
+    play_compact(p, 0, 2);
+    play_groups(p, 0, draw(p, 0, 1), 2);
+    play_kill(p);
+}
+
 static const workload WORKLOADS[] = {
     {"first open", first_open, 900, 0, 1, 8},
     {"steady appends", steady_appends, 1200, 0, 1, 8},
@@ -284,6 +348,8 @@ static const workload WORKLOADS[] = {
     {"reopen after a crash", reopen_after_a_crash, 700, 0, 1, 8},
     {"two tiers", two_tiers, 600, 0, 2, 8},
     {"blocks, with garbage", blocks, 700, 0, 1, 4096},
+    {"asked rotations", asked_rotations, 600, 0, 1, 8},
+    {"compaction", compaction, 700, 0, 1, 8},
 };
 enum { WORKLOAD_COUNT = sizeof WORKLOADS / sizeof WORKLOADS[0] };
 

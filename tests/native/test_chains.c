@@ -3,7 +3,7 @@
 #include "chains.h"
 #include "sha256.h"
 
-enum { BEGIN = 1, CHECKPOINT = 2, END = 3, KEY_ADD = 4, KEY_REVOKE = 5, CHUNK = 7 };
+enum { BEGIN = 1, CHECKPOINT = 2, END = 3, KEY_ADD = 4, KEY_REVOKE = 5, CHUNK = 7, DICTIONARY = 8, HOLD = 12, HOLD_RELEASE = 13, PRUNE = 14, ERASE = 15 };
 enum { MAX = 20000, NONE = UINT32_MAX };
 #define TIER AEGIS_TIER_SESSION
 
@@ -245,6 +245,9 @@ TEST(condition_2_length_version_flags_kind_and_tier) {
     changed(3, 2, AEGIS_E_VERSION);
     changed(1, 0, AEGIS_E_VERSION);
     changed(1, 6, AEGIS_E_VERSION);
+    changed(1, 9, AEGIS_E_VERSION);
+    changed(1, 11, AEGIS_E_VERSION);
+    changed(1, 16, AEGIS_E_VERSION);
     changed(1, 17, AEGIS_E_VERSION);
     changed(2, 1, AEGIS_E_FOREIGN);
     for (uint32_t length = 175; length <= 185; length++) {
@@ -306,6 +309,53 @@ TEST(condition_4_tags_ordinals_and_request_tags) {
     entries[3][3] = 1;
     seal(3);
     refused(c, AEGIS_E_CORRUPT);
+}
+
+/* What belongs to the log as a whole, and what belongs to a session and is beside its chain: all of it is told. */
+TEST(conditions_3_and_4_of_kinds_that_are_no_part_of_a_chain) {
+    static const unsigned of_log[] = {KEY_ADD, KEY_REVOKE, DICTIONARY, PRUNE}, beside[] = {HOLD, HOLD_RELEASE, ERASE};
+    for (int i = 0; i < 4; i++) {
+        alone(of_log[i], NONE, NONE, 0, AEGIS_OK);
+        EXPECT(told_count == 1 && told[0] == 0);
+        alone(of_log[i], 0, NONE, 0, AEGIS_E_CORRUPT);
+        alone(of_log[i], NONE, 2, 0, AEGIS_E_CORRUPT);
+        alone(of_log[i], NONE, NONE, 1, AEGIS_E_CORRUPT);
+    }
+    for (int i = 0; i < 3; i++) {
+        alone(beside[i], 0, NONE, 0, AEGIS_OK);
+        EXPECT(told_count == 1 && told[0] == 0);
+        alone(beside[i], 0, NONE, 77, AEGIS_OK);
+        alone(beside[i], 5, NONE, 0, AEGIS_OK);    /* of a session that others ask for */
+        alone(beside[i], NONE, NONE, 0, AEGIS_E_CORRUPT);
+        alone(beside[i], 0, 2, 0, AEGIS_E_CORRUPT);
+        aegis_chains *c = begin_small();
+        add(beside[i], 0, NONE, 0);
+        entries[3][3] = 1;
+        seal(3);
+        refused(c, AEGIS_E_CORRUPT);
+        /* The chain goes on as if it were not there, and so it does behind a session's end. */
+        c = begin_small();
+        add(beside[i], 0, NONE, 5);
+        add(CHECKPOINT, 0, 2, 2);
+        add(END, 0, 4, 0);
+        add(beside[i], 0, NONE, 5);
+        EXPECT_OK(take_in(c, 3, count));
+        EXPECT(told_count == 2 && told[0] == 0 && told[1] == 3);
+        aegis_chains_end(c);
+    }
+    alone(CHUNK, 0, NONE, 2, AEGIS_OK);
+    EXPECT_EQ_U64(told_count, 0);
+}
+
+/* Its entry is all that is asked; the caller sees by its flags that what was told has no payload. */
+TEST(a_stub_is_folded_as_what_it_was) {
+    aegis_chains *c = begin_small();
+    add(BEGIN, 1, NONE, 0);
+    add(CHECKPOINT, 1, 3, 0);
+    records[3].flags = records[4].flags = AEGIS_RECORD_GAP;
+    EXPECT_OK(take_in(c, 3, 5));
+    EXPECT(told_count == 1 && told[0] == 0);
+    aegis_chains_end(c);
 }
 
 TEST(condition_5_a_session_begins_once_and_first_and_its_end_is_the_last) {

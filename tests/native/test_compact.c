@@ -255,3 +255,314 @@ TEST(compact_rule_1_damage_of_the_source_is_named_and_nothing_is_published) {
     EXPECT_OK(verify_whole(store, SESSION));
     end_store();
 }
+
+/* ---- in which order --------------------------------------------------------------------------------------------------- */
+
+static size_t op_of(enum vfs_sim_kind kind, const char *path, size_t from) {
+    for (size_t i = from; i < vfs_sim_op_count(sim); i++) {
+        const vfs_sim_op *op = vfs_sim_op_at(sim, i);
+        const char *name = kind == VFS_SIM_RENAME ? op->to : op->path;
+        if (op->kind == kind && !op->failed && name != NULL && strcmp(name, path) == 0) return i;
+    }
+    return SIZE_MAX;
+}
+
+/* (2): with `write` durability the cause may be in the page cache only. */
+TEST(compact_rule_2_what_authorises_a_gap_is_durable_before_the_new_file_is_whole) {
+    aegis_options o = test_options(AEGIS_MODE_APPEND);
+    o.durability[SESSION] = AEGIS_DURABILITY_WRITE;
+    if (!begin_with(&o, 1)) return;
+    EXPECT_OK(append_committed(store, SESSION, size++, COMPACTED_PAYLOAD));
+    EXPECT_OK(vfs_sim_settle(sim, true));
+    EXPECT_OK(append_committed(store, SESSION, size++, COMPACTED_PAYLOAD));
+    const aegis_change change = gap(1, size - 1);
+    EXPECT_OK(compact_all(store, SESSION, 0, &change, 1, NULL, 0));
+    EXPECT(op_of(VFS_SIM_SYNC, "session/00000001.seg", 0) < op_of(VFS_SIM_CREATE, "session/" REWRITTEN, 0));
+    EXPECT_EQ_U64(store->manifest.tiers[SESSION].size, size);
+    /* Whatever the power leaves, who finds the gap finds its cause. */
+    for (size_t cut = 0; cut <= vfs_sim_op_count(sim); cut++) {
+        vfs_sim *image = NULL;
+        aegis_store *found = NULL;
+        EXPECT_OK(vfs_sim_image(sim, cut, VFS_SIM_KEEP_NOTHING, 1, &image));
+        if (EXPECT_OK(store_open(vfs_sim_vfs(image), "store", &o, &found, NULL))) {
+            uint8_t buffer[4096];
+            aegis_record record;
+            EXPECT_OK(aegis_read(found, SESSION, 1, buffer, sizeof buffer, &record));
+            EXPECT((record.flags & AEGIS_RECORD_GAP) == 0 || size_of(found, SESSION) == size);
+            EXPECT_OK(aegis_close(found));
+        }
+        vfs_sim_free(image);
+    }
+    end_store();
+}
+
+/* … and where that sync fails, the log is poisoned as by any other of the active file. */
+TEST(a_sync_of_causes_that_fails_poisons) {
+    aegis_options o = test_options(AEGIS_MODE_APPEND);
+    aegis_tier_stats stats;
+    o.durability[SESSION] = AEGIS_DURABILITY_WRITE;
+    if (!begin_with(&o, 1)) return;
+    const aegis_change change = gap(1, size - 1);
+    vfs_sim_fail(sim, &(vfs_sim_fault){.nth = 1, .kinds = 1u << VFS_SIM_SYNC, .code = AEGIS_E_IO});
+    EXPECT_CODE(compact_all(store, SESSION, 0, &change, 1, NULL, 0), AEGIS_E_IO);
+    vfs_sim_fail(sim, NULL);
+    EXPECT_OK(aegis_stats(store, SESSION, &stats));
+    EXPECT_EQ_U64(stats.poisoned, 1);
+    EXPECT_CODE(compact_all(store, SESSION, 0, &change, 1, NULL, 0), AEGIS_E_POISONED);
+    EXPECT_CODE(aegis_set_swept(store, SESSION, 1), AEGIS_E_POISONED);
+    EXPECT_CODE(aegis_rotate(store, SESSION), AEGIS_E_POISONED);
+    EXPECT(has_record(store, SESSION, 1, COMPACTED_PAYLOAD));
+    EXPECT_OK(aegis_abandon(store));
+    vfs_sim_free(sim);
+}
+
+/* (3) and (4) */
+TEST(compact_rules_3_and_4_the_new_file_is_durable_before_it_is_listed_and_the_old_one_goes_last) {
+    if (!begin_store(2)) return;
+    const aegis_change change = gap(1, size - 1);
+    EXPECT_OK(vfs_sim_settle(sim, true));
+    EXPECT_OK(compact_all(store, SESSION, 0, &change, 1, NULL, 0));
+    size_t synced = 0;
+    for (size_t i = 0; i < vfs_sim_op_count(sim) && op_of(VFS_SIM_SYNC, "session/" REWRITTEN, i) < SIZE_MAX; i = synced + 1)
+        synced = op_of(VFS_SIM_SYNC, "session/" REWRITTEN, i);
+    size_t named = op_of(VFS_SIM_SYNC_DIR, "session", synced), listed = op_of(VFS_SIM_RENAME, "MANIFEST", 0), gone = op_of(VFS_SIM_UNLINK, "session/" ORIGINAL, 0);
+    EXPECT(synced > 0 && synced < named && named < listed && listed < gone && gone < SIZE_MAX);
+    EXPECT(op_of(VFS_SIM_SYNC_DIR, "session", gone) < SIZE_MAX);
+    /* No write of the active file, or of the old one. */
+    for (size_t i = 0; i < vfs_sim_op_count(sim); i++) {
+        const vfs_sim_op *op = vfs_sim_op_at(sim, i);
+        EXPECT(op->kind != VFS_SIM_WRITE || strcmp(op->path, "session/" REWRITTEN) == 0 || strncmp(op->path, "MANIFEST", 8) == 0);
+    }
+    end_store();
+}
+
+/* Every call on the way fails in turn: the store goes on, whether it has the old file or the new one, and finds what it had. */
+TEST(a_failure_on_the_way_leaves_the_segment_as_it_was_or_rewritten) {
+    static const int codes[] = {AEGIS_E_IO, AEGIS_E_NOSPACE};
+    uint64_t published = 0, untouched = 0;
+    for (uint64_t nth = 1;; nth++) {
+        if (!begin_store(1)) return;
+        const aegis_change change = gap(1, size - 1), again = gap(2, size - 1);
+        vfs_sim_fail(sim, &(vfs_sim_fault){.nth = nth, .code = codes[nth % 2]});
+        int code = compact_all(store, SESSION, 0, &change, 1, NULL, 0);
+        uint64_t hits = vfs_sim_fault_hits(sim);
+        vfs_sim_fail(sim, NULL);
+        bool rewritten = segment_at(store, SESSION, 0).segment != 0;
+        if (hits > 0) EXPECT_CODE(code, codes[nth % 2]);
+        published += hits > 0 && rewritten;
+        untouched += hits > 0 && !rewritten;
+        EXPECT(rewritten ? is_gap(store, SESSION, 1, size - 1) : has_record(store, SESSION, 1, COMPACTED_PAYLOAD));
+        EXPECT(lies_there(sim, rewritten ? REWRITTEN : ORIGINAL));
+        EXPECT(rewritten || !lies_there(sim, REWRITTEN));
+        EXPECT_OK(append_committed(store, SESSION, size++, COMPACTED_PAYLOAD));
+        if (nth % 3 == 0) EXPECT_OK(compact_all(store, SESSION, 0, &again, 1, NULL, 0));
+        EXPECT_OK(verify_whole(store, SESSION));
+        if (nth % 2 == 0) EXPECT_OK(aegis_close(store));
+        else EXPECT_OK(aegis_abandon(store));
+        store = open_test(v, AEGIS_MODE_WRITE, NULL);
+        EXPECT(rewritten ? is_gap(store, SESSION, 1, size - 2) : has_record(store, SESSION, 1, COMPACTED_PAYLOAD));
+        EXPECT(nth % 3 != 0 || is_gap(store, SESSION, 2, size - 2));
+        EXPECT(!lies_there(sim, ORIGINAL) || (!rewritten && nth % 3 != 0));
+        end_store();
+        if (hits == 0) break;
+    }
+    EXPECT(published >= 3 && untouched >= 10);
+}
+
+/* The unfinished file cannot be removed: the next attempt takes its place, and so does the next open. */
+TEST(what_an_attempt_left_is_in_the_way_of_nobody) {
+    for (int again = 0; again < 2; again++) {
+        if (!begin_store(1)) return;
+        const aegis_change change = gap(1, size - 1);
+        vfs_sim_fail(sim, &(vfs_sim_fault){.nth = 1, .kinds = 1u << VFS_SIM_UNLINK | 1u << VFS_SIM_TRUNCATE, .forever = true, .code = AEGIS_E_IO});
+        EXPECT_CODE(compact_all(store, SESSION, 0, &change, 1, NULL, 0), AEGIS_E_IO);
+        vfs_sim_fail(sim, NULL);
+        EXPECT(lies_there(sim, REWRITTEN));
+        if (again == 0) reopen();
+        EXPECT_EQ_U64(lies_there(sim, REWRITTEN), (uint64_t)again);
+        EXPECT_OK(compact_all(store, SESSION, 0, &change, 1, NULL, 0));
+        EXPECT(is_gap(store, SESSION, 1, size - 1));
+        end_store();
+    }
+}
+
+/* ---- who reads meanwhile ---------------------------------------------------------------------------------------------- */
+
+TEST(a_verification_goes_on_over_the_old_file_which_is_closed_behind_it) {
+    if (!begin_store(2)) return;
+    aegis_verifier *verifier = NULL;
+    aegis_progress progress = {0};
+    const aegis_change change = gap(1, size - 1);
+    size_t handles = vfs_sim_open_count(sim);
+    EXPECT_OK(aegis_verify_start(store, SESSION, &verifier));
+    EXPECT_OK(aegis_verify_step(verifier, 1, &progress));
+    EXPECT_OK(compact_all(store, SESSION, 0, &change, 1, NULL, 0));
+    EXPECT_EQ_U64(vfs_sim_open_count(sim), handles + 1);
+    int code = AEGIS_OK;
+    while (code == AEGIS_OK && !progress.done) code = aegis_verify_step(verifier, 1000, &progress);
+    EXPECT_OK(code);
+    EXPECT_EQ_U64(vfs_sim_open_count(sim), handles);
+    aegis_verify_end(verifier);
+    /* One that ends in the middle lets go as well. */
+    EXPECT_OK(aegis_verify_start(store, SESSION, &verifier));
+    EXPECT_OK(aegis_verify_step(verifier, 1, &progress));
+    EXPECT_OK(compact_all(store, SESSION, 0, &change, 1, NULL, 0));
+    aegis_verify_end(verifier);
+    EXPECT_EQ_U64(vfs_sim_open_count(sim), handles);
+    end_store();
+}
+
+TEST(an_append_and_a_rotation_go_on_between_steps) {
+    if (!begin_store(1)) return;
+    aegis_compactor *compactor = NULL;
+    aegis_progress progress = {0};
+    const aegis_change change = gap(1, size - 1);
+    uint64_t first = size;
+    EXPECT_OK(aegis_compact_start(store, SESSION, 0, &change, 1, NULL, 0, &compactor));
+    while (!progress.done && EXPECT_OK(aegis_compact_step(compactor, 4000, &progress))) {
+        EXPECT_OK(append_committed(store, SESSION, size++, COMPACTED_PAYLOAD));
+        if (size % 2 == 0) EXPECT_OK(aegis_rotate(store, SESSION));
+    }
+    /* A step too many says the same again. */
+    EXPECT_OK(aegis_compact_step(compactor, 1, &progress));
+    EXPECT(progress.done);
+    aegis_compact_end(compactor);
+    EXPECT(size > first + 5 && store->logs[SESSION].segment_count > 3);
+    reopen();
+    EXPECT(is_gap(store, SESSION, 1, first - 1) && has_record(store, SESSION, size - 1, COMPACTED_PAYLOAD));
+    EXPECT_OK(verify_whole(store, SESSION));
+    end_store();
+}
+
+TEST(after_a_failure_only_the_end_is_left) {
+    if (!begin_store(1)) return;
+    aegis_compactor *compactor = NULL;
+    aegis_progress progress = {0};
+    const aegis_change change = gap(1, size - 1);
+    EXPECT_OK(aegis_compact_start(store, SESSION, 0, &change, 1, NULL, 0, &compactor));
+    vfs_sim_fail(sim, &(vfs_sim_fault){.nth = 1, .code = AEGIS_E_IO});
+    EXPECT_CODE(aegis_compact_step(compactor, 1, &progress), AEGIS_E_IO);
+    vfs_sim_fail(sim, NULL);
+    EXPECT_CODE(aegis_compact_step(compactor, 1, &progress), AEGIS_E_ARGUMENT);
+    EXPECT(message_has("the compaction has failed"));
+    aegis_compact_end(compactor);
+    aegis_compact_end(NULL);
+    EXPECT_CODE(aegis_compact_step(NULL, 1, &progress), AEGIS_E_ARGUMENT);
+    EXPECT(has_record(store, SESSION, 1, COMPACTED_PAYLOAD));
+    end_store();
+}
+
+/* ---- what recovery makes of it ---------------------------------------------------------------------------------------- */
+
+/* A footer that is damaged leaves the frames, whose links say nothing here: they are scanned without, and the root is the check. */
+TEST(a_rewritten_segment_without_its_footer_is_scanned_and_sealed_again) {
+    uint64_t end = 0;
+    if (!begin_store(2)) return;
+    const aegis_change change = gap(1, size - 1);
+    EXPECT_OK(compact_all(store, SESSION, 0, &change, 1, NULL, 0));
+    const aegis_footer before = segment_at(store, SESSION, 0);
+    EXPECT_OK(aegis_close(store));
+    EXPECT_OK(vfs_sim_file_size(sim, "session/" REWRITTEN, &end));
+    turn_bit(sim, "session/" REWRITTEN, end - 100);
+    turn_bit(sim, "session/" REWRITTEN, end - 250);
+    store = open_test(v, AEGIS_MODE_WRITE, NULL);
+    if (store == NULL) return;
+    EXPECT(is_gap(store, SESSION, 1, size - 1) && has_record(store, SESSION, 2, COMPACTED_PAYLOAD));
+    EXPECT_OK(aegis_seal(store, SESSION));
+    const aegis_footer after = segment_at(store, SESSION, 0);
+    EXPECT_BYTES(&after, &before, sizeof before);
+    EXPECT_OK(verify_whole(store, SESSION));
+    reopen();
+    EXPECT(is_gap(store, SESSION, 1, size - 1));
+    end_store();
+}
+
+/* No link proves what a damaged record was there: the open is refused, and names it. */
+TEST(a_damaged_record_of_a_rewritten_segment_without_its_footer_is_refused) {
+    uint64_t end = 0;
+    aegis_error error;
+    const aegis_options o = test_options(AEGIS_MODE_WRITE);
+    if (!begin_store(2)) return;
+    const aegis_change change = gap(1, size - 1);
+    EXPECT_OK(compact_all(store, SESSION, 0, &change, 1, NULL, 0));
+    EXPECT_OK(aegis_close(store));
+    EXPECT_OK(vfs_sim_file_size(sim, "session/" REWRITTEN, &end));
+    turn_bit(sim, "session/" REWRITTEN, end - 250);
+    turn_bit(sim, "session/" REWRITTEN, SEGMENT_FRAMES + FRAME_HEADER + 1);
+    EXPECT_CODE(store_open(v, "store", &o, &store, NULL), AEGIS_E_CORRUPT);
+    aegis_last_error(&error);
+    EXPECT_EQ_U64(error.first, 0);
+    EXPECT_STRING(error.path, REWRITTEN);
+    turn_bit(sim, "session/" REWRITTEN, SEGMENT_FRAMES + FRAME_HEADER + 1);
+    store = open_test(v, AEGIS_MODE_WRITE, NULL);
+    EXPECT(store != NULL && is_gap(store, SESSION, 1, size - 1));
+    end_store();
+}
+
+/* Behind a footer that holds, damage is met when it is read, or verified. */
+TEST(a_damaged_record_of_a_rewritten_segment_is_refused_alone) {
+    uint8_t buffer[4096];
+    aegis_record record;
+    if (!begin_store(2)) return;
+    const aegis_change change = gap(1, size - 1);
+    EXPECT_OK(compact_all(store, SESSION, 0, &change, 1, NULL, 0));
+    turn_bit(sim, "session/" REWRITTEN, SEGMENT_FRAMES + FRAME_HEADER + 1);
+    EXPECT_CODE(aegis_read(store, SESSION, 0, buffer, sizeof buffer, &record), AEGIS_E_CORRUPT);
+    EXPECT(is_gap(store, SESSION, 1, size - 1));
+    EXPECT_CODE(verify_whole(store, SESSION), AEGIS_E_CORRUPT);
+    end_store();
+}
+
+/* ---- swept ------------------------------------------------------------------------------------------------------------ */
+
+static uint64_t swept_now(void) {
+    aegis_tier_stats stats;
+    EXPECT_OK(aegis_stats(store, SESSION, &stats));
+    return stats.swept;
+}
+
+TEST(what_is_swept_is_durable_never_lowered_and_at_most_what_is_durable) {
+    if (!begin_store(1)) return;
+    EXPECT_EQ_U64(swept_now(), 0);
+    EXPECT_OK(append_record(store, SESSION, size, COMPACTED_PAYLOAD));
+    EXPECT_CODE(aegis_set_swept(store, SESSION, size + 1), AEGIS_E_ARGUMENT);
+    EXPECT(message_has("cannot be swept"));
+    EXPECT_OK(aegis_set_swept(store, SESSION, size));
+    EXPECT_OK(vfs_sim_settle(sim, true));
+    EXPECT_OK(aegis_set_swept(store, SESSION, 3));
+    EXPECT_OK(aegis_set_swept(store, SESSION, 0));
+    EXPECT_EQ_U64(vfs_sim_op_count(sim), 0);
+    EXPECT_OK(aegis_set_swept(store, AEGIS_TIER_MEMORY, 0));
+    EXPECT_CODE(aegis_set_swept(store, AEGIS_TIER_MEMORY, 1), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_set_swept(store, 9, 1), AEGIS_E_ARGUMENT);
+    EXPECT_EQ_U64(swept_now(), size);
+    EXPECT_OK(aegis_commit(store, SESSION, size++));
+    vfs_sim_fail(sim, &(vfs_sim_fault){.nth = 1, .kinds = 1u << VFS_SIM_WRITE, .code = AEGIS_E_IO});
+    EXPECT_CODE(aegis_set_swept(store, SESSION, size), AEGIS_E_IO);
+    vfs_sim_fail(sim, NULL);
+    EXPECT_EQ_U64(swept_now(), size - 1);
+    EXPECT_OK(aegis_abandon(store));
+    store = open_test(v, AEGIS_MODE_WRITE, NULL);
+    EXPECT_EQ_U64(swept_now(), size - 1);
+    /* A manifest that is made again knows nothing of it. */
+    EXPECT_OK(aegis_close(store));
+    EXPECT_OK(vfs_sim_remove(sim, "MANIFEST"));
+    store = open_test(v, AEGIS_MODE_WRITE, NULL);
+    EXPECT_EQ_U64(swept_now(), 0);
+    end_store();
+}
+
+TEST(readers_change_nothing) {
+    if (!begin_store(1)) return;
+    aegis_store *writer = store;
+    aegis_compactor *compactor = NULL;
+    const aegis_change change = gap(1, size - 1);
+    store = open_test(v, AEGIS_MODE_READ, NULL);
+    EXPECT_CODE(aegis_compact_start(store, SESSION, 0, &change, 1, NULL, 0, &compactor), AEGIS_E_READONLY);
+    EXPECT_CODE(aegis_rotate(store, SESSION), AEGIS_E_READONLY);
+    EXPECT_CODE(aegis_seal(store, SESSION), AEGIS_E_READONLY);
+    EXPECT_CODE(aegis_set_swept(store, SESSION, 1), AEGIS_E_READONLY);
+    EXPECT_OK(aegis_abandon(store));
+    store = writer;
+    end_store();
+}

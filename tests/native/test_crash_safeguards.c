@@ -66,5 +66,7 @@ TEST(cuts_of_closes) { keeps_its_promises("close"); }
 TEST(cuts_of_closes_with_an_outline) { keeps_its_promises("closed with an outline"); }
 TEST(cuts_of_opens_after_a_crash) { keeps_its_promises("reopen after a crash"); }
 TEST(cuts_of_two_tiers) { keeps_its_promises("two tiers"); }
+TEST(cuts_of_asked_rotations) { keeps_its_promises("asked rotations"); }
+TEST(cuts_of_compactions) { keeps_its_promises("compaction"); }
 TEST(cuts_of_blocks_with_garbage) { keeps_its_promises("blocks, with garbage"); }
 #endif

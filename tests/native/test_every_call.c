@@ -141,6 +141,62 @@ static void rotation(trial *t) {
     close_store(t, store);
 }
 
+/* The next segment when it is asked for, and footers at once. */
+static void asked_rotation(trial *t) {
+    aegis_store *store = opened(t, AEGIS_MODE_WRITE);
+    if (store == NULL) return;
+    for (unsigned turn = 0; turn < 2; turn++) {
+        append(t, store, SESSION, 2);
+        if (answered(t, aegis_rotate(store, SESSION)) == AEGIS_OK) t->acknowledged[SESSION] = t->submitted[SESSION];
+        (void)answered(t, aegis_seal(store, SESSION));
+    }
+    usable_or_poisoned(t, store);
+    close_store(t, store);
+}
+
+/* The first segment anew, twice, the first record with the payload that it has: whatever fails, each record is what it was. */
+static void compacting(trial *t) {
+    aegis_store *store = opened(t, AEGIS_MODE_WRITE);
+    if (store == NULL) return;
+    const test_record *r = record_of(SESSION, 0, t->payload_max);
+    const aegis_change change = {.index = 0, .cause = AEGIS_NO_CAUSE, .payload_length = r->payload_length};
+    for (unsigned turn = 0; turn < 2; turn++) {
+        aegis_compactor *compactor = NULL;
+        aegis_progress progress = {0};
+        int code = answered(t, aegis_compact_start(store, SESSION, 0, &change, 1, r->payload, r->payload_length, &compactor));
+        if (code != AEGIS_OK) continue;
+        while (code == AEGIS_OK && !progress.done) {
+            code = answered(t, aegis_compact_step(compactor, 30000, &progress));
+            append(t, store, SESSION, 1);
+        }
+        aegis_compact_end(compactor);
+        commit(t, store, SESSION);
+        (void)answered(t, aegis_set_swept(store, SESSION, turn + 1));
+    }
+    usable_or_poisoned(t, store);
+    close_store(t, store);
+}
+
+/* With files that compactions left. */
+static void a_store_with_leftovers(trial *t) {
+    two_segments(t);
+    pause_fault(t);
+    aegis_store *store = open_test(t->v, AEGIS_MODE_WRITE, NULL);
+    const test_record *r = record_of(SESSION, 0, t->payload_max);
+    const aegis_change change = {.index = 0, .cause = AEGIS_NO_CAUSE, .payload_length = r->payload_length};
+    aegis_compactor *compactor = NULL;
+    aegis_progress progress = {0};
+    EXPECT_OK(vfs_sim_copy_file(t->sim, "session/00000000.seg", t->sim, "kept"));
+    EXPECT_OK(aegis_compact_start(store, SESSION, 0, &change, 1, r->payload, r->payload_length, &compactor));
+    EXPECT_OK(aegis_compact_step(compactor, UINT64_MAX / 2, &progress));
+    aegis_compact_end(compactor);
+    EXPECT_OK(aegis_abandon(store));
+    EXPECT_OK(vfs_sim_copy_file(t->sim, "kept", t->sim, "session/00000000.seg"));
+    EXPECT_OK(vfs_sim_copy_file(t->sim, "kept", t->sim, "session/00000000-00000002.seg"));
+    EXPECT_OK(vfs_sim_remove(t->sim, "kept"));
+    EXPECT_OK(vfs_sim_settle(t->sim, true));
+}
+
 static void closing(trial *t) {
     pause_fault(t);
     aegis_store *store = open_test(t->v, AEGIS_MODE_APPEND, NULL);
@@ -295,6 +351,9 @@ static void fail_each(const workload *w, uint64_t calls_min) {
 WORKLOAD(every_call_of_a_first_open_may_fail, start, first_open, 1500, 9, 15)
 WORKLOAD(every_call_of_appends_and_groups_may_fail, a_store, groups, 1500, 9, 50)
 WORKLOAD(every_call_of_a_rotation_may_fail, nearly_full, rotation, 1500, 9, 80)
+WORKLOAD(every_call_of_an_asked_rotation_may_fail, a_store, asked_rotation, 1500, 9, 50)
+WORKLOAD(every_call_of_a_compaction_may_fail, two_segments, compacting, 1500, 9, 60)
+WORKLOAD(every_call_of_a_recovery_behind_compactions_may_fail, a_store_with_leftovers, recovering, 1500, 9, 30)
 WORKLOAD(every_call_of_a_tile_may_fail, nearly_a_tile, rotation, 0, 2, 200)
 WORKLOAD(every_call_of_two_new_tiers_may_fail, start, two_tiers, 1500, 9, 60)
 WORKLOAD(every_call_of_a_close_may_fail, nearly_full, closing, 1500, 9, 20)

@@ -163,6 +163,47 @@ TEST(frame_condition_7_the_padding_is_zero) {
     }
 }
 
+TEST(frame_condition_8_flags_are_known_and_a_stub_names_a_later_record) {
+    frame f;
+    fill();
+    s.keyed = false;
+    for (unsigned flags = 0; flags < 256; flags++) {
+        uint8_t cause[8];
+        store_u64(cause, INDEX + 1);
+        uint64_t size = put_frame(&s, bytes, INDEX, (uint8_t)flags, WATERMARK, NONCE, OFFSET, entry, 20, cause, 8);
+        EXPECT_CODE(check(size), flags <= (FRAME_LAST | FRAME_GAP) ? AEGIS_OK : AEGIS_E_CORRUPT);
+        size = put_frame(&s, bytes, INDEX, (uint8_t)flags, WATERMARK, NONCE, OFFSET, entry, 20, cause, 7);
+        EXPECT_CODE(check(size), flags <= FRAME_LAST ? AEGIS_OK : AEGIS_E_CORRUPT);
+    }
+    const uint64_t causes[] = {0, INDEX - 1, INDEX, INDEX + 1, UINT64_MAX};
+    for (int i = 0; i < 5; i++) {
+        uint8_t cause[8];
+        store_u64(cause, causes[i]);
+        uint64_t size = put_frame(&s, bytes, INDEX, FRAME_GAP, WATERMARK, NONCE, OFFSET, entry, 20, cause, 8);
+        EXPECT_CODE(check_as(&s, size, INDEX, NONCE, OFFSET, &f), causes[i] > INDEX ? AEGIS_OK : AEGIS_E_CORRUPT);
+        EXPECT(frame_is_stub(&f) && frame_cause(&f, bytes) == causes[i]);
+    }
+}
+
+TEST(a_frame_that_is_made_anew_keeps_all_but_its_payload_and_its_link) {
+    static uint8_t anew[MOST + 64];
+    frame old, f;
+    fill();
+    s.keyed = false;
+    make(20, 30);
+    EXPECT_OK(frame_parse(bytes, sizeof bytes, &old));
+    for (uint32_t length = 0; length < 100; length += 9) {
+        memset(anew, 0xee, sizeof anew);
+        frame_remake(&s, anew, &old, frame_entry(bytes), FRAME_LAST, payload + 500, length);
+        EXPECT_OK(frame_parse(anew, frame_size(20, length), &f));
+        EXPECT_OK(frame_check_body(&s, &f, anew, INDEX));
+        EXPECT(f.kind == old.kind && f.flags == FRAME_LAST && f.index == INDEX && f.watermark == WATERMARK && f.entry_length == 20);
+        EXPECT_BYTES(frame_entry(anew), entry, 20);
+        EXPECT_BYTES(frame_payload(&f, anew), payload + 500, length);
+        EXPECT(all_zero(f.link, MAC_SIZE));
+    }
+}
+
 TEST(a_frame_comes_back_as_it_was_put_at_every_size) {
     static const uint32_t payloads[] = {0, 1, 2, 3, 7, 8, 9, 63, 64, 65, 255, 256, 511, 512, 513, 4095, 4096, 4097, 65535, 65536, MOST - 200};
     frame f;

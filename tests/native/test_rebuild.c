@@ -1,5 +1,6 @@
 /* rebuild.c: both copies of the manifest gone, and what the segments alone say. */
 #include "rebuild.h"
+#include "compactions.h"
 #include "scopes.h"
 
 #define PAYLOAD 900u
@@ -136,6 +137,110 @@ TEST(an_empty_last_segment_is_listed_where_its_start_is_known_and_else_removed) 
         rebuilds_to(200);
         end_store();
     }
+}
+
+/* ---- several files of one place --------------------------------------------------------------------------------------- */
+
+#define FIRST "session/00000000.seg"
+#define SECOND "session/00000000-00000001.seg"
+#define THIRD "session/00000000-00000002.seg"
+
+/* Two sealed segments; of the first one all three files that two compactions made. */
+static uint64_t begin_with_three_files(void) {
+    sim = vfs_sim_new(1);
+    v = vfs_sim_vfs(sim);
+    EXPECT_OK(vfs_sim_settle(sim, false));
+    if (!EXPECT_OK(open_code(AEGIS_MODE_APPEND))) return 0;
+    uint64_t size = fill_segments(store, SESSION, 2);
+    const aegis_change one = gap(1, size - 1), two = gap(2, size - 1);
+    EXPECT_OK(vfs_sim_copy_file(sim, FIRST, sim, "kept"));
+    EXPECT_OK(compact_all(store, SESSION, 0, &one, 1, NULL, 0));
+    EXPECT_OK(vfs_sim_copy_file(sim, SECOND, sim, "kept again"));
+    EXPECT_OK(compact_all(store, SESSION, 0, &two, 1, NULL, 0));
+    EXPECT_OK(aegis_close(store));
+    EXPECT_OK(vfs_sim_copy_file(sim, "kept", sim, FIRST));
+    EXPECT_OK(vfs_sim_copy_file(sim, "kept again", sim, SECOND));
+    EXPECT_OK(vfs_sim_remove(sim, "kept"));
+    EXPECT_OK(vfs_sim_remove(sim, "kept again"));
+    lose_manifest();
+    return size;
+}
+
+static void damage_footer(const char *path) {
+    uint64_t end = 0;
+    EXPECT_OK(vfs_sim_file_size(sim, path, &end));
+    turn_bit(sim, path, end - 250);
+}
+
+/* Which of them is taken: records 1 and 2 say so; and no other is left. */
+static void takes(uint64_t size, unsigned rewrites) {
+    if (!EXPECT_OK(open_code(AEGIS_MODE_WRITE))) return;
+    EXPECT(report.tiers[0].flags & AEGIS_VERDICT_MANIFEST_REBUILT);
+    EXPECT_EQ_U64(segment_at(store, SESSION, 0).segment, (uint64_t)rewrites << 32);
+    EXPECT(rewrites >= 1 ? is_gap(store, SESSION, 1, size - 1) : has_record(store, SESSION, 1, COMPACTED_PAYLOAD));
+    EXPECT(rewrites >= 2 ? is_gap(store, SESSION, 2, size - 1) : has_record(store, SESSION, 2, COMPACTED_PAYLOAD));
+    EXPECT_EQ_U64(lies_there(sim, "00000000.seg"), rewrites == 0);
+    EXPECT_EQ_U64(lies_there(sim, "00000000-00000001.seg"), rewrites == 1);
+    EXPECT_EQ_U64(lies_there(sim, "00000000-00000002.seg"), rewrites == 2);
+    EXPECT_OK(verify_whole(store, SESSION));
+    EXPECT_OK(aegis_close(store));
+    if (!EXPECT_OK(open_code(AEGIS_MODE_WRITE))) return;
+    EXPECT(!(report.tiers[0].flags & AEGIS_VERDICT_MANIFEST_REBUILT));
+    EXPECT_OK(aegis_close(store));
+    end_store();
+}
+
+TEST(of_several_files_of_a_place_the_newest_whole_one_is_taken) {
+    takes(begin_with_three_files(), 2);
+    uint64_t size = begin_with_three_files();
+    damage_footer(THIRD);
+    takes(size, 1);
+    /* An unfinished one has its header, or not even that. */
+    size = begin_with_three_files();
+    EXPECT_OK(vfs_sim_resize(sim, THIRD, SEGMENT_FRAMES + 1000));
+    takes(size, 1);
+    size = begin_with_three_files();
+    EXPECT_OK(vfs_sim_resize(sim, THIRD, 10));
+    EXPECT_OK(vfs_sim_remove(sim, SECOND));
+    takes(size, 0);
+    size = begin_with_three_files();
+    turn_bit(sim, THIRD, 3);
+    takes(size, 1);
+    /* Where no footer holds, the first one that was written is whole, for others are made of it. */
+    size = begin_with_three_files();
+    damage_footer(FIRST);
+    damage_footer(SECOND);
+    damage_footer(THIRD);
+    takes(size, 0);
+    /* One alone is what there is. */
+    size = begin_with_three_files();
+    EXPECT_OK(vfs_sim_remove(sim, FIRST));
+    EXPECT_OK(vfs_sim_remove(sim, SECOND));
+    damage_footer(THIRD);
+    takes(size, 2);
+}
+
+TEST(a_rewritten_segment_is_never_the_last) {
+    begin_with_three_files();
+    EXPECT_OK(vfs_sim_remove(sim, "session/00000002.seg"));
+    EXPECT_OK(vfs_sim_remove(sim, "session/00000001.seg"));
+    EXPECT_CODE(open_code(AEGIS_MODE_WRITE), AEGIS_E_CORRUPT);
+    EXPECT(said("is missing"));
+    end_store();
+}
+
+/* What cannot be read is no file that is not whole. */
+TEST(a_footer_that_cannot_be_read_is_no_unfinished_one) {
+    begin_with_three_files();
+    for (uint64_t nth = 1; nth < 8; nth++) {
+        vfs_sim_fail(sim, &(vfs_sim_fault){.nth = nth, .kinds = 1u << VFS_SIM_READ, .code = AEGIS_E_IO});
+        EXPECT_CODE(open_code(AEGIS_MODE_READ), AEGIS_E_IO);
+        vfs_sim_fail(sim, NULL);
+    }
+    EXPECT_OK(open_code(AEGIS_MODE_READ));
+    EXPECT_EQ_U64(segment_at(store, SESSION, 0).segment, (uint64_t)2 << 32);
+    aegis_abandon(store);
+    end_store();
 }
 
 TEST(all_tiers_are_found_again) {

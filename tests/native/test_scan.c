@@ -173,6 +173,25 @@ TEST(links_are_not_asked_where_there_is_no_nonce) {
     end_with_segment();
 }
 
+TEST(stubs_stand_where_links_are_not_asked_and_where_the_caller_says_so) {
+    uint8_t bytes[512], cause[8];
+    scan sc;
+    scanned found;
+    if (!begin_with(4)) return;
+    const uint64_t at = 8ull * seg.offsets[4];
+    store_u64(cause, 9);
+    put_frame(&s, bytes, 4, FRAME_GAP, 3, seg.nonce, at, (const uint8_t *)"an entry", 8, cause, 8);
+    EXPECT_OK(v->write(v, seg.file, at, bytes, 64));
+    for (int how = 0; how < 3; how++) {
+        scan_start(&sc, &s, seg.file, how == 0 ? seg.nonce : NULL, at, file_size(), 4);
+        if (how == 2) sc.stubs = false;
+        EXPECT_CODE(scan_next(&sc, &found), how == 1 ? AEGIS_OK : AEGIS_E_CORRUPT);
+        if (how == 1) EXPECT(frame_is_stub(&found.head) && frame_cause(&found.head, found.bytes) == 9);
+        scan_stop(&sc);
+    }
+    end_with_segment();
+}
+
 TEST(an_incomplete_last_group_is_there_to_see_and_not_flagged) {
     scan sc;
     scanned found;

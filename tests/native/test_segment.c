@@ -170,12 +170,16 @@ TEST(a_slot_of_another_segment_is_none) {
 
 TEST(names_and_numbers_lead_to_each_other) {
     static const char *const strangers[] = {"", "0", "00000000", "00000000.se", "00000000.seg ", "00000000.segx", "0000000g.seg",
-                                            "0000002A.seg", "000000000.seg", " 0000000.seg", "tiles", "tail-00000001.cut", "-0000001.seg"};
-    static const uint64_t numbers[] = {0, 1, 9, 10, 42, 255, 0xabcdef, 0xffffffff};
+                                            "0000002A.seg", "000000000.seg", " 0000000.seg", "tiles", "tail-00000001.cut", "-0000001.seg",
+                                            "00000001-00000000.seg", "00000001-0000001.seg", "00000001-000000001.seg", "00000001-0000000g.seg",
+                                            "00000001-00000001", "00000001-.seg", "00000001-00000001-00000001.seg", "00000001_00000001.seg"};
+    static const uint64_t numbers[] = {0, 1, 9, 10, 42, 255, 0xabcdef, 0xffffffff, 1ull << 32, 0x100000002a, 0xffffffffffffffff};
     char name[SEGMENT_NAME_SIZE];
     uint64_t number = 0;
     segment_name(42, name);
     EXPECT_STRING(name, "0000002a.seg");
+    segment_name((uint64_t)0xb3 << 32 | 42, name);
+    EXPECT_STRING(name, "0000002a-000000b3.seg");
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         segment_name(numbers[i], name);
         EXPECT(segment_number(name, &number));

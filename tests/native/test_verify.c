@@ -1,4 +1,5 @@
 /* verify.c: every byte read again; each finding by name, and the work goes on behind it. */
+#include "compactions.h"
 #include "scopes.h"
 
 #define PAYLOAD 900u
@@ -309,6 +310,105 @@ TEST(an_entry_exchanged_in_an_active_segment_is_found_by_the_root) {
     EXPECT_EQ_U64(found->count, 1);
     EXPECT(strstr(found->errors[0].message, "do not lead to its root") != NULL);
     EXPECT_EQ_U64(found->errors[0].end, COUNT);
+    end_log();
+}
+
+/* ---- gaps ------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t gaps_of(aegis_verifier *verifier, aegis_gap_run *runs, uint32_t capacity) {
+    uint32_t count = 0;
+    EXPECT_OK(aegis_verify_gaps(verifier, runs, capacity, &count));
+    return count;
+}
+
+TEST(gaps_are_told_in_runs_each_once) {
+    aegis_verifier *verifier = NULL;
+    aegis_progress progress = {0};
+    aegis_gap_run runs[64], all[64];
+    uint32_t found = 0;
+    if (!begin_log(8, true)) return;
+    const aegis_change changes[] = {gap(2, COUNT - 1), gap(3, COUNT - 1), gap(4, COUNT - 2), gap(6, COUNT - 2), gap(7, COUNT - 2), gap(8, COUNT - 2)};
+    EXPECT_OK(compact_all(store, SESSION, 0, changes, 6, NULL, 0));
+    const aegis_gap_run expected[] = {{2, 2, COUNT - 1}, {4, 1, COUNT - 2}, {6, 3, COUNT - 2}};
+    /* All at once, a few at a time, and asked after each record, when a run may come in parts. */
+    for (uint64_t budget = 1; budget <= 1 << 20; budget <<= 20) {
+        for (uint32_t capacity = 1; capacity <= 64; capacity <<= 6) {
+            EXPECT_OK(aegis_verify_start(store, SESSION, &verifier));
+            found = 0;
+            progress.done = 0;
+            while (!progress.done && EXPECT_OK(aegis_verify_step(verifier, budget, &progress))) {
+                for (uint32_t n = 0; (n = gaps_of(verifier, runs, capacity)) > 0;) {
+                    for (uint32_t i = 0; i < n; i++) {
+                        aegis_gap_run *last = found > 0 ? &all[found - 1] : NULL;
+                        if (last != NULL && last->cause == runs[i].cause && last->first + last->count == runs[i].first) last->count += runs[i].count;
+                        else all[found++] = runs[i];
+                    }
+                }
+            }
+            EXPECT_EQ_U64(found, 3);
+            EXPECT_BYTES(all, expected, sizeof expected);
+            aegis_verify_end(verifier);
+        }
+    }
+    /* Who never asks has them kept, and then freed. */
+    EXPECT_OK(verify_whole(store, SESSION));
+    EXPECT_OK(aegis_verify_start(store, AEGIS_TIER_MEMORY, &verifier));
+    EXPECT_EQ_U64(gaps_of(verifier, runs, 64), 0);
+    EXPECT_CODE(aegis_verify_gaps(verifier, NULL, 1, &found), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_verify_gaps(verifier, runs, 1, NULL), AEGIS_E_ARGUMENT);
+    aegis_verify_end(verifier);
+    end_log();
+}
+
+TEST(many_runs_of_gaps_are_kept) {
+    aegis_change changes[512];
+    aegis_verifier *verifier = NULL;
+    aegis_progress progress = {0};
+    aegis_gap_run runs[512];
+    if (!begin_log(8, true)) return;
+    uint32_t count = (uint32_t)l->segments[0]->count;
+    for (uint32_t i = 0; i < count; i++) changes[i] = gap(i, COUNT - 1 - i % 2);
+    EXPECT_OK(compact_all(store, SESSION, 0, changes, count, NULL, 0));
+    EXPECT_OK(aegis_verify_start(store, SESSION, &verifier));
+    while (!progress.done && EXPECT_OK(aegis_verify_step(verifier, 1 << 20, &progress))) {}
+    EXPECT(count > 64);
+    EXPECT_EQ_U64(gaps_of(verifier, runs, 512), count);
+    for (uint32_t i = 0; i < count; i++) EXPECT(runs[i].first == i && runs[i].count == 1 && runs[i].cause == COUNT - 1 - i % 2);
+    aegis_verify_end(verifier);
+    end_log();
+}
+
+/* A stub in a file that nobody rewrote, and one by a record that is not there. */
+TEST(a_gap_that_nothing_can_authorise_is_found) {
+    char path[40];
+    uint8_t bytes[4096], cause[8];
+    test_record r;
+    if (!begin_log(8, true)) return;
+    uint64_t at = place_of(20, path);
+    make_record(SESSION, 20, PAYLOAD, &r);
+    store_u64(cause, COUNT - 1);
+    put_frame(&s, bytes, 20, FRAME_GAP, 0, l->segments[0]->nonce, at, r.entry, r.entry_length, cause, 8);
+    EXPECT_OK(vfs_sim_patch(sim, path, at, bytes, (size_t)frame_size(r.entry_length, 8)));
+    const findings *found = verify_all(5000);
+    EXPECT(found->count >= 1);
+    finding_is(&found->errors[0], 20, 21, path + 8, "checksum");
+    aegis_record record;
+    EXPECT_CODE(aegis_read(store, SESSION, 20, bytes, sizeof bytes, &record), AEGIS_E_CORRUPT);
+    uint32_t count = 0;
+    EXPECT_CODE(aegis_read_entries(store, SESSION, 20, 1, 0, bytes, sizeof bytes, &record, &count), AEGIS_E_CORRUPT);
+    end_log();
+    if (!begin_log(8, true)) return;
+    const aegis_change change = gap(20, COUNT - 1);
+    EXPECT_OK(compact_all(store, SESSION, 0, &change, 1, NULL, 0));
+    uint64_t offsets[2];
+    EXPECT_OK(segment_locate(&s, l->segments[0], 20, 1, offsets));
+    make_record(SESSION, 20, PAYLOAD, &r);
+    store_u64(cause, COUNT);
+    put_frame(&s, bytes, 20, FRAME_GAP, 0, l->segments[0]->nonce, offsets[0], r.entry, r.entry_length, cause, 8);
+    EXPECT_OK(vfs_sim_patch(sim, "session/00000000-00000001.seg", offsets[0], bytes, (size_t)frame_size(r.entry_length, 8)));
+    found = verify_all(5000);
+    EXPECT(found->count >= 1);
+    finding_is(&found->errors[0], 20, 21, "00000000-00000001.seg", "a gap by a record that is not there");
     end_log();
 }
 
