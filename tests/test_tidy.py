@@ -27,7 +27,7 @@ PYTHON_FLOORS = {
     0: ["errors", "types", "config"],
     1: ["_engine", "housekeeping"],
     2: ["codec", "schema", "trust", "catalog", "changes"],
-    3: ["states", "records"],
+    3: ["states", "gathering", "dictionaries", "records"],
     # docs/decisions/0002 says why these lie below the store.
     4: ["opening", "checkpoint", "lineage", "chain", "session", "indexing", "verification"],
     5: ["store"],
