@@ -307,17 +307,18 @@ class Records:
             raise self._placed(error, index) from None
         return TrustedRecord(index=index, leaf=record.leaf, entry=entry, agent=agent, envelope=envelope)
 
-    def _stored(self, index: LogIndex) -> TrustedRecord:
-        """The same of what another record is made from: that it is to go does not matter while it is there."""
-        record = self.engine.read(self.tier, index)
+    def _stored(self, record: Record) -> TrustedRecord:
+        """Every check of what another record is made from: that it is to go does not matter while it is there."""
         believed = self.check_entry(record)
         if record.flags & GAP:
-            raise Corrupt(f"record {index} has no payload any more", op="read")
+            raise Corrupt(f"record {record.index} has no payload any more", op="read")
         try:
             envelope = self.envelope_of(record, believed.entry, self.states)
         except AegisError as error:
-            raise self._placed(error, index) from None
-        return TrustedRecord(index=index, leaf=believed.leaf, entry=believed.entry, agent=believed.agent, envelope=envelope)
+            raise self._placed(error, believed.index) from None
+        return TrustedRecord(
+            index=believed.index, leaf=believed.leaf, entry=believed.entry, agent=believed.agent, envelope=envelope
+        )
 
     def entry_at(self, index: LogIndex) -> TrustedEntry:
         """The record at `index` without what it holds, which may be gone. Errors as of `read`, but for those of the payload."""
@@ -400,12 +401,14 @@ class Records:
     def _dictionary(self, index: LogIndex) -> bytes:
         """The content of the dictionary at `index`, every check made."""
         try:
-            record = self._stored(index)
+            record = self.engine.read(self.tier, index)
         except NotFound:
             raise Corrupt("there is no such record", op="read") from None
-        if record.entry.kind is not Kind.DICTIONARY:
-            raise Foreign(f"record {index} is of kind {record.entry.kind.label}", op="read")
-        return dictionary_schema.decode(record.envelope)
+        # First: a checkpoint that names itself would be opened for ever.
+        kind = self.entry_of(record).kind
+        if kind is not Kind.DICTIONARY:
+            raise Foreign(f"record {index} is of kind {kind.label}", op="read")
+        return dictionary_schema.decode(self._stored(record).envelope)
 
     def _chunks_of(self, index: LogIndex, entry: Entry) -> Callable[[int], bytes]:
         """How the pieces of the payload of record `index` are read."""
@@ -413,14 +416,21 @@ class Records:
 
     def _chunk(self, index: int, of: LogIndex, entry: Entry) -> bytes:
         """A piece of the payload of record `of`. Compaction's own pieces come after it in the log."""
-        chunk = self._stored(LogIndex(index)) if index != of else None
-        if chunk is None or (chunk.entry.kind, chunk.entry.session_tag, chunk.entry.ordinal) != (
-            Kind.CHUNK,
-            entry.session_tag,
-            entry.ordinal,
+        record = self.engine.read(self.tier, LogIndex(index)) if index != of else None
+        # First: only a chunk is opened here, for that has no pieces itself.
+        piece = None if record is None else self.entry_of(record)
+        if (
+            record is None
+            or piece is None
+            or (piece.kind, piece.session_tag, piece.ordinal)
+            != (
+                Kind.CHUNK,
+                entry.session_tag,
+                entry.ordinal,
+            )
         ):
             raise Foreign(f"record {index} is no piece of it", op="read")
-        return chunk.envelope
+        return self._stored(record).envelope
 
     def entry_of(self, record: Record) -> Entry:
         """A record's entry, parsed and in the right place; nothing in it is believed yet."""

@@ -35,6 +35,10 @@ KINDS = {
 }
 
 
+#: What sessions have in common, so that there is a dictionary.
+PROMPT = "".join(f"rule {number}: {noise(20, number).hex()}.\n" for number in range(80))
+
+
 def read(place: Path):
     """All that the second reader finds of a closed store."""
     keys = reader.read_keys(place.with_name(place.name + ".keys"))
@@ -57,6 +61,9 @@ def make(place: Path, **config: object) -> None:
             }  # fmt: skip
             store.session("s").checkpoint({"text": "compressible " * 500, 7: [True, -1, 2**63, b"", 1e-9]}, **everything)
             store.session("kinds").checkpoint(KINDS)
+            for number in range(4):
+                store.session(f"prompted {turn} {number}").checkpoint({"system": PROMPT, "n": number})
+                store.session(f"prompted {turn} {number}").checkpoint({"system": PROMPT, "n": number, "more": [PROMPT[:300]]})
             if turn == 1:
                 store.session("large").checkpoint(noise(200_000))
                 store.session("large").checkpoint(noise(17 << 20), request_id="as large as no record")
@@ -75,6 +82,8 @@ def test_a_second_reader_agrees_on_every_record_and_root(tmp_path, align):
     with aegis_store.open(place, mode="r") as store:
         engine = store.records.engine
         assert len(log.frames) == store.records.size() > 300
+        assert sum(frame.kind == reader.DICTIONARY for frame in log.frames) == 1
+        assert sum(frame.payload[1] & 16 > 0 for frame in log.frames) > 10
         for frame, leaf, record in zip(log.frames, log.leaves, engine.scan(SESSION), strict=True):
             assert (frame.index, frame.kind, int(frame.last)) == (record.index, record.kind, record.flags)
             assert (frame.entry, frame.payload, leaf) == (record.entry, record.payload, record.leaf)
@@ -257,7 +266,7 @@ def test_the_bytes_in_the_document_are_what_the_second_reader_says(shown):
     public = keys.agents["planner"]
     assert entry.key_id == reader.key_id("planner", public)
     assert reader.signed_by(public, reader.signed_message(keys.store_id, SESSION, record.entry), entry.signature)
-    envelope = reader.read_value(reader.read_payload(record.payload, entry, {}, {}))
+    envelope = reader.read_value(reader.read_payload(record.payload, entry, {}, {}, {}))
     assert envelope == ["checkpoint", 0, "plan/1", *[None] * 6, {"todo": ["call", "write"]}]
 
 

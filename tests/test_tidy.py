@@ -28,7 +28,7 @@ PYTHON_FLOORS = {
     0: ["errors", "types", "rules", "config"],
     1: ["_engine", "housekeeping"],
     2: ["codec", "schema", "trust", "catalog", "changes"],
-    3: ["gaps", "states", "records"],
+    3: ["gaps", "states", "gathering", "dictionaries", "records"],
     # docs/decisions/0002 says why these lie below the store.
     # docs/decisions/0013 says why what goes is decided there as well.
     4: [
@@ -62,7 +62,7 @@ C_FLOORS = {
     2: ["scope", "frame", "remains", "merkle", "delta", "chains"],
     3: ["lockfile", "segment", "footer", "scan", "manifest", "tree", "outline"],
     4: ["log"],
-    5: ["commit", "upkeep", "recover", "rebuild", "compact", "verify", "store", "watch"],
+    5: ["commit", "room", "upkeep", "recover", "follow", "unlisted", "rebuild", "compact", "verify", "store", "watch"],
     6: ["api"],
 }
 #: Two units that know each other, and why that is one concept in two files.
@@ -116,7 +116,7 @@ STDIO = """
 """.split()
 #: Units that open, grow or prepare something; never the path of an append.
 ALLOCATING = """
-    api chains commit delta footer log manifest outline rebuild recover scan segment store tree upkeep verify vfs_posix vfs_sim
+    api chains commit compact delta follow footer log manifest outline rebuild recover scan segment store tree upkeep verify vfs_posix vfs_sim
     vfs_sim_* watch
 """.split()
 #: For C: (names, what to use instead, which units may).

@@ -8,7 +8,8 @@ reads an old file reads on until they let go of it."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Final, Protocol
@@ -142,12 +143,21 @@ class Compactor:
         if ends[1] >= max(footer.first for footer in self._engine.segments(tier)):
             self._engine.rotate(tier)
         self._engine.seal(tier)
-        sealed = [footer for footer in self._engine.segments(tier) if footer.sealed]
-        work = [
-            (footer, [each for each in sorted({*todo.gaps, *touched}) if footer.first <= each < footer.first + footer.count])
-            for footer in reversed(sealed)
-        ]
-        return self._rewrite([each for each in work if each[1]], todo, touched, pace, watch)
+        changed: set[int] = {*touched, *todo.gaps}
+        done = self._rewrite(self._by_segment(changed), todo.gaps, touched, todo.dictionaries, pace, watch)
+        if todo.late:
+            done = _both(done, self._rewrite(self._by_segment(todo.late), todo.late, {}, todo.dictionaries, pace, watch))
+        return done
+
+    def _by_segment(self, changed: Collection[int]) -> list[tuple[Footer, list[int]]]:
+        """What is changed in which segment, the newest first."""
+        indexes = sorted(changed)
+        work = []
+        for footer in self._engine.segments(self._records.tier):
+            here = indexes[bisect_left(indexes, footer.first) : bisect_left(indexes, footer.first + footer.count)]
+            if here and footer.sealed:
+                work.append((footer, here))
+        return work[::-1]
 
     def _note_dependants(self, todo: Plan, touched: dict[LogIndex, Touched], pace: _Pace) -> None:
         """Whatever was compressed with a dictionary that goes is to be compressed anew: only its payload says so."""
@@ -162,15 +172,16 @@ class Compactor:
     def _rewrite(
         self,
         work: list[tuple[Footer, list[int]]],
-        todo: Plan,
+        gaps: dict[int, LogIndex],
         touched: dict[LogIndex, Touched],
+        dictionaries: Collection[int],
         pace: _Pace,
         watch: Callable[[Stage], object] | None,
     ) -> Compacted:
         tier = self._records.tier
         before = [self._files.segment_file(footer) for footer, _ in work]
         total, after, gone, reencoded, done = sum(size for _, size in before), 0, 0, 0, 0
-        coder = Reencoder(self._records, self._files.store_signer("compact"), going=todo.dictionaries)
+        coder = Reencoder(self._records, self._files.store_signer("compact"), going=dictionaries)
         for number, ((footer, changed), (_, size)) in enumerate(zip(work, before, strict=True), 1):
 
             def show(bytes_done: int, begun: int = done, at: int = number) -> None:
@@ -180,9 +191,9 @@ class Compactor:
             show(0)
             payloads = self._reencoded(footer, [touched[LogIndex(each)] for each in changed if each in touched], coder, pace)
             changes: list[Change] = [
-                Gap(index, todo.gaps[index]) if index in todo.gaps else Replacement(index, payloads[index])
+                Gap(index, gaps[index]) if index in gaps else Replacement(index, payloads[index])
                 for index in changed
-                if index in todo.gaps or index in payloads
+                if index in gaps or index in payloads
             ]
             if changes:
                 step = min(STEP_BYTES, pace.bytes_a_second or STEP_BYTES)
@@ -201,7 +212,7 @@ class Compactor:
             else:
                 after += size
             done += size
-            gone += sum(index in todo.gaps for index in changed)
+            gone += sum(index in gaps for index in changed)
             reencoded += len(payloads)
         return Compacted(
             segments=len(work),
@@ -229,6 +240,18 @@ class Compactor:
                 payloads[each.index] = payload
         coder.known = {}
         return payloads
+
+
+def _both(first: Compacted, second: Compacted) -> Compacted:
+    """What two passes did together. A segment that both rewrote is counted by what it was and what it became."""
+    return Compacted(
+        segments=first.segments + second.segments,
+        payloads_gone=first.payloads_gone + second.payloads_gone,
+        reencoded=first.reencoded + second.reencoded,
+        bytes_before=first.bytes_before,
+        bytes_after=first.bytes_after - (second.bytes_before - second.bytes_after),
+        old_files=first.old_files + second.old_files,
+    )
 
 
 class _Pace:

@@ -25,6 +25,8 @@ from aegis_store.gaps import Cause
 from aegis_store.survey import Strand, Survey
 from aegis_store.types import LogIndex
 
+_INDEX_MAX = (1 << 48) - 1
+
 
 class Touched(msgspec.Struct, frozen=True, gc=False):
     """A checkpoint whose base goes, and the nearest before it that stays; None: there is none. `is_recoded`: it keeps its base,
@@ -38,22 +40,26 @@ class Touched(msgspec.Struct, frozen=True, gc=False):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """`gaps`: the payloads that go, by index, with the index of the cause. `touched`: by index, ascending.
 
-    `dictionaries` are among the gaps: whatever was compressed with one of them is to be found, and compressed anew.
+    `dictionaries` are among the gaps: whatever was compressed with one of them is to be found, and compressed anew. `late` are
+    payloads that go when all others have: pieces that compaction put behind their checkpoint, which others may still be made
+    from until then.
     """
 
     gaps: dict[int, LogIndex]
+    late: dict[int, LogIndex]
     touched: list[Touched]
     dictionaries: frozenset[int]
 
     def first_and_last(self) -> tuple[int, int] | None:
         """The lowest and the highest index that is changed; None: nothing is."""
-        changed = [*self.gaps, *(each.index for each in self.touched)]
+        changed = [*self.gaps, *self.late, *(each.index for each in self.touched)]
         return (min(changed), max(changed)) if changed else None
 
 
 def plan(found: Survey, causes: Sequence[Cause]) -> Plan:
     """What the pending causes ask for."""
     gaps: dict[int, LogIndex] = {}
+    late: dict[int, LogIndex] = {}
     touched: list[Touched] = []
     covered = _covered(causes)
     for index in found.dictionaries:
@@ -62,11 +68,11 @@ def plan(found: Survey, causes: Sequence[Cause]) -> Plan:
             gaps[index] = cause
     dictionaries = frozenset(gaps)
     for strand in found.strands.values():
-        going = _gaps_of(strand, covered, gaps)
+        going = _gaps_of(strand, covered, gaps, late)
         if any(going) or (strand.parent is not None and covered(strand.parent) is not None):
             touched.extend(_touched(strand, going, covered))
     touched.sort(key=lambda each: each.index)
-    return Plan(gaps=gaps, touched=touched, dictionaries=dictionaries)
+    return Plan(gaps=gaps, late=late, touched=touched, dictionaries=dictionaries)
 
 
 def _covered(causes: Sequence[Cause]) -> Callable[[int], LogIndex | None]:
@@ -82,7 +88,9 @@ def _covered(causes: Sequence[Cause]) -> Callable[[int], LogIndex | None]:
     return cause
 
 
-def _gaps_of(strand: Strand, covered: Callable[[int], LogIndex | None], gaps: dict[int, LogIndex]) -> bytearray:
+def _gaps_of(
+    strand: Strand, covered: Callable[[int], LogIndex | None], gaps: dict[int, LogIndex], late: dict[int, LogIndex]
+) -> bytearray:
     """Notes what goes of a session; a mark for each of its checkpoints that does."""
     going = bytearray(len(strand.indexes))
     for at, index in enumerate(strand.indexes):
@@ -90,15 +98,18 @@ def _gaps_of(strand: Strand, covered: Callable[[int], LogIndex | None], gaps: di
         if cause is not None:
             gaps[index] = cause
             going[at] = 1
-    others: Iterable[tuple[int, bool]] = (
-        (strand.number, strand.is_erased),
-        *((index, size == 0) for pieces in strand.chunks.values() for index, size in pieces),
-        *(() if strand.ended is None else ((strand.ended, False),)),
-    )
-    for index, is_gone in others:
-        cause = None if is_gone else covered(index)
-        if cause is not None:
+    ends = [strand.number] if not strand.is_erased else []
+    if strand.ended is not None:
+        ends.append(strand.ended)
+    for index in ends:
+        if (cause := covered(index)) is not None:
             gaps[index] = cause
+    for ordinal, pieces in strand.chunks.items():
+        at = ordinal - strand.first_ordinal
+        whose = strand.indexes[at] if at < len(strand.indexes) else _INDEX_MAX
+        for index, size in pieces:
+            if size and (cause := covered(index)) is not None:
+                (late if index > whose else gaps)[index] = cause
     return going
 
 

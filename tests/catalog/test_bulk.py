@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from aegis_store._engine import Folded
-from aegis_store.catalog import CheckpointMade, KeyAdded, KeyRevoked, SessionBegan, SessionEnded, disk
+from aegis_store.catalog import CheckpointMade, DictionaryMade, KeyAdded, KeyRevoked, SessionBegan, SessionEnded, disk
 from aegis_store.catalog.bulk import Stretch, load
 from aegis_store.catalog.disk import DiskTables
 from aegis_store.catalog.memory import MemoryTables
@@ -52,7 +52,7 @@ def stretch_of(rows: list, before: list) -> Stretch:
         tier=TIER,
         folded=Folded(len(before), len(before) + len(rows), *views),
         begun=[row for row in rows if isinstance(row, SessionBegan)],
-        keys=[row for row in rows if isinstance(row, KeyAdded | KeyRevoked)],
+        told=[row for row in rows if isinstance(row, KeyAdded | KeyRevoked | DictionaryMade)],
     )
 
 

@@ -8,8 +8,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_store.catalog import CheckpointMade, KeyAdded, KeyRevoked, SessionBegan, SessionEnded, tables
-from aegis_store.catalog.tables import Table, checkpoint_record, fold, group_key, id_key, key_records, no_updates
+from aegis_store.catalog import (
+    CheckpointMade,
+    DictionaryMade,
+    DictionaryRetired,
+    KeyAdded,
+    KeyRevoked,
+    SessionBegan,
+    SessionEnded,
+    tables,
+)
+from aegis_store.catalog.tables import (
+    Table,
+    checkpoint_record,
+    dictionary_records,
+    fold,
+    group_key,
+    id_key,
+    key_records,
+    no_updates,
+    tier_key,
+)
 from aegis_store.errors import Corrupt
 from aegis_store.types import Tier
 
@@ -104,3 +123,13 @@ def test_a_key_of_one_tier_is_none_of_another() -> None:
 def test_ids_have_the_same_key_only_if_they_are_the_same(one: str, two: str) -> None:
     assert (id_key(one) == id_key(two)) == (one == two)
     assert len(id_key(one)) == 16
+
+
+@given(st.permutations(range(5)), st.lists(st.integers(0, 4)))
+def test_dictionaries_are_those_that_were_made_less_those_that_were_retired_in_any_order(order, again) -> None:
+    rows = [DictionaryMade(tier=Tier.SESSION, index=index, size=10 * index) for index in (3, 5, 9)]
+    rows += [DictionaryRetired(tier=Tier.SESSION, index=index) for index in (3, 9)]
+    shelf = Shelf().take([rows[at] for at in order]).take([rows[at] for at in again])
+    found = dictionary_records(shelf.items[Table.DICTS][tier_key(Tier.SESSION)])
+    assert [(each.index, each.size, each.is_retired) for each in found] == [(3, 30, True), (5, 50, False), (9, 90, True)]
+    assert dictionary_records(None) == []

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis_store.codec import compression
-from aegis_store.codec.compression import SMALL_MAX, TRIED_MIN, compress, decompress
+from aegis_store.codec.compression import CONTEXTS_MAX, SMALL_MAX, TRIED_MIN, Dictionary, compress, decompress
 from aegis_store.errors import Corrupt
 
 TEXT = b"a checkpoint is an agent's saved state; " * 15
@@ -142,3 +142,49 @@ def test_each_thread_has_its_own_contexts():
     with ThreadPoolExecutor(4) as pool:
         used = list(pool.map(use, [b"a", b"bc", b"def", b"ghij"]))
     assert len({id(each.__self__) for each in used}) == 4
+
+
+# ---- with a dictionary ----------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(st.binary(min_size=1, max_size=300), st.integers(1, 50), st.binary(min_size=1, max_size=500))
+def test_what_shrinks_with_a_dictionary_comes_back_with_it(part, times, content):
+    data, dictionary = part * times, Dictionary(1, content)
+    frame = compress(data, dictionary)
+    if frame is not None:
+        assert zstandard.frame_content_size(frame) == len(data)
+        assert zstandard.get_frame_parameters(frame).dict_id == 0
+        assert decompress(frame, length=len(data), dictionary=dictionary) == data
+        assert decompress(frame, length=len(data), dictionary=Dictionary(2, content)) == data
+
+
+def test_content_that_looks_like_a_trained_dictionary_is_raw_content_all_the_same():
+    dictionary = Dictionary(1, bytes.fromhex("37a430ec") + TEXT[:80])
+    frame = compress(dictionary.content, dictionary)
+    assert frame is not None and len(frame) < 30
+    assert decompress(frame, length=84, dictionary=dictionary) == dictionary.content
+
+
+def test_few_contexts_are_kept():
+    contexts = compression._Contexts()
+    every = [Dictionary(index, TEXT + b"%d" % index) for index in range(3 * CONTEXTS_MAX)]
+    for each in every:
+        contexts.decompress_with(each)
+        compress_with = contexts.compress_with(each)
+        assert contexts.compress_with(each) is compress_with
+    assert list(contexts._decompress_with) == every[-CONTEXTS_MAX:]
+
+
+def test_threads_share_a_dictionary():
+    dictionary, gate = Dictionary(1, TEXT), Barrier(8)
+
+    def work(number):
+        gate.wait()
+        for each in range(200):
+            data = TEXT[number:] + b"%d" % each
+            assert decompress(compress(data, dictionary), length=len(data), dictionary=dictionary) == data
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(8)))

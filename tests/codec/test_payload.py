@@ -6,12 +6,16 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegis_store.codec.payload import HEADER_SIZE, commit, open_payload, seal
+from aegis_store.codec.compression import SMALL_MAX, Dictionary
+from aegis_store.codec.payload import HEADER_SIZE, commit, in_chunks, open_payload, seal, seal_delta, split
 from aegis_store.errors import Corrupt, InvalidArgument, NewerFormat, StateTooLarge
 
 SALT = bytes(range(16))
 TEXT = b"a checkpoint is an agent's saved state; " * 15
 LIMIT = 1 << 20
+#: Half of it is in what is compressed with it.
+WORDS = Dictionary(0x060504030201, bytes(each * 7 % 256 for each in range(500)))
+PRIMED = 16
 
 
 def as_the_format_says(envelope, salt):
@@ -114,3 +118,74 @@ def test_any_bytes_are_refused(data, length):
     for payload in (data, b"\0\0" + data, b"\1\0" + SALT + b"\x28\xb5\x2f\xfd" + data):
         with pytest.raises((Corrupt, NewerFormat)):
             open_payload(payload, length=length, commitment=bytes(32), limit=LIMIT)
+
+
+# ---- with a dictionary ----------------------------------------------------------------------------------
+
+
+def test_the_header_names_the_dictionary_behind_the_base():
+    envelope = WORDS.content[:250] * 2
+    payload, commitment, length = seal(envelope, SALT, WORDS)
+    assert payload[:24] == b"\1\x10" + SALT + bytes(range(1, 7))
+    assert len(payload) < 60 and len(seal(envelope, SALT).payload) > 250
+    assert (commitment, length) == seal(envelope, SALT)[1:]
+    delta = seal_delta(WORDS.content, envelope, SALT, base=9, dictionary=WORDS).payload
+    assert delta[:30] == b"\1\x1c" + SALT + b"\x09\0\0\0\0\0" + bytes(range(1, 7))
+    assert seal_delta(WORDS.content, envelope, SALT, base=None, dictionary=WORDS).payload[1] == PRIMED | 4
+
+
+def test_what_was_sealed_with_a_dictionary_opens_with_it():
+    payload, commitment, length = seal(WORDS.content, SALT, WORDS)
+    asked = []
+
+    def dictionary(index):
+        asked.append(index)
+        return WORDS
+
+    assert open_payload(payload, length=length, commitment=commitment, limit=LIMIT, dictionary=dictionary) == WORDS.content
+    assert asked == [WORDS.index]
+    with pytest.raises(Corrupt, match="where it cannot be"):
+        open_payload(payload, length=length, commitment=commitment, limit=LIMIT)
+    for other in (Dictionary(1, WORDS.content[::-1]), Dictionary(1, b"x"), Dictionary(1, WORDS.content + b"x")):
+        with pytest.raises(Corrupt):
+            open_payload(payload, length=length, commitment=commitment, limit=LIMIT, dictionary=lambda _, other=other: other)
+    for end in range(len(payload)):
+        with pytest.raises(Corrupt):
+            open_payload(payload[:end], length=length, commitment=commitment, limit=LIMIT, dictionary=dictionary)
+
+
+def test_it_goes_into_chunks_with_its_names(monkeypatch):
+    monkeypatch.setattr("aegis_store.codec.payload.CHUNK_BYTES", 8)
+    payload, commitment, length = seal(WORDS.content, SALT, WORDS)
+    pieces = split(payload)
+    assert b"".join(pieces) == payload[24:] and len(pieces) > 1
+    parted = in_chunks(payload, range(len(pieces)))
+    assert parted[1] == PRIMED | 2 and parted[18:24] == payload[18:24]
+    opened = open_payload(
+        parted,
+        length=length,
+        commitment=commitment,
+        limit=LIMIT,
+        chunk=pieces.__getitem__,
+        dictionary=lambda _: WORDS,
+    )
+    assert opened == WORDS.content
+
+
+@pytest.mark.parametrize("gain", [6, 7])
+def test_a_dictionary_that_gains_no_more_than_its_name_takes_is_not_used(monkeypatch, gain):
+    envelope = bytes(range(100))
+    monkeypatch.setattr("aegis_store.codec.payload.compress", lambda data, dictionary=None: dictionary and data[gain:])
+    assert seal(envelope, SALT, WORDS).payload[:2] == (b"\0\0" if gain == 6 else b"\1\x10")
+
+
+def test_what_is_large_is_compressed_without():
+    for size, flag in ((SMALL_MAX, PRIMED), (SMALL_MAX + 1, 0)):
+        assert seal(bytes(size), SALT, WORDS).payload[1] == flag
+
+
+@pytest.mark.parametrize("form", [b"\0\x10", b"\0\x14", b"\1\x18", b"\1\x20", b"\1\x11"])
+def test_flags_that_cannot_stand_together_are_of_a_later_version(form):
+    payload, commitment, length = seal(WORDS.content, SALT, WORDS)
+    with pytest.raises(NewerFormat, match="codec"):
+        open_payload(form + payload[2:], length=length, commitment=commitment, limit=LIMIT, dictionary=lambda _: WORDS)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_store._engine import make_delta, restore
+from aegis_store._engine import literals_of, make_delta, restore
 from aegis_store.errors import Corrupt, StateTooLarge
+from tests.stores import noise
 
 LIMIT = 1 << 24
 
@@ -65,3 +66,11 @@ def test_threads_do_not_meet_in_a_buffer():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("size", [0, 1, 127, 128, 20_000, 300_000])
+def test_the_literals_of_a_delta_are_what_its_base_does_not_have(size):
+    base, new = noise(50_000, "base"), noise(size, "new")
+    delta = make_delta(base, base[:25_000] + new + base[25_000:], 1 << 20)
+    assert literals_of(delta) == new
+    assert literals_of(make_delta(b"", new, 1 << 20)) == new

@@ -21,9 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis_store.codec import canonical, payload, tagged
-from aegis_store.codec.compression import compress, decompress
+from aegis_store.codec.compression import Dictionary, compress, decompress
 from aegis_store.errors import AegisError
-from aegis_store.schema import checkpoint, entry, keys, session
+from aegis_store.schema import checkpoint, dictionary, entry, keys, session
 from aegis_store.types import Kind, LogIndex, MemoryPointer, Tier, TimeMs
 from tests.fuzz.mutate import WORDS, search
 from tests.values import NAMED, Colour, Level, values
@@ -61,6 +61,7 @@ VALUES = [
     [[[[[[[[("deep", {"er": [{1}]})]]]]]]]],
 ]
 ENVELOPE = canonical.encode({"messages": [{"role": "user", "content": "hello " * 40}] * 5})
+COMMON = Dictionary(7, ENVELOPE[: len(ENVELOPE) // 2])
 ENTRY = entry.Entry(
     kind=Kind.CHECKPOINT,
     tier=Tier.SESSION,
@@ -126,6 +127,16 @@ def as_key_revoke(data):
     assert keys.encode_revoke(keys.decode_revoke(data)) == data
 
 
+def as_dictionary(data):
+    assert dictionary.encode(dictionary.decode(data)) == data
+
+
+def as_primed_frame(data):
+    """As a frame, with a dictionary."""
+    length = data[0] * 20 if data else 0
+    assert len(decompress(data[1:], length=length, dictionary=COMMON)) == length
+
+
 def as_frame(data):
     """One byte for the length that the entry gives, in steps that meet the corpus, then a zstd frame."""
     length = data[0] * 20 if data else 0
@@ -142,7 +153,9 @@ def as_payload(data):
 
     envelope = ENVELOPE if rest[:1] == b"\x01" else rest[payload.HEADER_SIZE :]
     commitment = payload.commit(envelope, rest[2 : payload.HEADER_SIZE])
-    found = payload.open_payload(rest, length=length, commitment=commitment, limit=LIMIT, chunk=chunk)
+    found = payload.open_payload(
+        rest, length=length, commitment=commitment, limit=LIMIT, chunk=chunk, dictionary=lambda _: COMMON
+    )
     assert len(found) == length <= LIMIT and found == envelope
 
 
@@ -189,14 +202,29 @@ def some_frames():
     ]
 
 
+def some_primed_frames():
+    texts = [(ENVELOPE * 5)[: len(ENVELOPE) // 40 * 20], ENVELOPE[: len(ENVELOPE) // 20 * 20]]
+    return [bytes([len(text) // 20]) + compress(text, COMMON) for text in texts]
+
+
 def some_payloads():
     sealed, _, length = payload.seal(ENVELOPE, SALT)
     raw, _, raw_length = payload.seal(b"short", SALT)
+    primed, _, _ = payload.seal(ENVELOPE, SALT, COMMON)
+    assert primed[1] == 16
     parted = payload.in_chunks(sealed, [1, 2, 3])
     frame = compress(ENVELOPE)
     assert frame is not None and sealed.endswith(frame)
     return [
-        struct.pack("<I", size) + each for size, each in ((length, sealed), (raw_length, raw), (length, parted), (120, parted))
+        struct.pack("<I", size) + each
+        for size, each in (
+            (length, sealed),
+            (raw_length, raw),
+            (length, parted),
+            (120, parted),
+            (length, primed),
+            (length, payload.in_chunks(primed, [1, 2])),
+        )
     ]
 
 
@@ -215,7 +243,9 @@ DECODERS = {
     ),
     "key-add": (as_key_add, lambda: [keys.encode_add(keys.KeyAdd(agent="a", public_key=b"K" * 32))]),
     "key-revoke": (as_key_revoke, lambda: [keys.encode_revoke(keys.KeyRevoke(agent="a", public_key=b"K" * 32, reason="r"))]),
+    "dictionary": (as_dictionary, lambda: [dictionary.encode(content) for content in (b"x", b"text" * 100)]),
     "zstd frame": (as_frame, some_frames),
+    "zstd frame with a dictionary": (as_primed_frame, some_primed_frames),
     "payload": (as_payload, some_payloads),
 }
 

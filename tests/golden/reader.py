@@ -30,7 +30,7 @@ TIERS = {"audit": 1, "memory": 2, "session": 3, "telemetry": 4}
 FRAMES = 12288
 SLOTS = (4096, 8192)
 NO_PARENT = 0xFFFF_FFFF_FFFF
-SESSION_BEGIN, CHECKPOINT, SESSION_END, KEY_ADD, KEY_REVOKE, CHUNK = 1, 2, 3, 4, 5, 7
+SESSION_BEGIN, CHECKPOINT, SESSION_END, KEY_ADD, KEY_REVOKE, CHUNK, DICTIONARY = 1, 2, 3, 4, 5, 7, 8
 
 
 # ---- keys -------------------------------------------------------------------------------------------------------------------
@@ -446,13 +446,24 @@ def signed_message(store_id: bytes, tier: int, entry: bytes) -> bytes:
     return b"aegis-store/v0/entry\n" + store_id + struct.pack("<I", tier) + entry[:-64]
 
 
-def read_payload(payload: bytes, entry: Entry, chunks: dict[int, tuple[Entry, bytes]], before: dict[int, bytes]) -> bytes:
+def read_payload(
+    payload: bytes,
+    entry: Entry,
+    chunks: dict[int, tuple[Entry, bytes]],
+    before: dict[int, bytes],
+    dictionaries: dict[int, bytes],
+) -> bytes:
     """The envelope in a payload, in bytes. `before`: those of the checkpoints that a delta may be to."""
     codec, flags, salt, encoded = payload[0], payload[1], payload[2:18], payload[18:]
-    demand(flags & ~14 == 0 and flags & 12 != 8 and codec in (0, 1), "the codec of a payload")
+    demand(flags & ~30 == 0 and flags & 12 != 8 and codec in (0, 1), "the codec of a payload")
     base = entry.parent
     if flags & 8:
         base, encoded = int.from_bytes(encoded[:6], "little"), encoded[6:]
+    primed = None
+    if flags & 16:
+        demand(codec == 1 and entry.kind == CHECKPOINT, "what is compressed with a dictionary")
+        content = dictionaries[int.from_bytes(encoded[:6], "little")]
+        primed, encoded = zstandard.ZstdCompressionDict(content, zstandard.DICT_TYPE_RAWCONTENT), encoded[6:]
     if flags & 2:
         demand(entry.kind == CHECKPOINT and len(encoded) % 8 == 0, "what is in chunks")
         pieces = [chunks[index] for (index,) in struct.iter_unpack("<Q", encoded)]
@@ -461,7 +472,7 @@ def read_payload(payload: bytes, entry: Entry, chunks: dict[int, tuple[Entry, by
     if codec == 1:
         declared = zstandard.frame_content_size(encoded)
         demand(declared <= entry.length and (flags & 4 or declared == entry.length), "the length that a zstd frame declares")
-        encoded = zstandard.ZstdDecompressor().decompress(encoded, max_output_size=entry.length)
+        encoded = zstandard.ZstdDecompressor(dict_data=primed).decompress(encoded, max_output_size=entry.length)
     if flags & 4:
         demand(entry.kind == CHECKPOINT and len(encoded) <= entry.length and base in before, "what is a delta")
         encoded = apply_delta(before[base], encoded)
@@ -495,12 +506,13 @@ def read_sessions(log: Log, tier: int, keys: Keys) -> dict[str, list[Saved]]:
     ended: set[bytes] = set()
     chunks: dict[int, tuple[Entry, bytes]] = {}
     before: dict[int, bytes] = {}
+    dictionaries: dict[int, bytes] = {}
     sessions: dict[str, list[Saved]] = {}
     request_key = blake3(keys.secret, derive_key_context="aegis-store 2026 request tags").digest()
     for frame, leaf in zip(log.frames, log.leaves, strict=True):
         entry = read_entry(frame.entry)
         demand((entry.kind, entry.tier) == (frame.kind, tier), "the kind and tier of an entry")
-        encoded = read_payload(frame.payload, entry, chunks, before)
+        encoded = read_payload(frame.payload, entry, chunks, before, dictionaries)
         message = signed_message(keys.store_id, tier, frame.entry)
         if entry.kind == CHECKPOINT:
             before[frame.index] = encoded
@@ -509,6 +521,14 @@ def read_sessions(log: Log, tier: int, keys: Keys) -> dict[str, list[Saved]]:
             chunks[frame.index] = entry, encoded
             continue
         envelope: list[Any] = read_value(encoded)
+        if entry.kind == DICTIONARY:
+            demand(entry.key_id == key_id(f"aegis/{keys.store_id.hex()}", keys.log), "the key id of a dictionary")
+            demand(signed_by(keys.log, message, entry.signature), "the signature of a dictionary")
+            demand(envelope[:2] == ["dictionary", 0] and len(envelope) == 3, "the schema of a dictionary")
+            demand((entry.tag, entry.ordinal, entry.parent) == (bytes(16), 0, None), "a dictionary is of no session")
+            demand(type(envelope[2]) is bytes and 0 < len(envelope[2]) <= 65536, "the content of a dictionary")
+            dictionaries[frame.index] = envelope[2]
+            continue
         if entry.kind in (KEY_ADD, KEY_REVOKE):
             demand(entry.key_id == key_id("aegis/enrolment", keys.enrolment), "the key id of an enrolment")
             demand(signed_by(keys.enrolment, message, entry.signature), "the signature of an enrolment")

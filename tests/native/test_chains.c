@@ -87,7 +87,7 @@ static void write_log(uint64_t *seed) {
             sessions[open++] = (model){.begun = at, .last = at, .ended = NONE, .next = ordinal, .taken = ordinal};
             break;
         case 2: add(KEY_ADD, NONE, NONE, 0); break;
-        case 3: add(KEY_REVOKE, NONE, NONE, 0); break;
+        case 3: add(dice % 5 == 0 ? DICTIONARY : KEY_REVOKE, NONE, NONE, 0); break;
         case 4:
             if (open > 0) add(CHUNK, which, NONE, m->next);
             break;
@@ -176,7 +176,7 @@ TEST(any_sound_log_is_folded_in_any_steps) {
             wanted = 0;
             for (uint32_t i = from; i < end; i++) {
                 unsigned kind = entries[i][1];
-                if (kind != BEGIN && kind != KEY_ADD && kind != KEY_REVOKE) continue;
+                if (kind != BEGIN && kind != KEY_ADD && kind != KEY_REVOKE && kind != DICTIONARY) continue;
                 EXPECT(wanted < told_count && told[wanted] == i - from);
                 wanted++;
             }
@@ -282,6 +282,7 @@ TEST(condition_3_a_parent_where_one_has_to_be_and_nowhere_else) {
     alone(CHECKPOINT, 0, NONE, 2, AEGIS_E_CORRUPT);
     alone(END, 0, NONE, 2, AEGIS_E_CORRUPT);
     alone(KEY_ADD, NONE, 2, 0, AEGIS_E_CORRUPT);
+    alone(DICTIONARY, NONE, 2, 0, AEGIS_E_CORRUPT);
     alone(KEY_REVOKE, NONE, 2, 0, AEGIS_E_CORRUPT);
     alone(CHUNK, 0, 2, 2, AEGIS_E_CORRUPT);
     alone(CHUNK, 0, NONE, 2, AEGIS_OK);
@@ -300,6 +301,8 @@ TEST(condition_4_tags_ordinals_and_request_tags) {
     alone(BEGIN, NONE, NONE, 0, AEGIS_E_CORRUPT);
     alone(KEY_ADD, 0, NONE, 0, AEGIS_E_CORRUPT);
     alone(KEY_ADD, NONE, NONE, 1, AEGIS_E_CORRUPT);
+    alone(DICTIONARY, 0, NONE, 0, AEGIS_E_CORRUPT);
+    alone(DICTIONARY, NONE, NONE, 1, AEGIS_E_CORRUPT);
     alone(KEY_REVOKE, NONE, NONE, 1, AEGIS_E_CORRUPT);
     alone(BEGIN, 1, NONE, 1, AEGIS_E_CORRUPT);
     alone(BEGIN, 1, 2, 0, AEGIS_E_CORRUPT);
