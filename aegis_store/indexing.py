@@ -217,7 +217,7 @@ class _Rows:
                 return SessionEnded(tier=tier, index=index, tag=entry.session_tag)
             case Kind.KEY_ADD:
                 # Keys are few, and what they allow or end concerns everybody: believed only with the enrolment key's signature.
-                added = key_schema.decode_add(self._records.check(record).envelope)
+                added = key_schema.decode_add(self._records.stored(record).envelope)
                 return KeyAdded(
                     tier=tier,
                     index=index,
@@ -226,12 +226,12 @@ class _Rows:
                     agent=added.agent,
                 )
             case Kind.KEY_REVOKE:
-                revoked = key_schema.decode_revoke(self._records.check(record).envelope)
+                revoked = key_schema.decode_revoke(self._records.stored(record).envelope)
                 return KeyRevoked(
                     tier=tier, index=index, key_id=key_id(revoked.agent, revoked.public_key), public_key=revoked.public_key
                 )
             case Kind.HOLD:
-                hold = gap_schema.decode_hold(self._records.check(record).envelope)
+                hold = gap_schema.decode_hold(self._records.stored(record).envelope)
                 return HoldPlaced(
                     tier=tier,
                     index=index,
@@ -242,15 +242,15 @@ class _Rows:
                     holder=hold.holder,
                 )
             case Kind.HOLD_RELEASE:
-                release = gap_schema.decode_release(self._records.check(record).envelope)
+                release = gap_schema.decode_release(self._records.stored(record).envelope)
                 return HoldReleased(tier=tier, index=index, hold=release.hold)
             case Kind.PRUNE | Kind.ERASE:
                 # What it covers is read when somebody asks; here it only has to be one that the store signed.
-                self._records.check(record)
+                self._records.stored(record)
                 return PayloadsGone(tier=tier, index=index, is_erasure=entry.kind is Kind.ERASE)
             case Kind.DICTIONARY if not record.flags & GAP:
                 # Few as well, and checkpoints of all sessions may need it.
-                self._records.check(record)
+                self._records.stored(record)
                 return DictionaryMade(tier=tier, index=index, size=entry.length)
             case _:
                 return Other(tier=tier, index=index)

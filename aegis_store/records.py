@@ -307,8 +307,9 @@ class Records:
             raise self._placed(error, index) from None
         return TrustedRecord(index=index, leaf=record.leaf, entry=entry, agent=agent, envelope=envelope)
 
-    def _stored(self, record: Record) -> TrustedRecord:
-        """Every check of what another record is made from: that it is to go does not matter while it is there."""
+    def stored(self, record: Record) -> TrustedRecord:
+        """Every check of what others need while it is there, whether it is to go or not. Asks the catalogue for nothing but
+        agents' keys, so that it can be made from what this gives."""
         believed = self.check_entry(record)
         if record.flags & GAP:
             raise Corrupt(f"record {record.index} has no payload any more", op="read")
@@ -408,7 +409,7 @@ class Records:
         kind = self.entry_of(record).kind
         if kind is not Kind.DICTIONARY:
             raise Foreign(f"record {index} is of kind {kind.label}", op="read")
-        return dictionary_schema.decode(self._stored(record).envelope)
+        return dictionary_schema.decode(self.stored(record).envelope)
 
     def _chunks_of(self, index: LogIndex, entry: Entry) -> Callable[[int], bytes]:
         """How the pieces of the payload of record `index` are read."""
@@ -430,7 +431,7 @@ class Records:
             )
         ):
             raise Foreign(f"record {index} is no piece of it", op="read")
-        return self._stored(record).envelope
+        return self.stored(record).envelope
 
     def entry_of(self, record: Record) -> Entry:
         """A record's entry, parsed and in the right place; nothing in it is believed yet."""

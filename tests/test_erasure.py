@@ -15,9 +15,9 @@ from aegis_store import Tier
 from aegis_store.compaction import compactor
 from aegis_store.errors import Erased, Held, InvalidArgument, NotFound
 from aegis_store.schema import gaps as schema
+from tests.keeping import facts
 from tests.stores import SMALL, abandon, noise, states
 from tests.test_delta_chains import growing, save
-from tests.test_keeping import facts
 
 NAME = "patient-Kowalczyk"
 TEXT = "diagnosed with Zwetschgenallergie"
