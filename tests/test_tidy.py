@@ -41,10 +41,10 @@ PYTHON_FLOORS = {
 C_FLOORS = {
     0: ["aegis", "base", "error", "mutants"],
     1: ["cpu", "crc32c", "crc32c_*", "sha256", "sha256_*", "vfs", "vfs_posix", "vfs_posix_*", "vfs_sim", "vfs_sim_*"],
-    2: ["scope", "frame", "remains", "merkle", "delta", "chains"],
+    2: ["scope", "frame", "remains", "merkle", "delta", "chains", "hashing"],
     3: ["lockfile", "segment", "footer", "scan", "manifest", "tree", "outline"],
     4: ["log"],
-    5: ["commit", "upkeep", "recover", "rebuild", "compact", "verify", "store", "watch"],
+    5: ["commit", "room", "upkeep", "recover", "follow", "unlisted", "rebuild", "compact", "verify", "store", "watch"],
     6: ["api"],
 }
 #: Two units that know each other, and why that is one concept in two files.
@@ -98,7 +98,8 @@ STDIO = """
 """.split()
 #: Units that open, grow or prepare something; never the path of an append.
 ALLOCATING = """
-    api chains commit delta footer log manifest outline rebuild recover scan segment store tree upkeep verify vfs_posix vfs_sim
+    api chains commit compact delta follow footer log manifest outline rebuild recover scan segment store tree upkeep verify
+    vfs_posix vfs_sim
     vfs_sim_* watch
 """.split()
 #: For C: (names, what to use instead, which units may).
