@@ -85,7 +85,7 @@ fuzz-planted:
 # Opens a million distinct disks that a power cut may leave.
 crash-states:
 	$(MAKE) --no-print-directory -C tests/native WERROR=1 TESTS=test_crash_states.c
-	$(PYTHON) tests/native/crash_states.py build/native/plain/test_crash_states --states 50000
+	$(PYTHON) tests/native/crash_states.py build/native/plain/test_crash_states --states 42000
 
 # Opens more than ten million, writes docs/evidence/crash-states.txt, and runs the long tests of real crashes.
 crash:

@@ -59,7 +59,7 @@ PYTHON_FLOORS = {
 C_FLOORS = {
     0: ["aegis", "base", "error", "mutants"],
     1: ["cpu", "crc32c", "crc32c_*", "sha256", "sha256_*", "vfs", "vfs_posix", "vfs_posix_*", "vfs_sim", "vfs_sim_*"],
-    2: ["scope", "frame", "remains", "merkle", "delta", "chains"],
+    2: ["scope", "frame", "remains", "merkle", "delta", "chains", "hashing"],
     3: ["lockfile", "segment", "footer", "scan", "manifest", "tree", "outline"],
     4: ["log"],
     5: ["commit", "room", "upkeep", "recover", "follow", "unlisted", "rebuild", "compact", "verify", "store", "watch"],

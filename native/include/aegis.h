@@ -393,7 +393,7 @@ int aegis_sign_segment(aegis_store *store, uint32_t tier, uint64_t position, uin
 /* Begins to write a sealed segment anew, with some payloads gone or replaced; entries stay, and with them the tree. Changes ascend by index,
  * are of this segment, and stay with the payloads until the end; there is one at least. A gap may become one by another cause. ARGUMENT: a
  * change that cannot be meant, a cause that is not durable, a segment that is not sealed, another compaction of the tier at work, the audit
- * tier, which is never compacted. RANGE: no such segment. CORRUPT: its footer is damaged. */
+ * tier, which is never compacted. RANGE: no such segment. CORRUPT: its footer is damaged. POISONED: see CAVEATS. */
 int aegis_compact_start(aegis_store *store, uint32_t tier, uint64_t position, const aegis_change *changes, uint32_t count,
                         const uint8_t *payloads, uint64_t payloads_length, aegis_compactor **out);
 /* Copies about `budget_bytes`; the last step makes all of it durable, lists the new file and removes the old one. CORRUPT names the record

@@ -5,6 +5,7 @@
 
 #define WINDOW (1u << 20)
 #define PENDING (1u << 20)
+#define PUSHED (4u << 20)     /* so much the device gets at a time, while the next part is copied */
 
 static const uint8_t ZEROS[4096];
 
@@ -92,6 +93,19 @@ static int make_file(compaction *c) {
     return AEGIS_OK;
 }
 
+/* All that a compaction needs, but for larger records and changed ones. */
+static int take_memory(compaction *c, const merkle_range *frontier) {
+    c->made = calloc(1, sizeof *c->made);
+    if (c->made != NULL) c->made->frontier = malloc(sizeof *frontier);
+    for (int i = 0; i < 2; i++) c->pendings[i].bytes = malloc(PENDING);
+    if (c->made == NULL || c->made->frontier == NULL || c->pendings[0].bytes == NULL || c->pendings[1].bytes == NULL)
+        return fail(AEGIS_E_NOMEM, "no memory for a compaction");
+    *c->made->frontier = *frontier;
+    c->window = &c->windows[0];
+    c->pending = &c->pendings[0];
+    return segment_reserve_offsets(c->made, c->footer.count);
+}
+
 int compact_start(compaction *c, writer *w, uint64_t position, const aegis_change *changes, uint32_t count, const uint8_t *payloads,
                   uint64_t payloads_length) {
     merkle_range frontier;
@@ -106,14 +120,11 @@ int compact_start(compaction *c, writer *w, uint64_t position, const aegis_chang
     c->progress.bytes_total = c->footer.frames_end - SEGMENT_FRAMES;
     sha256_start(&c->read);
     sha256_start(&c->written);
-    c->made = calloc(1, sizeof *c->made);
-    c->pending = malloc(PENDING);
-    if (c->made == NULL || c->pending == NULL) return fail(AEGIS_E_NOMEM, "no memory for a compaction");
-    c->made->frontier = malloc(sizeof frontier);
-    if (c->made->frontier == NULL) return fail(AEGIS_E_NOMEM, "no memory for a compaction");
-    *c->made->frontier = frontier;
-    TRY(segment_reserve_offsets(c->made, c->footer.count));
-    return make_file(c);
+    TRY(take_memory(c, &frontier));
+    TRY(make_file(c));
+    hashing_start(&c->hashing);
+    c->hashes = true;
+    return AEGIS_OK;
 }
 
 /* ---- copying -------------------------------------------------------------------------------------------------------- */
@@ -126,25 +137,30 @@ static int damaged(const compaction *c, const char *what) {
                    (unsigned long long)c->index, what, name, (unsigned long long)c->at);
 }
 
-/* Makes `length` bytes from the source's place on readable at window + used. AEGIS_E_TORN: its frames end before that. */
+static compaction_buffer *other(compaction_buffer pair[2], const compaction_buffer *of) { return of == &pair[0] ? &pair[1] : &pair[0]; }
+
+/* Makes `length` bytes from the source's place on readable at window->bytes + used. AEGIS_E_TORN: its frames end before that. */
 static int need(compaction *c, uint64_t length) {
     const scope *s = scope_of(c);
     size_t have = c->filled - c->used;
     if (have >= length) return AEGIS_OK;
     if (length > c->footer.frames_end - c->at) return AEGIS_E_TORN;
-    if (have > 0) memmove(c->window, c->window + c->used, have);
+    compaction_buffer *next = other(c->windows, c->window);
+    hashing_wait(&c->hashing, next->piece);
+    if (next->capacity < length + WINDOW) {
+        size_t capacity = (size_t)length + WINDOW;
+        uint8_t *grown = realloc(next->bytes, capacity);
+        if (grown == NULL) return fail(AEGIS_E_NOMEM, "no memory for a window of %zu bytes", capacity);
+        next->bytes = grown;
+        next->capacity = capacity;
+    }
+    if (have > 0) memcpy(next->bytes, c->window->bytes + c->used, have);
+    c->window = next;
     c->used = 0;
     c->filled = have;
-    if (c->capacity < length + WINDOW) {
-        size_t capacity = (size_t)length + WINDOW;
-        uint8_t *grown = realloc(c->window, capacity);
-        if (grown == NULL) return fail(AEGIS_E_NOMEM, "no memory for a window of %zu bytes", capacity);
-        c->window = grown;
-        c->capacity = capacity;
-    }
-    size_t wanted = (size_t)min_u64(c->capacity - have, c->footer.frames_end - c->at - have), got = 0;
-    TRY(s->vfs->read(s->vfs, c->source->file, c->at + have, c->window + have, wanted, &got));
-    sha256_add(&c->read, c->window + have, got);
+    size_t wanted = (size_t)min_u64(next->capacity - have, c->footer.frames_end - c->at - have), got = 0;
+    TRY(s->vfs->read(s->vfs, c->source->file, c->at + have, next->bytes + have, wanted, &got));
+    next->piece = hashing_give(&c->hashing, &c->read, next->bytes + have, got);
     c->filled += got;
     return c->filled >= length ? AEGIS_OK : AEGIS_E_TORN;
 }
@@ -152,10 +168,16 @@ static int need(compaction *c, uint64_t length) {
 static int flush(compaction *c) {
     const scope *s = scope_of(c);
     if (c->pending_length == 0) return AEGIS_OK;
-    TRY(s->vfs->write(s->vfs, c->made->file, c->written_to, c->pending, c->pending_length));
-    sha256_add(&c->written, c->pending, c->pending_length);
+    c->pending->piece = hashing_give(&c->hashing, &c->written, c->pending->bytes, c->pending_length);
+    TRY(s->vfs->write(s->vfs, c->made->file, c->written_to, c->pending->bytes, c->pending_length));
     c->written_to += c->pending_length;
     c->pending_length = 0;
+    if (c->written_to - c->pushed_to >= PUSHED) {
+        s->vfs->push(s->vfs, c->made->file, c->pushed_to, c->written_to - c->pushed_to);
+        c->pushed_to = c->written_to;
+    }
+    c->pending = other(c->pendings, c->pending);
+    hashing_wait(&c->hashing, c->pending->piece);
     return AEGIS_OK;
 }
 
@@ -163,7 +185,7 @@ static int flush(compaction *c) {
 static int put(compaction *c, const uint8_t *bytes, uint64_t length) {
     while (length > 0) {
         size_t part = (size_t)min_u64(length, PENDING - c->pending_length);
-        memcpy(c->pending + c->pending_length, bytes, part);
+        memcpy(c->pending->bytes + c->pending_length, bytes, part);
         c->pending_length += part;
         bytes += part;
         length -= part;
@@ -196,11 +218,11 @@ static int copy_record(compaction *c) {
     const scope *s = scope_of(c);
     frame f = {.size = 0};
     int code = need(c, FRAME_HEADER);
-    if (code == AEGIS_OK) code = frame_parse(c->window + c->used, c->footer.frames_end - c->at, &f);
+    if (code == AEGIS_OK) code = frame_parse(c->window->bytes + c->used, c->footer.frames_end - c->at, &f);
     if (code == AEGIS_OK) code = need(c, f.size);
     if (code == AEGIS_E_TORN || code == AEGIS_E_CORRUPT) return damaged(c, "frame header");
     TRY(code);
-    const uint8_t *bytes = c->window + c->used;
+    const uint8_t *bytes = c->window->bytes + c->used;
     if (!MUTANT(NO_COMPACTION_CHECKSUM) && frame_check_body(s, &f, bytes, c->index) != AEGIS_OK) return damaged(c, "checksum");
     c->made->offsets[c->made->count++] = (uint32_t)(made_to(c) / FRAME_ALIGN);
     const aegis_change *change = c->next_change < c->change_count ? &c->changes[c->next_change] : NULL;
@@ -227,6 +249,7 @@ static int copy_record(compaction *c) {
 /* (1) for the whole, and what the frames alone do not show: that there are no more of them. */
 static int check_source(compaction *c) {
     uint8_t digest[HASH_SIZE];
+    hashing_wait(&c->hashing, c->window->piece);
     sha256_end(&c->read, digest);
     if (c->at == c->footer.frames_end && (memcmp(digest, c->footer.frames_sha256, HASH_SIZE) == 0 || MUTANT(NO_COMPACTION_DIGEST))) return AEGIS_OK;
     char name[SEGMENT_NAME_SIZE];
@@ -243,6 +266,7 @@ static int finish_file(compaction *c) {
     TRY(flush(c));
     CHECK(c->made->count == c->footer.count && c->next_change == c->change_count);
     c->made->tail = made_to(c);
+    hashing_wait(&c->hashing, max_u64(c->pendings[0].piece, c->pendings[1].piece));
     sha256_end(&c->written, digest);
     TRY(footer_put(s, c->made, digest, c->made->root));
     CHECK(memcmp(c->made->root, c->footer.root, HASH_SIZE) == 0);
@@ -304,6 +328,7 @@ int compact_step(compaction *c, uint64_t budget, aegis_progress *progress) {
 
 void compact_end(compaction *c) {
     const scope *s = scope_of(c);
+    if (c->hashes) hashing_stop(&c->hashing);
     if (c->made != NULL) {
         char name[SEGMENT_NAME_SIZE];
         bool there = c->made->file != NULL;
@@ -313,8 +338,10 @@ void compact_end(compaction *c) {
         free(c->made);
     }
     if (c->source != NULL) log_release_segment(c->w->l, c->source);
-    free(c->window);
-    free(c->pending);
+    for (int i = 0; i < 2; i++) {
+        free(c->windows[i].bytes);
+        free(c->pendings[i].bytes);
+    }
     if (!c->holds) return;
     pthread_mutex_lock(&c->w->mutex);
     c->w->compacting = false;

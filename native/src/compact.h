@@ -20,6 +20,13 @@
 
 #include "commit.h"
 #include "footer.h"
+#include "hashing.h"
+
+typedef struct compaction_buffer {
+    uint8_t *bytes;
+    size_t capacity;
+    uint64_t piece;          /* the last one of hashing's that lies here */
+} compaction_buffer;
 
 typedef struct compaction {
     writer *w;
@@ -33,18 +40,22 @@ typedef struct compaction {
     const uint8_t *payloads;
     segment *made;           /* the new file; NULL: not there, or the log's */
     uint64_t index;          /* of the next record */
-    /* reading */
-    uint64_t at;             /* where it starts in the source: at window + used */
-    uint8_t *window;
-    size_t capacity;
+    /* reading: two buffers in turn, for the bytes of one may still be hashed while the next ones are read */
+    uint64_t at;             /* where it starts in the source: at window->bytes + used */
+    compaction_buffer windows[2];
+    compaction_buffer *window;
     size_t used;
     size_t filled;
     sha256 read;
-    /* writing */
-    uint8_t *pending;
+    /* writing: the same */
+    compaction_buffer pendings[2];
+    compaction_buffer *pending;
     size_t pending_length;
     uint64_t written_to;     /* offset in the new file that the first pending byte goes to */
+    uint64_t pushed_to;
     sha256 written;
+    hashing hashing;
+    bool hashes;
     bool holds;              /* it is this tier's compaction */
     bool failed;
     bool published;

@@ -201,6 +201,14 @@ int manifest_rotate(manifest *m, uint32_t tier, const manifest_segment *added, u
     return code;
 }
 
+/* The space that a rotation counts on was used up: the old manifest's is free now, and is taken for the next one. What fails here has not
+ * failed yet. */
+static void reserve_again(manifest *m) {
+    aegis_error last;
+    aegis_last_error(&last);
+    if (!MUTANT(NO_SPACE_TAKEN_AGAIN) && manifest_reserve(m) != AEGIS_OK) fail_again(&last);
+}
+
 int manifest_replace(manifest *m, uint32_t tier, uint32_t position, const manifest_segment *with, uint64_t size,
                      const uint8_t root[HASH_SIZE], bool *listed) {
     pthread_mutex_lock(&m->mutex);
@@ -209,9 +217,11 @@ int manifest_replace(manifest *m, uint32_t tier, uint32_t position, const manife
     const manifest_segment old = t->segments[position];
     t->segments[position] = *with;
     note_head(t, size, root);
+    bool had_space = m->reserved > 0;
     int code = write_change(m, t, &before, listed);
     if (!*listed) t->segments[position] = old;
     pthread_mutex_unlock(&m->mutex);
+    if (had_space) reserve_again(m);
     return code;
 }
 
@@ -221,12 +231,14 @@ int manifest_sweep(manifest *m, uint32_t tier, uint64_t swept, uint64_t size, co
     pthread_mutex_lock(&m->mutex);
     manifest_tier *t = &m->tiers[tier];
     const manifest_tier before = *t;
-    if (swept > t->swept) {
+    bool had_space = m->reserved > 0, raised = swept > t->swept;
+    if (raised) {
         t->swept = swept;
         note_head(t, size, root);
         code = write_change(m, t, &before, &stands);
     }
     pthread_mutex_unlock(&m->mutex);
+    if (raised && had_space) reserve_again(m);
     return code;
 }
 

@@ -154,6 +154,7 @@
     X(SOURCE_REMOVED_FIRST, "that a replaced segment goes behind the manifest")                                     \
     X(NO_SYNC_OF_REMOVAL, "the sync that keeps a replaced segment from coming back")                                \
     X(REPLACED_BEFORE_MANIFEST, "that an open makes the manifest durable before replaced segments go")              \
+    X(NO_SPACE_TAKEN_AGAIN, "that a rotation finds the space for its manifest behind a compaction")                 \
     X(NO_READ_AGAIN, "that a reader looks again where a segment was replaced as it came")                           \
     X(NO_FOLLOW_ROOT_TEST, "that a rewritten segment leads to the tree that a reader has")                          \
     X(NO_VERIFY_CAUSE, "verify: that what authorises a gap is in the log")                                          \

@@ -307,10 +307,10 @@ static int read_once(aegis_store *st, const aegis_options *o, aegis_report *repo
     return open_tiers(st, o, seen.poisoned, &seen, flags, report);
 }
 
+/* Of a reader: what an attempt before has opened. */
 static void close_tiers(aegis_store *st) {
     for (uint32_t tier = 1; tier <= AEGIS_TIERS; tier++) {
         if (!atomic_load(&st->present[tier])) continue;
-        if (st->writable) writer_free(&st->writers[tier]);
         log_free(&st->logs[tier]);
         atomic_store(&st->present[tier], false);
     }

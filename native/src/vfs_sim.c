@@ -338,6 +338,11 @@ static int sim_allocate(vfs *self, vfs_file *file, uint64_t offset, uint64_t len
     return sim_done(sim, allocate_locked(sim, file, offset, length));
 }
 
+/* Nothing that anybody could rely on. */
+static void sim_push(vfs *self, vfs_file *file, uint64_t offset, uint64_t length) {
+    (void)self, (void)file, (void)offset, (void)length;
+}
+
 static int sim_sync(vfs *self, vfs_file *file) {
     vfs_sim *sim = sim_of(self);
     pthread_mutex_lock(&sim->mutex);
@@ -474,7 +479,7 @@ static void sim_identify(vfs *self, char *text, size_t capacity) {
 const vfs sim_calls = {
     .open_root = sim_open_root, .open_dir = sim_open_dir, .close_dir = sim_close_dir, .sync_dir = sim_sync_dir,
     .sync_parent = sim_sync_parent, .list = sim_list, .rename = sim_rename, .unlink = sim_unlink, .place = sim_place,
-    .open = sim_open, .close = sim_close, .read = sim_read, .write = sim_write, .allocate = sim_allocate, .sync = sim_sync,
+    .open = sim_open, .close = sim_close, .read = sim_read, .write = sim_write, .allocate = sim_allocate, .sync = sim_sync, .push = sim_push,
     .truncate = sim_truncate, .size = sim_size_of, .lock = sim_lock_byte, .lock_held = sim_lock_held,
     .bell_new = sim_bell_new, .bell_ring = sim_bell_ring, .bell_mute = sim_bell_mute, .bell_free = sim_bell_free,
     .clock_ms = sim_clock_ms, .yield = sim_yield, .random = sim_random, .identify = sim_identify,

@@ -175,8 +175,18 @@ TEST(a_segment_that_is_replaced_while_a_reader_opens_is_looked_for_again) {
         EXPECT_EQ_U64(times, 0);
         EXPECT_EQ_U64(size_of(reader, SESSION), size);
         EXPECT(is_gap(reader, SESSION, 1, size - 1));
-        if (n < 5) EXPECT_OK(aegis_abandon(reader));
+        EXPECT_OK(aegis_abandon(reader));
     }
+    /* Another tier was opened by then; it is closed, and opened again. */
+    EXPECT_OK(append_committed(store, AEGIS_TIER_AUDIT, 0, COMPACTED_PAYLOAD));
+    EXPECT_OK(open_beside(1));
+    EXPECT(is_gap(reader, SESSION, 1, size - 1) && has_record(reader, AEGIS_TIER_AUDIT, 0, COMPACTED_PAYLOAD));
+    /* Where it never ends, the reader does. */
+    EXPECT_OK(aegis_abandon(reader));
+    EXPECT_CODE(open_beside(1000), AEGIS_E_CORRUPT);
+    EXPECT(times > 0);
+    times = 0;
+    reader = open_test(v, AEGIS_MODE_READ, NULL);
     end_store();
 }
 
@@ -192,6 +202,16 @@ TEST(a_segment_that_is_replaced_while_a_reader_refreshes_is_looked_for_again) {
     v->close = real_close;
     EXPECT_OK(code);
     EXPECT(is_gap(reader, SESSION, 1, size - 1));
+    EXPECT_OK(verify_whole(reader, SESSION));
+    EXPECT_OK(compact_one(0, 2));
+    v->close = close_and_compact;
+    times = 1000;
+    code = aegis_refresh(reader);
+    v->close = real_close;
+    EXPECT(times > 0);
+    times = 0;
+    EXPECT_CODE(code, AEGIS_E_CORRUPT);
+    EXPECT_OK(aegis_refresh(reader));
     EXPECT_OK(verify_whole(reader, SESSION));
     end_store();
 }

@@ -127,6 +127,42 @@ static outcome recover(const char *path) {
     return made;
 }
 
+/* A sealed segment is rewritten, the first record with the payload that it has, and a reader beside follows. */
+static outcome compact(const char *path) {
+    outcome made = {{0}, {0}};
+    aegis_store *store = NULL, *reader = NULL;
+    aegis_compactor *compactor = NULL;
+    aegis_progress progress = {0};
+    test_record r;
+    aegis_options o = test_options(AEGIS_MODE_APPEND);
+    uint64_t at = refused_at;
+    refused_at = 0;
+    if (!EXPECT_OK(aegis_open(path, &o, &store, NULL))) return made;
+    for (; made.submitted[SESSION] < 420; made.submitted[SESSION]++) EXPECT_OK(append_record(store, SESSION, made.submitted[SESSION], PAYLOAD));
+    EXPECT_OK(aegis_rotate(store, SESSION));
+    made.acknowledged[SESSION] = 420;
+    o.mode = AEGIS_MODE_READ;
+    EXPECT_OK(aegis_open(path, &o, &reader, NULL));
+    make_record(SESSION, 0, PAYLOAD, &r);
+    const aegis_change change = {.index = 0, .cause = AEGIS_NO_CAUSE, .payload_length = r.payload_length};
+    refused_at = at;
+    EXPECT(clear_code(aegis_seal(store, SESSION)));
+    int code = aegis_compact_start(store, SESSION, 0, &change, 1, r.payload, r.payload_length, &compactor);
+    EXPECT(code == AEGIS_E_ARGUMENT || clear_code(code));    /* its footer was refused */
+    bool started = code == AEGIS_OK;
+    while (code == AEGIS_OK && !progress.done) EXPECT(clear_code(code = aegis_compact_step(compactor, 20000, &progress)));
+    if (started) aegis_compact_end(compactor);
+    append(store, SESSION, &made, true);
+    EXPECT(clear_code(aegis_refresh(reader)));
+    refused_at = 0;
+    EXPECT_OK(aegis_refresh(reader));
+    for (uint64_t i = 0; i < 420; i += 7) EXPECT(has_record(reader, SESSION, i, PAYLOAD) && has_record(store, SESSION, i, PAYLOAD));
+    EXPECT_OK(verify_whole(reader, SESSION));
+    EXPECT_OK(aegis_close(reader));
+    EXPECT(clear_code(aegis_close(store)));
+    return made;
+}
+
 /* ---- threads ---------------------------------------------------------------------------------------------------------- */
 
 enum { THREADS = 4, EACH = 30 };
@@ -218,5 +254,7 @@ TEST(every_allocation_may_be_refused_once) { refuse_each(work, "work", false, 1,
 TEST(every_allocation_may_be_refused_from_some_time_on) { refuse_each(work, "work", true, 1, UINT64_MAX, 50); }
 TEST(every_allocation_of_a_recovery_may_be_refused_once) { refuse_each(recover, "recover", false, 1, UINT64_MAX, 30); }
 TEST(every_allocation_of_a_recovery_may_be_refused_from_some_time_on) { refuse_each(recover, "recover", true, 1, UINT64_MAX, 30); }
+TEST(every_allocation_of_a_compaction_may_be_refused_once) { refuse_each(compact, "compact", false, 1, UINT64_MAX, 15); }
+TEST(every_allocation_of_a_compaction_may_be_refused_from_some_time_on) { refuse_each(compact, "compact", true, 1, UINT64_MAX, 15); }
 TEST(threads_share_the_refusals_and_none_is_left_waiting) { refuse_each(work_in_threads, "threads", false, 1, 60, 20); }
 TEST(threads_that_are_refused_everything_are_told_and_none_is_left_waiting) { refuse_each(work_in_threads, "threads", true, 1, 60, 20); }

@@ -154,6 +154,27 @@ TEST(what_cannot_be_removed_is_said) {
     vfs_sim_free(sim);
 }
 
+/* Nor is what cannot be looked at taken for empty. */
+TEST(what_cannot_be_looked_at_is_not_removed) {
+    segment seg;
+    if (!begin_directory() || !EXPECT_OK(log_init(&opened, &s, root, true, &m, &held, 0))) return;
+    EXPECT_OK(segment_create(&s, opened.dir, 5, 1, 20000, &seg));
+    segment_close(&s, &seg);
+    for (int kind = 0; kind < 3; kind++) {
+        const uint32_t kinds[] = {VFS_SIM_LIST, VFS_SIM_OPEN, VFS_SIM_READ};
+        vfs_sim_fail(sim, &(vfs_sim_fault){.nth = 1, .kinds = 1u << kinds[kind], .code = AEGIS_E_IO});
+        EXPECT_CODE(unlisted_remove_empty(&opened, &left), AEGIS_E_IO);
+        if (kind == 0) vfs_sim_fail(sim, &(vfs_sim_fault){.nth = 1, .kinds = 1u << VFS_SIM_LIST, .code = AEGIS_E_IO});
+        if (kind == 0) EXPECT_CODE(unlisted_remove_replaced(&opened), AEGIS_E_IO);
+        vfs_sim_fail(sim, NULL);
+        EXPECT(lies_there(sim, "00000005.seg"));
+    }
+    EXPECT_OK(unlisted_remove_empty(&opened, &left));
+    EXPECT(!lies_there(sim, "00000005.seg") && !left);
+    log_free(&opened);
+    end_directory();
+}
+
 /* The active segment has a place as well: a file of it that was rewritten is nothing that anybody made. It goes, like all of a listed place. */
 TEST(a_file_of_another_place_with_records_is_still_refused) {
     if (!begin_rewritten(false)) return;
