@@ -25,6 +25,8 @@ from aegis_store.errors import InvalidArgument
 SCRATCHPAD_CHARACTERS: Final = 300
 #: By how a session's source begins: which of the family's sessions are measured, once they are shuffled.
 MEASURED: Final = {"tau-bench": slice(100, 160), "mini-swe-agent": slice(150, 180)}
+#: Those on which nothing was chosen: neither parameters of deltas nor of dictionaries.
+HELD_OUT: Final = {"tau-bench": slice(160, 220), "mini-swe-agent": slice(180, 210)}
 SHUFFLE_SEED: Final = 7
 #: Of a family that is in no table.
 SESSIONS_MAX: Final = 60
@@ -71,10 +73,11 @@ def read(path: Path) -> Iterator[Session]:
                     ) from None
 
 
-def families(path: Path | None) -> dict[str, list[Session]]:
-    """The sessions to be measured, by family: of a file, or made up where there is none."""
+def families(path: Path | None, *, held_out: bool = False) -> dict[str, list[Session]]:
+    """The sessions to be measured, by family: of a file, or made up where there is none; or as many others of the same."""
     if path is None:
-        return {name: made_up(name, count) for name, count in MADE_UP.items()}
+        first = 1 if held_out else 0
+        return {name: made_up(name, (first + 1) * count)[first * count :] for name, count in MADE_UP.items()}
     by_family: dict[str, list[Session]] = defaultdict(list)
     for session in read(path):
         if session.messages:
@@ -84,9 +87,13 @@ def families(path: Path | None) -> dict[str, list[Session]]:
     for name in (*MEASURED, *sorted(by_family.keys() - MEASURED.keys())):
         found = by_family.get(name, [])
         shuffled.shuffle(found)
-        part = MEASURED.get(name, slice(SESSIONS_MAX))
-        if found:
-            chosen[name] = found[part] if len(found) >= part.stop else found[:SESSIONS_MAX]
+        first = slice(SESSIONS_MAX)
+        part, rest = MEASURED.get(name, first), HELD_OUT.get(name, slice(SESSIONS_MAX, 2 * SESSIONS_MAX))
+        if len(found) < part.stop:
+            part, rest = first, slice(SESSIONS_MAX, 2 * SESSIONS_MAX)
+        taken = found[rest if held_out else part]
+        if taken:
+            chosen[name] = taken
     return chosen
 
 
