@@ -1,8 +1,9 @@
 """Bytes on disk after agents' sessions, everything counted: log, entries, signatures, catalogue, tiles, dictionaries.
 
 Every side saves the same sessions, a state after every message, and is closed before it is weighed: stores of many files by the
-blocks that they take, SQLite by its file's length, compressed states by theirs. Two splits: the sessions that the other workloads measure, on which deltas and dictionaries were tuned, and as many others
-of the same families. Bytes are the same in each run, or nearly so (LMDB's pages), so one round is enough.
+blocks that they take, SQLite by its file's length, compressed states by theirs. Two splits: the sessions that the other
+workloads measure, on which deltas and dictionaries were tuned, and others of the same families. Bytes are the same in each run,
+or nearly so (LMDB's pages), so one round is enough.
 
 A state's logical bytes are those of its envelope; the payload is what is stored of it, dictionaries included.
 """

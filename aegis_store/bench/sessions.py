@@ -83,15 +83,15 @@ def families(path: Path | None, *, held_out: bool = False) -> dict[str, list[Ses
         if session.messages:
             by_family[next((name for name in MEASURED if session.source.startswith(name)), session.source)].append(session)
     shuffled = random.Random(SHUFFLE_SEED)
-    chosen = {}
+    chosen: dict[str, list[Session]] = {}
     for name in (*MEASURED, *sorted(by_family.keys() - MEASURED.keys())):
         found = by_family.get(name, [])
         shuffled.shuffle(found)
-        first = slice(SESSIONS_MAX)
-        part, rest = MEASURED.get(name, first), HELD_OUT.get(name, slice(SESSIONS_MAX, 2 * SESSIONS_MAX))
+        usual, others = slice(SESSIONS_MAX), slice(SESSIONS_MAX, 2 * SESSIONS_MAX)
+        part, rest = MEASURED.get(name, usual), HELD_OUT.get(name, others)
         if len(found) < part.stop:
-            part, rest = first, slice(SESSIONS_MAX, 2 * SESSIONS_MAX)
-        taken = found[rest if held_out else part]
+            part, rest = usual, others
+        taken = found[rest] if held_out else found[part]
         if taken:
             chosen[name] = taken
     return chosen
