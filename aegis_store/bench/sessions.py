@@ -25,6 +25,8 @@ from aegis_store.errors import InvalidArgument
 SCRATCHPAD_CHARACTERS: Final = 300
 #: By how a session's source begins: which of the family's sessions are measured, once they are shuffled.
 MEASURED: Final = {"tau-bench": slice(100, 160), "mini-swe-agent": slice(150, 180)}
+#: Those on which nothing was chosen: neither parameters of deltas nor of dictionaries.
+HELD_OUT: Final = {"tau-bench": slice(160, 220), "mini-swe-agent": slice(180, 210)}
 SHUFFLE_SEED: Final = 7
 #: Of a family that is in no table.
 SESSIONS_MAX: Final = 60
@@ -71,22 +73,27 @@ def read(path: Path) -> Iterator[Session]:
                     ) from None
 
 
-def families(path: Path | None) -> dict[str, list[Session]]:
-    """The sessions to be measured, by family: of a file, or made up where there is none."""
+def families(path: Path | None, *, held_out: bool = False) -> dict[str, list[Session]]:
+    """The sessions to be measured, by family: of a file, or made up where there is none; or as many others of the same."""
     if path is None:
-        return {name: made_up(name, count) for name, count in MADE_UP.items()}
+        first = 1 if held_out else 0
+        return {name: made_up(name, (first + 1) * count)[first * count :] for name, count in MADE_UP.items()}
     by_family: dict[str, list[Session]] = defaultdict(list)
     for session in read(path):
         if session.messages:
             by_family[next((name for name in MEASURED if session.source.startswith(name)), session.source)].append(session)
     shuffled = random.Random(SHUFFLE_SEED)
-    chosen = {}
+    chosen: dict[str, list[Session]] = {}
     for name in (*MEASURED, *sorted(by_family.keys() - MEASURED.keys())):
         found = by_family.get(name, [])
         shuffled.shuffle(found)
-        part = MEASURED.get(name, slice(SESSIONS_MAX))
-        if found:
-            chosen[name] = found[part] if len(found) >= part.stop else found[:SESSIONS_MAX]
+        usual, others = slice(SESSIONS_MAX), slice(SESSIONS_MAX, 2 * SESSIONS_MAX)
+        part, rest = MEASURED.get(name, usual), HELD_OUT.get(name, others)
+        if len(found) < part.stop:
+            part, rest = usual, others
+        taken = found[rest] if held_out else found[part]
+        if taken:
+            chosen[name] = taken
     return chosen
 
 

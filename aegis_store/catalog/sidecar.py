@@ -38,6 +38,8 @@ from aegis_store.types import Head, Tier
 
 NAME = "sidecar"
 DATA = "data.mdb"
+#: What becomes data.mdb at a clean close.
+PACKED = "data.new"
 _NEW = "sidecar.new"
 _LOCK = "lock.mdb"
 
@@ -106,7 +108,7 @@ def remove(directory: int) -> None:
 
 def remove_all(directory: int) -> None:
     """No catalogue any more, durably."""
-    for name in (NAME, _NEW, DATA, _LOCK):
+    for name in (NAME, _NEW, DATA, PACKED, _LOCK):
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=directory)
     os.fsync(directory)

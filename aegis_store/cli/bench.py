@@ -28,7 +28,7 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="WORKLOAD",
-            help="checkpoint, commit-1, commit-n, resume, verify, overhead, footprint; all if none is given.",
+            help="checkpoint, large, commit-1, commit-n, bytes, resume, verify, overhead, footprint; all if none is given.",
             show_default=False,
         ),
     ] = None,

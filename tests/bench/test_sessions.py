@@ -49,6 +49,19 @@ def test_of_a_large_file_the_same_sessions_are_taken_each_time(tmp_path):
     assert [each.session_id for each in chosen["tau-bench"]] != [str(n) for n in range(100, 160)]
 
 
+@pytest.mark.parametrize("counts", [(170, 190, 70), (130, 10, 130)])
+def test_what_is_held_out_is_none_of_what_is_measured(tmp_path, counts):
+    path = tmp_path / "s.jsonl"
+    tau, coding, others = counts
+    path.write_bytes(lines(*["tau-bench/airline"] * tau, *["mini-swe-agent"] * coding, *["others"] * others))
+    for where in (path, None):
+        measured, held_out = families(where), families(where, held_out=True)
+        assert held_out
+        for name, found in held_out.items():
+            assert len(found) == len(measured[name]) or where is not None
+            assert not {each.session_id for each in found} & {each.session_id for each in measured[name]}
+
+
 @pytest.mark.parametrize(
     ("family", "count", "messages", "state_bytes", "compressed"),
     # What was counted in the recorded ones: 26 messages, 13 kB and 1/3.2; 71 messages, 60 kB and 1/3.7.

@@ -52,9 +52,12 @@ def test_what_was_vouched_for_is_there_again(open_tables) -> None:
     assert again.get(Table.TAGS, b"k") is None
 
 
+@pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("synced", [True, False])
-def test_the_file_is_synced_before_it_is_vouched_for(open_tables, place: Path, monkeypatch, synced: bool) -> None:
+def test_the_file_is_synced_before_it_is_vouched_for(open_tables, place: Path, monkeypatch, synced: bool, packed: bool) -> None:
     calls = []
+    if not packed:
+        monkeypatch.setattr(disk, "PACKED_MAX", 0)
     tables = open_tables()
     write = tables._seal.write
 
@@ -63,7 +66,8 @@ def test_the_file_is_synced_before_it_is_vouched_for(open_tables, place: Path, m
             self.env = env
 
         def __getattr__(self, name: str):
-            calls.append(name)
+            if name not in ("stat", "info"):
+                calls.append(name)
             return getattr(self.env, name)
 
     if synced:
@@ -73,8 +77,14 @@ def test_the_file_is_synced_before_it_is_vouched_for(open_tables, place: Path, m
         tables = open_tables()
     tables._env = Spy(tables._env)
     monkeypatch.setattr(Seal, "write", lambda *a: calls.append("sidecar") or write(*a[1:]))
+    fsync, rename = os.fsync, os.rename
+    named = {os.stat(place).st_ino: "folder"}
+    monkeypatch.setattr(os, "fsync", lambda fd: calls.append(f"fsync {named.get(os.fstat(fd).st_ino, 'file')}") or fsync(fd))
+    monkeypatch.setattr(os, "rename", lambda *a, **k: calls.append(f"rename {a[1]}") or rename(*a, **k))
     tables.vouch([HEAD])
-    assert calls == ["sync", "close", "sidecar"] if synced else ["close", "sidecar"]
+    to_disk = ["copyfd", "fsync file", "close", "rename data.mdb"] if packed else ["sync", "close"]
+    # The folder's own sync comes with the sidecar's: both names are there, or the sidecar is not.
+    assert calls == [*(to_disk if synced else ["close"]), "sidecar", "fsync file", "rename sidecar", "fsync folder"]
 
 
 def test_a_close_without_vouching_leaves_nothing_to_open(open_tables) -> None:
@@ -288,3 +298,53 @@ def test_it_holds_what_memory_would(kit, tmp_path_factory, batches, after: int, 
 def test_the_sidecar_s_names_are_lmdb_s(open_tables, place: Path) -> None:
     open_tables()
     assert os.listdir(place) == [sidecar.DATA]
+
+
+def test_a_small_file_loses_its_free_pages_at_a_clean_close(open_tables, place: Path, monkeypatch) -> None:
+    sizes, items = [], {number_key(number): bytes(300) for number in range(400)}
+    for most in (0, disk.PACKED_MAX):
+        monkeypatch.setattr(disk, "PACKED_MAX", most)
+        tables = open_tables()
+        for _ in range(3):
+            put(tables, items)
+        tables.vouch([HEAD])
+        sizes.append((place / "data.mdb").stat().st_size)
+        assert sorted(os.listdir(place)) == ["data.mdb", "sidecar"]
+        again = open_tables()
+        assert again.covers == [HEAD]
+        assert all(again.get(Table.IDS, key) == value for key, value in items.items())
+        again.close()
+    assert sizes[1] < 0.6 * sizes[0]
+
+
+@pytest.mark.parametrize("failing", ["copy", "sync"])
+def test_a_file_that_cannot_be_written_anew_stays_as_it_is(open_tables, place: Path, monkeypatch, failing: str) -> None:
+    tables = open_tables()
+    put(tables, {b"k": b"v"})
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "no space")
+
+    if failing == "copy":
+        (place / sidecar.PACKED).symlink_to(place / "elsewhere")
+        tables.vouch([HEAD])
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(disk.os, "fsync", lambda fd: fail() if os.readlink(f"/proc/self/fd/{fd}").endswith("new") else None)
+            assert tables._pack(tables._live()) is False
+        tables.vouch([HEAD])
+    assert not (place / "elsewhere").exists()
+    assert sorted(os.listdir(place)) == ["data.mdb", "sidecar"]
+    again = open_tables()
+    assert again.covers == [HEAD] and again.get(Table.IDS, b"k") == b"v"
+
+
+def test_a_crash_between_the_copy_and_its_place_leaves_nothing_that_is_vouched_for(open_tables, monkeypatch) -> None:
+    tables = open_tables()
+    put(tables, {b"k": b"v"})
+    with monkeypatch.context() as patch:
+        patch.setattr(disk.os, "rename", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            tables.vouch([HEAD])
+    tables.close()
+    assert open_tables().covers == []

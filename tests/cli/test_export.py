@@ -6,7 +6,7 @@ import stat
 import aegis_store
 from aegis_store.codec.registry import NO_TYPES
 
-from ..stores import flip, frame_of
+from ..stores import flip, frame_of, noise
 from .conftest import STATES
 
 ODD = "odd \x1b[31m\nname"
@@ -125,3 +125,18 @@ def test_a_value_without_a_form_in_json_is_lost_by_its_session_and_ordinal(aegis
     data, gap = export.encoded(saved, NO_TYPES)
     assert json.loads(data)["problem"] == "a value of type x has no form in JSON"
     assert (gap.session, gap.ordinal) == ("ticket-4711", 0)
+
+
+def test_a_dictionary_is_the_store_s_own_affair(aegis, tmp_path):
+    """What payloads are compressed with changes nothing of what is shown."""
+    place, prompt = tmp_path / "state", "".join(f"rule {number}: {noise(20, number).hex()}.\n" for number in range(80))
+    with aegis_store.open(place) as store:
+        for name in "abcde":
+            store.session(name).checkpoint({"prompt": prompt, "name": name})
+        assert len(store.catalog.dictionaries()) == 1
+    found = lines(aegis("export", str(place)).out)[1:]
+    assert [each["kind"] for each in found] == ["begin", "checkpoint"] * 5
+    assert [each["state"]["name"] for each in found[1::2]] == list("abcde")
+    for command in (("log", "e"), ("show", "e"), ("verify", "--deep"), ("stats",), ("sessions",), ("health",)):
+        ended = aegis(command[0], str(place), *command[1:])
+        assert (ended.code, ended.err) == (0, ""), command

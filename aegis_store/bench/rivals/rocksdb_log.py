@@ -33,6 +33,11 @@ class RocksLog:
         value, put, synced, numbers = entry + payload, self._database.put, self._synced, self._numbers
         return lambda: put(next(numbers).to_bytes(8, "big"), value, synced)
 
+    def settle(self) -> None:
+        """Out of its write-ahead log and memory, into sorted files, and those compacted: its form at rest."""
+        self._database.flush()
+        self._database.compact_range(None, None)
+
     def count(self) -> int:
         """How many appends there are."""
         return sum(1 for _ in self._database.items())

@@ -110,6 +110,13 @@ class Saver:
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return self._path.stat().st_size
 
+    def vacuumed_bytes(self) -> int:
+        """The same after VACUUM."""
+        if self._connection is not None:
+            self._connection.commit()
+            self._connection.execute("VACUUM")
+        return self.file_bytes()
+
     def synchronous(self) -> str:
         """What the connection says about its syncs."""
         if self._connection is None:
