@@ -54,7 +54,7 @@ class Level(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing about a store. `hint` is what to type, where something is to be done."""
+    """One thing about a store. `hint` is what to type, where something is to be done or can be."""
 
     aspect: Aspect
     level: Level
@@ -180,7 +180,7 @@ def _space(facts: Facts) -> Iterator[Finding]:
     if facts.payloads_to_compact and not facts.erasures_pending:
         payloads = f"{facts.payloads_to_compact} payload{'s were' if facts.payloads_to_compact > 1 else ' was'}"
         what = f"{payloads} pruned and not compacted yet, {_size(facts.bytes_to_compact)}"
-        yield _fine(Aspect.SPACE, f"{what}; to have the space back: aegis compact {shlex.quote(facts.path)}")
+        yield _fine(Aspect.SPACE, what, f"to have the space back: aegis compact {shlex.quote(facts.path)}")
     if facts.total_bytes <= 0:
         return
     free = facts.free_bytes
@@ -212,8 +212,8 @@ def _poison(facts: Facts) -> Iterator[Finding]:
         yield _fine(Aspect.POISON, "no failed write")
 
 
-def _fine(aspect: Aspect, what: str) -> Finding:
-    return Finding(aspect=aspect, level=Level.FINE, what=what)
+def _fine(aspect: Aspect, what: str, hint: str | None = None) -> Finding:
+    return Finding(aspect=aspect, level=Level.FINE, what=what, hint=hint)
 
 
 def _attention(aspect: Aspect, what: str, hint: str) -> Finding:

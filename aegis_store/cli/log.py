@@ -83,7 +83,9 @@ def rows(session: Session, types: StateTypes, *, there: Sequence[int], limit: in
 
     shown = list(reversed(there[-limit:]))
     before = there[-limit - 1] if len(there) > limit else None
-    newer = read(session, shown[0], types) if shown else None
+    if not shown:
+        return
+    newer: Row | None = read(session, shown[0], types)
     for ordinal, below in zip(shown, [*shown[1:], before], strict=True):
         older = None if below is None else read(session, below, types)
         if newer is None or newer.checkpoint is None:

@@ -75,7 +75,7 @@ def test_with_compact_the_space_comes_back_at_once(aegis, full):
     assert "  compacted 4 segments: " in ended.out
     assert f"  {2 * (EACH - 3)} payloads gone, " in ended.out
     assert "aegis compact" not in ended.out
-    assert sum(each.stat().st_size for each in full.glob("session/*.seg")) < size - 54 * 3000
+    assert sum(each.stat().st_size for each in full.glob("session/*.seg")) < size - 50 * 3000
     answer = json.loads(aegis("retain", "state", "--keep-last", "1", "--compact", "--json").out)
     assert answer["compaction"]["payloads_gone"] == answer["checkpoints_gone"] == 4
 
@@ -146,9 +146,9 @@ def test_a_name_cannot_reach_the_terminal(aegis, tmp_path):
         (["--config", "missing.toml"], "missing.toml"),
         (["--config", "bad.toml"], "retention rule 1: keep_last is 0"),
         (["--keep-last", "0"], "keep_last is 0"),
-        (["--keep-last", "many"], "many"),
+        (["--keep-last", "many"], "a valid integer"),
         (["--keep-age", "a while"], "keep_age is 'a while'"),
-        (["--keep-last", "1", "--config", "bad.toml"], "not both"),
+        (["--keep-last", "1", "--config", "bad.toml"], "give one of --config"),
         (["--keep-last", "1", "--rate", "1MiB"], "--compact"),
         (["--keep-last", "1", "--compact", "--rate", "fast"], "'fast' is no size"),
         (["--keep-last", "1", "--compact", "--rate", "0"], "never end"),
