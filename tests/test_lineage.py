@@ -139,16 +139,3 @@ def test_gaps_are_runs_with_what_took_them_away(place, monkeypatch):
             there = {each.ref.ordinal for each in store.session("s").history()}
             assert there == set(range(20)) - {number for each in found for number in range(each.first, each.last + 1)}
             store.compact()
-
-
-def test_a_cause_that_is_damaged_explains_nothing(place):
-    with aegis_store.open(place, config=SMALL) as store:
-        fill(store, "s", each=5)
-        (record,) = store.retain([Rule(keep_last=2)]).records
-        store.compact()
-    path, span = frame_of(place, record)
-    flip(path, span.payload + 5)
-    with aegis_store.open(place, mode="r") as store:
-        assert store.session("s").gaps() == []
-        with pytest.raises(Corrupt):
-            store.session("s").get(0)
