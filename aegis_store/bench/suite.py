@@ -10,12 +10,13 @@ from typing import Final
 
 import msgspec
 
-from aegis_store.bench import checkpoint, commit_1, commit_n, footprint, overhead, results, resume, verify
+from aegis_store.bench import checkpoint, commit_1, commit_n, compact, footprint, overhead, results, resume, verify
 from aegis_store.bench.workload import Run, Workload, open_engine
 
 #: The first one counts CPU time, which is the whole process's: it comes before peers that leave threads behind.
 WORKLOADS: Final[dict[str, Workload]] = {
-    module.WORKLOAD.name: module.WORKLOAD for module in (checkpoint, commit_1, commit_n, resume, verify, overhead, footprint)
+    module.WORKLOAD.name: module.WORKLOAD
+    for module in (checkpoint, commit_1, commit_n, compact, resume, verify, overhead, footprint)
 }
 ROUNDS, SECONDS = 9, 0.4
 ROUNDS_QUICK, SECONDS_QUICK = 3, 0.1
