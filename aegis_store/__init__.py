@@ -24,6 +24,7 @@ from aegis_store.erasure import Erasure
 from aegis_store.errors import AegisError
 from aegis_store.holding import HoldInfo
 from aegis_store.keeping import Compaction
+from aegis_store.lineage import GapInfo
 from aegis_store.opening import Anchor, Mode
 from aegis_store.retention.sweeper import Retained
 from aegis_store.rules import Rule
@@ -46,6 +47,7 @@ __all__ = [
     "Durability",
     "Erasure",
     "Finding",
+    "GapInfo",
     "Head",
     "HoldInfo",
     "MemoryPointer",

@@ -12,6 +12,7 @@ Entries stay, so every root and proof stays what it was."""
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -153,7 +154,7 @@ class Eraser:
                 f"there is no session {session_id!r} to erase",
                 op="erase",
                 path=path,
-                hint=f"see which there are: aegis sessions {path}",
+                hint=f"see which there are: aegis sessions {shlex.quote(path)}",
             )
         return found
 

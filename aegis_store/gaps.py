@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 import msgspec
@@ -93,9 +94,13 @@ class Gaps:
         """The files were rewritten: what was pending may not be any more."""
         self._version = -1
 
-    def causes(self) -> Iterable[Cause]:
-        """All of them, oldest first."""
-        return (self.cause(index) for index, _ in self._catalog.gaps(self._tier))
+    def newest_first(self) -> list[Cause]:
+        """All of them that can be read: of the others verification speaks, and whoever reads what they cover."""
+        found = []
+        for index, _ in reversed(self._catalog.gaps(self._tier)):
+            with suppress(AegisError):
+                found.append(self.cause(index))
+        return found
 
     def cause(self, index: LogIndex) -> Cause:
         """What the prune or erase record at `index` says. Corrupt: it is none, or damaged."""

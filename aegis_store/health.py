@@ -21,8 +21,10 @@ from typing import Final
 import msgspec
 
 from aegis_store._engine import Verdict
+from aegis_store.codec.runs import union
 from aegis_store.errors import AegisError
 from aegis_store.store import Store
+from aegis_store.survey import waiting
 from aegis_store.types import Clock, SystemClock, Tier
 
 #: Free space below which something is to be done: this part of the file system, or so many segments, or so many days of growth.
@@ -39,6 +41,7 @@ class Aspect(StrEnum):
 
     INTEGRITY = "integrity"
     AGE = "age"
+    ERASURE = "erasure"
     SPACE = "space"
     POISON = "poison"
 
@@ -51,7 +54,7 @@ class Level(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing about a store. `hint` is what to type, where something is to be done."""
+    """One thing about a store. `hint` is what to type, where something is to be done or can be."""
 
     aspect: Aspect
     level: Level
@@ -85,6 +88,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     is_poisoned: bool = False
     #: Records that could not be taken in: damaged, or not where they belong.
     suspects: int = 0
+    #: Erase records whose work is not done: a crash came in between, or somebody is at it.
+    erasures_pending: int = 0
+    #: Pruned or erased, and still in the files: payloads and their bytes.
+    payloads_to_compact: int = 0
+    bytes_to_compact: int = 0
     checkpoint_age_seconds: float | None = None
     head_age_seconds: float | None = None
     age_seconds: float | None = None
@@ -95,7 +103,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 def assess(facts: Facts) -> list[Finding]:
     """What is to be said about a store, one or more findings an aspect."""
-    return [*_integrity(facts), *_age(facts), *_space(facts), *_poison(facts)]
+    return [*_integrity(facts), *_age(facts), *_erasure(facts), *_space(facts), *_poison(facts)]
 
 
 def _integrity(facts: Facts) -> Iterator[Finding]:
@@ -160,7 +168,19 @@ def _age(facts: Facts) -> Iterator[Finding]:
         yield _fine(Aspect.AGE, f"last head recorded {_span(facts.head_age_seconds)} ago, {later} records since")
 
 
+def _erasure(facts: Facts) -> Iterator[Finding]:
+    if facts.erasures_pending:
+        many = "erasures were" if facts.erasures_pending > 1 else "an erasure was"
+        what = f"{many} begun and not finished: the text is refused, and still in the files"
+        hint = f"finish it, unless somebody is at it: aegis compact {shlex.quote(facts.path)}"
+        yield _attention(Aspect.ERASURE, what, hint)
+
+
 def _space(facts: Facts) -> Iterator[Finding]:
+    if facts.payloads_to_compact and not facts.erasures_pending:
+        payloads = f"{facts.payloads_to_compact} payload{'s were' if facts.payloads_to_compact > 1 else ' was'}"
+        what = f"{payloads} pruned and not compacted yet, {_size(facts.bytes_to_compact)}"
+        yield _fine(Aspect.SPACE, what, f"to have the space back: aegis compact {shlex.quote(facts.path)}")
     if facts.total_bytes <= 0:
         return
     free = facts.free_bytes
@@ -192,8 +212,8 @@ def _poison(facts: Facts) -> Iterator[Finding]:
         yield _fine(Aspect.POISON, "no failed write")
 
 
-def _fine(aspect: Aspect, what: str) -> Finding:
-    return Finding(aspect=aspect, level=Level.FINE, what=what)
+def _fine(aspect: Aspect, what: str, hint: str | None = None) -> Finding:
+    return Finding(aspect=aspect, level=Level.FINE, what=what, hint=hint)
 
 
 def _attention(aspect: Aspect, what: str, hint: str) -> Finding:
@@ -242,6 +262,8 @@ def gather(store: Store, *, clock: Clock | None = None) -> Facts:
             )
         )
     newest, oldest = _times(store)
+    pending = store.records.gaps.pending()
+    payloads, payload_bytes = waiting(engine, store.records.tier, union(each.runs for each in pending))
     disk = os.statvfs(store.path)
     return Facts(
         path=str(store.path),
@@ -252,6 +274,9 @@ def gather(store: Store, *, clock: Clock | None = None) -> Facts:
         total_bytes=disk.f_blocks * disk.f_frsize,
         is_poisoned=any(each.poisoned for each in numbers.tiers.values()),
         suspects=len(store.records.suspects),
+        erasures_pending=sum(each.is_erasure for each in pending),
+        payloads_to_compact=payloads,
+        bytes_to_compact=payload_bytes,
         checkpoint_age_seconds=None if newest is None else (now_ms - newest) / 1000,
         head_age_seconds=_age_of(store.keys.path / "heads.json", now_ms),
         age_seconds=None if oldest is None else (now_ms - oldest) / 1000,

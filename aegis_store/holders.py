@@ -51,7 +51,8 @@ def wait_for_holders(files: Collection[tuple[int, int]], seconds: float) -> list
 def _place(link: os.DirEntry[str]) -> tuple[int, int] | None:
     with suppress(OSError):
         found = link.stat()
-        return found.st_dev, found.st_ino
+        # With a name it is another file: the number of one that was freed is given to the next.
+        return (found.st_dev, found.st_ino) if found.st_nlink == 0 else None
     return None
 
 

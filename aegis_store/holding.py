@@ -6,6 +6,7 @@ readable whatever goes. Retention leaves out what is held; erasure refuses.
 
 from __future__ import annotations
 
+import shlex
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Final, Protocol
@@ -121,7 +122,7 @@ class Holds:
                 f"no hold {number} stands",
                 op="release",
                 path=records.engine.path,
-                hint=f"see which do: aegis holds {records.engine.path}",
+                hint=f"see which do: aegis holds {shlex.quote(records.engine.path)}",
             )
         envelope = schema.encode_release(schema.Release(hold=hold.number, reason=reason, by=by))
         signer = self._owner.store_signer("release")
@@ -171,6 +172,7 @@ class Holds:
 
     def demand_none(self, found: SessionRecord, ordinal: int | None, *, op: str) -> None:
         """Held: a session, or the checkpoint that is to go, is held; or a fork is that has it in its history."""
+        records = self._owner.records
         for hold in self.standing():
             if _touches(self.reach(hold).get(found.tag, ()), ordinal):
                 what = "is" if hold.ordinal is None else f"has checkpoint {hold.ordinal}"
@@ -179,8 +181,8 @@ class Holds:
                 raise Held(
                     f"session {found.id!r} {what} held by {hold.holder} ({hold.reason})",
                     op=op,
-                    path=self._owner.records.engine.path,
-                    hint=f"to let it go: aegis release {self._owner.records.engine.path} {hold.number} --reason …",
+                    path=records.engine.path,
+                    hint=f"to let it go: aegis release {shlex.quote(records.engine.path)} {hold.number} --reason …",
                 )
 
 

@@ -11,21 +11,57 @@ are that one's, and are looked for there.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from typing import Final, Protocol
 
+import msgspec
+
 from aegis_store.catalog import Catalog, Row, SessionRecord
-from aegis_store.checkpoint import Checkpoint, as_checkpoint
+from aegis_store.checkpoint import Checkpoint, as_checkpoint, moment
 from aegis_store.codec.registry import StateTypes
 from aegis_store.errors import AegisError, Corrupt, Foreign, Gone, NotFound
+from aegis_store.gaps import Cause
 from aegis_store.records import Records, TrustedEntry
 from aegis_store.schema import session as session_schema
 from aegis_store.trust.signer import Signer
-from aegis_store.types import Kind, LogIndex, Ref, TimeMs
+from aegis_store.types import Kind, LogIndex, Ordinal, Ref, TimeMs
 
-#: Checkpoints that history asks the catalogue for at a time.
+#: Checkpoints that history asks the catalogue for at a time; and those who only want to know where they are.
 HISTORY_PAGE: Final = 64
+GAPS_PAGE: Final = 1024
+
+
+class GapInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Checkpoints `first` to `last` of a session whose content is gone, by the word of record `record`: a policy's, as it was
+    called, or with `is_erased` the word of `by`."""
+
+    first: Ordinal
+    last: Ordinal
+    is_erased: bool
+    reason: str
+    by: str | None
+    record: LogIndex
+    since: datetime
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return self.last - self.first + 1
+
+
+def _gap_info(cause: Cause, ordinal: Ordinal) -> GapInfo:
+    return GapInfo(
+        first=ordinal,
+        last=ordinal,
+        is_erased=cause.is_erasure,
+        reason=cause.reason,
+        by=cause.by if cause.is_erasure else None,
+        record=cause.index,
+        since=moment(cause.time_ms),
+    )
 
 
 class Owner(Protocol):
@@ -215,13 +251,13 @@ class Lineage:
 
     def missing(self, found: SessionRecord | None, ordinal: int) -> NotFound:
         """The error for an ordinal that no checkpoint has."""
-        count = 0 if found is None else last_ordinal(found) + 1
+        count, path = 0 if found is None else last_ordinal(found) + 1, self._owner.records.engine.path
         have = "it has none" if count == 0 else f"it has 0 to {count - 1}" if count > 1 else "it has 0"
         return NotFound(
             f"session {self.id!r} has no checkpoint {ordinal}: {have}",
             op="read",
-            path=self._owner.records.engine.path,
-            hint=None if count == 0 else f"see them: aegis log {self._owner.records.engine.path} {self.id}",
+            path=path,
+            hint=None if count == 0 else f"see them: aegis log {shlex.quote(path)} {shlex.quote(self.id)}",
         )
 
     def descend(self, found: SessionRecord, due: int) -> Iterator[Checkpoint]:
@@ -238,6 +274,27 @@ class Lineage:
                 with suppress(Gone):
                     yield self._read(holder, each.ordinal, each.index, keep_way=True)
                 due -= 1
+
+    def gaps(self, found: SessionRecord) -> list[GapInfo]:
+        """The checkpoints from 0 to the newest that were pruned or erased, as runs, oldest first."""
+        causes = self._owner.records.gaps.newest_first()
+        runs: list[GapInfo] = []
+        due = last_ordinal(found) if causes else -1
+        while due >= 0:
+            holder = self._holder(found, due)
+            limit = min(GAPS_PAGE, due - holder.first_ordinal + 1)
+            page = self._owner.catalog.checkpoints(holder.number, before=due + 1, limit=limit)
+            for each in page:
+                cause = next((cause for cause in causes if each.index in cause.runs), None)
+                if cause is None:
+                    continue
+                above = runs[-1] if runs else None
+                if above is not None and (above.first, above.record) == (each.ordinal + 1, cause.index):
+                    runs[-1] = msgspec.structs.replace(above, first=each.ordinal)
+                else:
+                    runs.append(_gap_info(cause, each.ordinal))
+            due = page[-1].ordinal - 1 if page else holder.first_ordinal - 1
+        return runs[::-1]
 
     def _gap(self, found: SessionRecord, ordinal: int) -> AegisError:
         """Why a checkpoint that must be there is not."""
@@ -278,5 +335,5 @@ class Lineage:
             path=error.path,
             tier=error.tier,
             index=error.index,
-            hint=f"see what is there: aegis log {path} {self.id}",
+            hint=f"see what is there: aegis log {shlex.quote(path)} {shlex.quote(self.id)}",
         )

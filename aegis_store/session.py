@@ -22,8 +22,8 @@ from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.errors import InvalidArgument
 from aegis_store.holding import HoldInfo
 from aegis_store.keeping import Keeping
+from aegis_store.lineage import GapInfo, last_ordinal
 from aegis_store.lineage import Owner as LineageOwner
-from aegis_store.lineage import last_ordinal
 from aegis_store.schema import checkpoint as checkpoint_schema
 from aegis_store.types import LogIndex, MemoryPointer, Ref, TimeMs
 
@@ -263,6 +263,11 @@ class Session:
             lineage.demand_newest(found)
             raise lineage.missing(found, ordinal)
         return lineage.checkpoint(found, ordinal)
+
+    def gaps(self) -> list[GapInfo]:
+        """Which checkpoints were pruned or erased, inherited ones too, oldest first: runs of them, with why and since when."""
+        found = self._chain.lineage.newest()
+        return [] if found is None else self._chain.lineage.gaps(found)
 
     def at(self, when: datetime) -> Checkpoint | None:
         """The newest checkpoint of that time or before, every check made; None if all are later. Where that one was pruned, the

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from aegis_store._engine import GAP, Engine, entries
+from aegis_store.codec.runs import Runs
+from aegis_store.errors import AegisError
 from aegis_store.types import Kind, LogIndex, Ordinal, Tier
 
 _TAG: Final = slice(8, 24)
@@ -109,6 +112,17 @@ def survey(engine: Engine, tier: Tier) -> Survey:
         elif kind == Kind.DICTIONARY and not flags & GAP:
             dictionaries.append(LogIndex(index))
     return Survey(size=size, strands=strands, dictionaries=dictionaries)
+
+
+def waiting(engine: Engine, tier: Tier, covered: Runs) -> tuple[int, int]:
+    """(payloads, bytes) of these records that the files still hold. What cannot be read counts as gone."""
+    payloads = size = 0
+    for first, end in covered.runs():
+        with suppress(AegisError):
+            for _, _, flags, payload_bytes, _ in entries(engine, tier, first, end):
+                if not flags & GAP:
+                    payloads, size = payloads + 1, size + payload_bytes
+    return payloads, size
 
 
 def parents(engine: Engine, tier: Tier, first: int) -> Iterator[int]:

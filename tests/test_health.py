@@ -5,11 +5,13 @@ import pytest
 
 import aegis_store
 from aegis_store._engine import Verdict
+from aegis_store.compaction import compactor
 from aegis_store.errors import Corrupt
 from aegis_store.health import Aspect, Facts, Level, TierFacts, assess, gather, refused
+from aegis_store.rules import Rule
 from aegis_store.types import Tier
 
-from .stores import SMALL, Told, abandon, fill, flip, frame_of
+from .stores import SMALL, Crash, Told, abandon, fill, flip, frame_of
 
 GB = 10**9
 TIER = TierFacts(tier=Tier.SESSION, verdict=Verdict.CLEAN, size=10, segments_unsigned=0, released_size=10)
@@ -63,6 +65,8 @@ def test_a_store_that_is_well_has_something_to_say_of_each_aspect():
         (tier(verdict=Verdict.TAIL_AMBIGUOUS, saved="session/x.tail"), Aspect.INTEGRITY, "kept in session/x.tail", "--deep"),
         (tier(verdict=Verdict.POISON), Aspect.POISON, "a write or a sync has failed", "dmesg"),
         (having(is_poisoned=True), Aspect.POISON, "a write or a sync has failed", "dmesg"),
+        (having(erasures_pending=1), Aspect.ERASURE, "an erasure was begun and not finished", "aegis compact state"),
+        (having(erasures_pending=2, payloads_to_compact=9), Aspect.ERASURE, "erasures were begun", "aegis compact state"),
         (having(free_bytes=90 << 20), Aspect.SPACE, "room for fewer than 3 more segments", "df -h state"),
         (having(disk_bytes=500 * GB, free_bytes=200 * GB), Aspect.SPACE, "full in 4.0 days as it grows", "df -h state"),
         (having(free_bytes=49 * GB), Aspect.SPACE, "less than 5% of the file system is free", "df -h state"),
@@ -82,6 +86,11 @@ def test_what_needs_attention_says_so_with_the_next_step(facts, aspect, words, h
         (tier(verdict=Verdict.UNCLEAN | Verdict.TAIL_CUT, cut_bytes=48), "a crash left 48 bytes"),
         (tier(segments_unsigned=1), "1 full segment is not signed yet"),
         (tier(segments_unsigned=2), "2 full segments are not signed yet"),
+        (
+            having(payloads_to_compact=1, bytes_to_compact=5000),
+            "1 payload was pruned and not compacted yet, 5.0 kB",
+        ),
+        (having(payloads_to_compact=20), "20 payloads were pruned"),
         (having(checkpoint_age_seconds=None), "no checkpoint yet"),
         (having(checkpoint_age_seconds=3 * 86_400.0), "newest checkpoint 3 days old"),
         (tier(released_size=None), "no head was released yet; keep one elsewhere: aegis head state"),
@@ -155,3 +164,30 @@ def test_a_damaged_record_is_seen(tmp_path):
     file, span = frame_of(path, 1)  # the session's begin, which opening needs to read
     flip(file, span.payload + 3)
     assert seen(path, 1_800_000_000_000).suspects == 61  # without it, none of its 60 checkpoints belongs to anything
+
+
+def test_what_waits_for_compaction_is_seen_and_is_none_of_it_once_done(tmp_path, monkeypatch):
+    place = tmp_path / "state"
+    with aegis_store.open(place, config=SMALL) as store:
+        fill(store, "a", "b", each=30)
+        store.retain([Rule(keep_last=10)])
+    found = seen(place, 1)
+    assert (found.erasures_pending, found.payloads_to_compact) == (0, 40)
+    assert found.bytes_to_compact > 40 * 3000
+    with aegis_store.open(place, config=SMALL) as store:
+        store.compact()
+    assert seen(place, 1).payloads_to_compact == 0
+    store = aegis_store.open(place, config=SMALL)
+    monkeypatch.setattr(compactor, "compact_segment", crash)
+    with pytest.raises(Crash):
+        store.session("a").erase(reason="request 17")
+    abandon(store)
+    monkeypatch.undo()
+    found = seen(place, 1)
+    assert found.erasures_pending == 1 and found.payloads_to_compact == 11
+    aegis_store.open(place, config=SMALL).close()
+    assert seen(place, 1).erasures_pending == 0
+
+
+def crash(*arguments, **options):
+    raise Crash

@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import aegis_store
+from aegis_store import lineage
 from aegis_store.checkpoint import moment
 from aegis_store.errors import Corrupt, InvalidArgument, NotFound
 from aegis_store.lineage import HISTORY_PAGE
+from aegis_store.rules import Rule
 from tests.stores import SMALL, Told, fill, flip, frame_of
 
 START = 1_700_000_000_000
@@ -111,3 +113,29 @@ def test_damage_raises_where_it_lies_by_ordinal_and_by_time_and_in_a_fork(place,
             with pytest.raises(Corrupt):
                 session.at(times[1])
         assert store.session("fork").latest().state["number"] == 20
+
+
+# ---- what is gone -----------------------------------------------------------------------------------------------------------
+
+
+def test_gaps_are_runs_with_what_took_them_away(place, monkeypatch):
+    monkeypatch.setattr(lineage, "GAPS_PAGE", 4)  # runs go on across pages
+    with aegis_store.open(place, agent="planner", config=SMALL, clock=Told()) as store:
+        fill(store, "s", each=20)
+        fork = store.session("s").fork("f", at=store.session("s").get(12).ref)
+        fork.checkpoint("own")
+        assert store.session("s").gaps() == store.session("none").gaps() == []
+        (pruned,) = store.retain([Rule(keep_last=8)]).records
+        (erased,) = store.erase(session="s", ordinal=15, reason="request 17", by="dpo").records
+        for _ in range(2):
+            found = store.session("s").gaps()
+            assert [(each.first, each.last, each.count, each.is_erased, each.record) for each in found] == [
+                (0, 11, 12, False, pruned),
+                (15, 15, 1, True, erased),
+            ]
+            assert [(each.reason, each.by) for each in found] == [("keep_last 8", None), ("request 17", "dpo")]
+            assert found[0].since < found[1].since
+            assert [(each.first, each.last) for each in fork.gaps()] == [(0, 11)]
+            there = {each.ref.ordinal for each in store.session("s").history()}
+            assert there == set(range(20)) - {number for each in found for number in range(each.first, each.last + 1)}
+            store.compact()

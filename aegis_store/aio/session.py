@@ -15,6 +15,7 @@ from aegis_store.chain import Pending
 from aegis_store.checkpoint import Checkpoint
 from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.holding import HoldInfo
+from aegis_store.lineage import GapInfo
 from aegis_store.session import SessionInfo
 from aegis_store.types import MemoryPointer, Ref
 
@@ -150,6 +151,10 @@ class Session:
     async def get(self, ordinal: int) -> Checkpoint:
         """The checkpoint of that ordinal, from 0, every check made."""
         return self._session.get(ordinal)
+
+    async def gaps(self) -> list[GapInfo]:
+        """Which checkpoints were pruned or erased, inherited ones too, oldest first: runs of them, with why and since when."""
+        return self._session.gaps()
 
     async def at(self, when: datetime) -> Checkpoint | None:
         """The newest checkpoint of that time or before, every check made; None if all are later."""

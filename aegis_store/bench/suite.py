@@ -11,13 +11,24 @@ from typing import Final
 import msgspec
 
 from aegis_store.bench import bytes as weight
-from aegis_store.bench import checkpoint, commit_1, commit_n, footprint, large, overhead, results, resume, verify
+from aegis_store.bench import (
+    checkpoint,
+    commit_1,
+    commit_n,
+    compact,
+    footprint,
+    large,
+    overhead,
+    results,
+    resume,
+    verify,
+)
 from aegis_store.bench.workload import Run, Workload, open_engine
 
 #: The first one counts CPU time, which is the whole process's: it comes before peers that leave threads behind.
 WORKLOADS: Final[dict[str, Workload]] = {
     module.WORKLOAD.name: module.WORKLOAD
-    for module in (checkpoint, large, commit_1, commit_n, weight, resume, verify, overhead, footprint)
+    for module in (checkpoint, large, commit_1, commit_n, weight, compact, resume, verify, overhead, footprint)
 }
 ROUNDS, SECONDS = 9, 0.4
 ROUNDS_QUICK, SECONDS_QUICK = 3, 0.1

@@ -15,6 +15,8 @@ from aegis_store.cli.outcome import guarded
 from aegis_store.cli.output import answers, emit, line, problems, shown
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from aegis_store import Store
     from aegis_store.compaction import Stage
 
@@ -42,11 +44,16 @@ def compact(
     if not done["segments"]:
         line(console, f"{shown(path)}   nothing to do: no payload waits to go", "bold")
         return
+    line(console, f"{shown(path)}   {figures.size(done['bytes_before'] - done['bytes_after'])} given back", "bold")
+    show_compacted(console, done)
+
+
+def show_compacted(console: Console, done: dict[str, Any]) -> None:
+    """What was done, for people."""
     line(
         console,
-        f"{shown(path)}   {figures.counted(done['segments'], 'segment')}: {figures.size(done['bytes_before'])} before, "
+        f"  compacted {figures.counted(done['segments'], 'segment')}: {figures.size(done['bytes_before'])} before, "
         f"{figures.size(done['bytes_after'])} after, in {figures.seconds(done['seconds'])}",
-        "bold",
     )
     line(
         console,
@@ -57,7 +64,10 @@ def compact(
 
 def rate_of(text: str | None) -> int | None:
     """Bytes a second."""
-    return None if text is None else bytes_of(text, option="--rate")
+    pace = None if text is None else bytes_of(text, option="--rate")
+    if pace == 0:
+        raise typer.BadParameter("at 0 bytes a second it would never end", param_hint="--rate")
+    return pace
 
 
 def compacted(store: Store, bytes_a_second: int | None) -> dict[str, Any]:

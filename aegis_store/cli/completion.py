@@ -1,4 +1,5 @@
-"""What a shell may offer after the tab key: the sessions and tiers of the store that is already on the line.
+"""What a shell may offer after the tab key: the sessions, tiers and holds of the store that is
+already on the line.
 
 Whoever presses tab has asked for nothing yet: so a store is only looked into for reading, which writes nothing, and only while
 it is small enough to answer at once. Whatever goes wrong, there is just nothing to offer.
@@ -39,6 +40,15 @@ def complete_tier(context: typer.Context, incomplete: str) -> list[str]:
         return []
 
 
+def complete_hold(context: typer.Context, incomplete: str) -> list[str]:
+    """Numbers of holds that stand."""
+    try:
+        path, keys = _given(context.params)
+        return [] if path is None or _bytes_of(path) > STORE_BYTES_MAX else _holds(path, keys, incomplete)
+    except Exception:  # as above
+        return []
+
+
 def _given(params: dict[str, Any]) -> tuple[Path | None, Path | None]:
     path, keys = params.get("path"), params.get("keys")
     return None if path is None else Path(path), None if keys is None else Path(keys)
@@ -56,3 +66,10 @@ def _sessions(path: Path, keys: Path | None, incomplete: str) -> list[str]:
         # What a shell would have to quote in ways of its own is left to the person.
         fit = (each for each in ids if each.startswith(incomplete) and each.isprintable() and not set(each) & set(" \t'\"\\$`"))
         return list(islice(fit, OFFERED_MAX))
+
+
+def _holds(path: Path, keys: Path | None, incomplete: str) -> list[str]:
+    import aegis_store
+
+    with aegis_store.open(path, mode="r", keys=keys) as store:
+        return [str(each.number) for each in store.holds() if str(each.number).startswith(incomplete)][:OFFERED_MAX]

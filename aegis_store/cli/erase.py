@@ -9,7 +9,7 @@ import typer
 from aegis_store.cli import figures
 from aegis_store.cli.opening import AsJson, Keys, SessionId, StorePath, writing
 from aegis_store.cli.outcome import FINDING, guarded
-from aegis_store.cli.output import answers, command, emit, line, problems, shown
+from aegis_store.cli.output import answers, busy, command, emit, line, problems, shown
 
 #: Forks that are shown; the rest is counted.
 FORKS_SHOWN: Final = 20
@@ -21,17 +21,21 @@ def erase(
     session: SessionId,
     reason: Annotated[str, typer.Option("--reason", help="Why, without saying what: it stays.")],
     by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who says so.")] = "aegis erase",
-    ordinal: Annotated[int | None, typer.Option("--ordinal", metavar="N", help="Only what this checkpoint holds.")] = None,
+    ordinal: Annotated[
+        int | None, typer.Option("--ordinal", min=0, metavar="N", help="Only what this checkpoint holds.")
+    ] = None,
     forks: Annotated[bool, typer.Option("--forks", help="The sessions that went on from it, too.")] = False,
-    wait: Annotated[float, typer.Option("--wait", metavar="SECONDS", help="For readers of the old files to let go.")] = 5.0,
+    wait: Annotated[
+        float, typer.Option("--wait", min=0, metavar="SECONDS", help="For readers of the old files to let go.")
+    ] = 5.0,
     keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
-    """Erase a session: text and names are in no file of the store afterwards.
+    """Erase a session, its text and its names, from every file.
 
     There is no way back. Entries without content stay, so that every proof holds, and a record of who, why and when. Exit code
     1: it was erased, but forks or other processes still hold it; they are named."""
-    with writing(path, keys=keys) as store:
+    with writing(path, keys=keys) as store, busy("erasing"):
         done = store.erase(session=session, ordinal=ordinal, reason=reason, by=by, forks=forks, wait_seconds=wait)
     if as_json:
         emit(
@@ -47,17 +51,19 @@ def erase(
             }
         )
     else:
-        what = figures.counted(len(done.sessions), "session") if ordinal is None else f"checkpoint {ordinal}"
+        what = figures.counted(len(done.sessions), "session") if ordinal is None else f"checkpoint {figures.count(ordinal)}"
         gone = done.compacted.payloads_gone
         line(answers(), f"{shown(path)}   {what} erased: {figures.counted(gone, 'payload')} gone", "bold")
-        line(
-            answers(), f"  says record {', '.join(map(str, done.records))}; check the rest: {command('verify', path, '--deep')}"
+        says = (
+            f"record {done.records[0]} says so" if len(done.records) == 1 else f"records {figures.ranges(done.records)} say so"
         )
+        line(answers(), f"  {says}; whether the rest is whole: {command('verify', path)} --deep")
         for fork in done.forks[:FORKS_SHOWN]:
-            line(problems(), f"  a fork still holds it: {fork}   {command('erase', path, fork, '--reason', '…')}")
+            line(problems(), f"  a fork still holds it: {fork}   {command('erase', path, fork)} --reason …")
         if len(done.forks) > FORKS_SHOWN:
             line(problems(), f"  and {figures.counted(len(done.forks) - FORKS_SHOWN, 'more fork')}")
         for holder in done.holders:
-            line(problems(), f"  process {holder.pid} ({holder.command}) still has an old file open: stop it")
+            name = f" ({holder.command})" if holder.command else ""
+            line(problems(), f"  process {holder.pid}{name} still has an old file open, and can read it: stop it")
     if done.forks or done.holders:
         raise typer.Exit(FINDING)

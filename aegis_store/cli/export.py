@@ -47,11 +47,11 @@ def export(
     One a record, in the order of the log; the first line says which store it was.
 
     What JSON has no type for becomes a tagged object, such as {"$datetime": "2026-01-31T12:00:00"}, {"$bytes": "…"} (base64),
-    {"$tuple": […]} or {"$map": [[key, value], …]}; import reads it back exactly. Exit code 1: something could not be read, and
-    a line of kind "lost" stands in its place.
+    {"$tuple": […]} or {"$map": [[key, value], …]}; import reads it back exactly. In the place of what was pruned or erased
+    stands a line of kind "gone". Exit code 1: something could not be read, and a line of kind "lost" stands in its place.
     """
     when = None if since is None else int(moment_of(since, "--since").timestamp() * 1000)
-    written = lost = 0
+    written = gone = lost = 0
     with reading(path, keys=keys, types=named_types(types)) as store:
         for session_id in sessions or ():
             session_of(store, session_id)
@@ -60,15 +60,26 @@ def export(
                 data, gap = encoded(each, store.types)
                 file.write(data)
                 written += 1
+                gone += is_gone(each)
                 if gap is not None:
                     lost += 1
                     say_lost(path, gap)
+    if gone and not as_json:
+        records = figures.counted(gone, "record")
+        line(problems(), f'{shown(path)}: {records} had been pruned or erased: kind "gone" in the export')
     if output is not None and as_json:
-        emit({"path": str(path), "output": str(output), "lines": written, "lost": lost})
+        emit({"path": str(path), "output": str(output), "lines": written, "gone": gone, "lost": lost})
     elif output is not None:
         line(problems(), f"{shown(path)}: {figures.counted(written, 'line')} in {shown(output)}")
     if lost:
         raise typer.Exit(FINDING)
+
+
+def is_gone(each: Line) -> bool:
+    """Whether a line says that something was pruned or erased."""
+    from aegis_store.cli.jsonl import Gone
+
+    return isinstance(each, Gone)
 
 
 def encoded(each: Line, types: StateTypes) -> tuple[bytes, Lost | None]:
@@ -172,8 +183,9 @@ class _Lines:
 
     def of(self, found: Record | tuple[int, AegisError]) -> Iterator[Line]:
         """The lines for a record: none, one, or two if a begin was held back until now."""
-        from aegis_store.cli.jsonl import Lost
+        from aegis_store.cli.jsonl import Gone, Lost
         from aegis_store.errors import AegisError, NewerFormat, UnknownType
+        from aegis_store.errors import Gone as IsGone
         from aegis_store.types import Kind
 
         if isinstance(found, tuple):
@@ -187,12 +199,13 @@ class _Lines:
             if entry.kind not in (Kind.SESSION_BEGIN, Kind.CHECKPOINT, Kind.SESSION_END):
                 return
             tag = entry.session_tag
+            ordinal = entry.ordinal if entry.kind is Kind.CHECKPOINT else None
             if entry.kind is Kind.SESSION_BEGIN:
+                self._store.records.gaps.demand(found, entry.kind)
                 self._begun[tag] = self._begin(found)
                 self._held.add(tag)
             begin = self._begun.get(tag)
             session = None if begin is None else begin.session
-            ordinal = entry.ordinal if entry.kind is Kind.CHECKPOINT else None
             if self._sessions is not None and session not in self._sessions:
                 return
             if self._since_ms is not None and entry.time_ms < self._since_ms:
@@ -200,12 +213,16 @@ class _Lines:
             if begin is not None and tag in self._held:
                 self._held.discard(tag)
                 yield begin
+            self._store.records.gaps.demand(found, entry.kind)
             if entry.kind is Kind.CHECKPOINT and session is not None:
                 yield self._saved(session, entry.ordinal)
             elif entry.kind is Kind.SESSION_END and session is not None:
                 yield self._end(found, session)
             elif begin is None:
                 yield Lost(index=found.index, problem="its session's begin cannot be read", ordinal=ordinal)
+        except IsGone as error:
+            if self._sessions is None or session in self._sessions:
+                yield Gone(index=found.index, why=error.message, session=session, ordinal=ordinal)
         except AegisError as error:
             if error.exit_code not in (1, 2) and not isinstance(error, NewerFormat):
                 raise

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aegis_store.cli import figures
+from aegis_store.cli.completion import complete_hold
 from aegis_store.cli.opening import AsJson, Keys, SessionId, StorePath, reading, session_of, writing
 from aegis_store.cli.outcome import guarded
 from aegis_store.cli.output import answers, command, emit, line, shown, table
+
+if TYPE_CHECKING:
+    from aegis_store import HoldInfo
 
 
 @guarded
@@ -17,7 +22,7 @@ def hold(
     session: SessionId,
     reason: Annotated[str, typer.Option("--reason", help="Why.")],
     holder: Annotated[str, typer.Option("--holder", metavar="NAME", help="Who says so.")],
-    ordinal: Annotated[int | None, typer.Option("--ordinal", metavar="N", help="Only this checkpoint.")] = None,
+    ordinal: Annotated[int | None, typer.Option("--ordinal", min=0, metavar="N", help="Only this checkpoint.")] = None,
     keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
@@ -26,11 +31,11 @@ def hold(
         held, _ = session_of(store, session)
         placed = held.hold(reason=reason, holder=holder, ordinal=ordinal)
     if as_json:
-        emit(_fields(placed))
+        emit({"path": str(path), **_fields(placed)})
         return
-    what = "" if ordinal is None else f", checkpoint {ordinal}"
+    what = "" if ordinal is None else f", checkpoint {figures.count(ordinal)}"
     line(answers(), f"hold {placed.number}   session {session}{what}   {holder}: {reason}", "bold")
-    line(answers(), f"  to let it go: {command('release', path, str(placed.number), '--reason', '…')}", "dim")
+    line(answers(), f"  to let it go: {command('release', path, str(placed.number))} --reason …", "dim")
 
 
 @guarded
@@ -39,7 +44,7 @@ def holds(path: StorePath, keys: Keys = None, as_json: AsJson = False) -> None:
     with reading(path, keys=keys) as store:
         found = store.holds()
     if as_json:
-        emit({"holds": [_fields(each) for each in found]})
+        emit({"path": str(path), "holds": [_fields(each) for each in found]})
         return
     console = answers()
     if not found:
@@ -49,9 +54,9 @@ def holds(path: StorePath, keys: Keys = None, as_json: AsJson = False) -> None:
         [
             str(each.number),
             each.session,
-            "all" if each.ordinal is None else str(each.ordinal),
+            "all" if each.ordinal is None else figures.count(each.ordinal),
             each.holder,
-            f"{each.since:%Y-%m-%d %H:%M}",
+            figures.clock(each.since),
             each.reason,
         ]
         for each in found
@@ -62,7 +67,9 @@ def holds(path: StorePath, keys: Keys = None, as_json: AsJson = False) -> None:
 @guarded
 def release(
     path: StorePath,
-    hold: Annotated[int, typer.Argument(metavar="HOLD", help="Its number, as `aegis holds` shows it.")],
+    hold: Annotated[
+        int, typer.Argument(metavar="HOLD", help="Its number, as `aegis holds` shows it.", autocompletion=complete_hold)
+    ],
     reason: Annotated[str, typer.Option("--reason", help="Why.")],
     by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who says so.")] = "aegis release",
     keys: Keys = None,
@@ -72,17 +79,17 @@ def release(
     with writing(path, keys=keys) as store:
         store.release(hold, reason=reason, by=by)
     if as_json:
-        emit({"released": hold})
+        emit({"path": str(path), "released": hold})
         return
     line(answers(), f"hold {hold} is released", "bold")
 
 
-def _fields(each: Any) -> dict[str, Any]:
+def _fields(each: HoldInfo) -> dict[str, Any]:
     return {
         "hold": each.number,
         "session": each.session,
         "ordinal": each.ordinal,
         "holder": each.holder,
         "reason": each.reason,
-        "since": each.since,
+        "since": figures.iso(each.since),
     }

@@ -29,12 +29,13 @@ IMPORTED: Final = "aegis.imported"
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """What an import did. `present` were there already."""
+    """What an import did. `present` were there already; `gone` had been pruned or erased before the export."""
 
     checkpoints: int = 0
     present: int = 0
     sessions: int = 0
     ended: int = 0
+    gone: int = 0
     lost: int = 0
     orphans: int = 0
 
@@ -89,6 +90,8 @@ def import_(
         present = f", {figures.count(done_.present)} were there already" if done_.present else ""
         line(console, f"{shown(path)}: {figures.counted(done_.checkpoints, 'checkpoint')} imported{present}", "bold")
         line(console, f"  {figures.counted(done_.sessions, 'session')} begun, {figures.count(done_.ended)} ended")
+        if done_.gone:
+            line(console, f"  {figures.counted(done_.gone, 'record')} had been pruned or erased before it was exported")
         if created:
             line(console, f"  the store is new; its keys are in {shown(key_path)}: copy them to where the store is not")
     if done_.lost or done_.orphans:
@@ -193,6 +196,8 @@ class _Import:
                 self._save(each)
             case jsonl.End():
                 self._end(each)
+            case jsonl.Gone():
+                self.outcome.gone += 1
             case jsonl.Lost():
                 self.outcome.lost += 1
 

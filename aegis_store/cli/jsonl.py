@@ -5,6 +5,7 @@
     {"kind":"checkpoint","index":2,"time":"…Z","leaf":"…","session":"a","ordinal":0,"agent":"planner","state":{…},"position":…,
      "claims":…,"memory_pointer":…,"approvals":…,"last_tool_call":…,"metadata":…,"request_id":…}
     {"kind":"end","index":9,"time":"…Z","leaf":"…","session":"a","agent":"planner","reason":null}
+    {"kind":"gone","index":6,"session":"a","ordinal":4,"why":"…"}                              what was pruned or erased before
     {"kind":"lost","index":7,"session":"a","ordinal":5,"problem":"…"}                          what could not be read
 
 A fork's begin has `forked_from`: {"session":"a","ordinal":3}; what it inherited stands in the lines of the other session.
@@ -77,6 +78,15 @@ class End(_Record, frozen=True, kw_only=True, tag="end"):
     reason: str | None = None
 
 
+class Gone(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="gone"):
+    """A record whose content had been pruned or erased. Of an erased session nobody knows the name."""
+
+    index: int
+    why: str
+    session: str | None = None
+    ordinal: int | None = None
+
+
 class Lost(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="lost"):
     """A record that could not be read, and what it was, as far as that can be told."""
 
@@ -86,7 +96,7 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="los
     ordinal: int | None = None
 
 
-Line = Export | Begin | Saved | End | Lost
+Line = Export | Begin | Saved | End | Gone | Lost
 
 
 def write(line: Line, *, types: StateTypes = NO_TYPES) -> bytes:

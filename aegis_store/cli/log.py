@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -16,7 +16,7 @@ from aegis_store.cli.output import answers, command, emit, line, problems, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from aegis_store import Checkpoint, Session
+    from aegis_store import Checkpoint, GapInfo, Session
     from aegis_store.codec.registry import StateTypes
     from aegis_store.errors import AegisError
 
@@ -44,40 +44,83 @@ def log(
 ) -> None:
     """Show a session's history, newest first.
 
-    A line says when a checkpoint was made, by whom, how large its state is, and what it changed. Exit code 1: one of them can't
-    be read.
+    A line says when a checkpoint was made, by whom, how large its state is, and what it changed. Those that were pruned or
+    erased are counted below. Exit code 1: one of them can't be read.
     """
     with reading(path, keys=keys, types=named_types(types)) as store:
         history, info = session_of(store, session)
         end = info.checkpoints if before is None else min(before, info.checkpoints)
-        found = list(rows(history, store.types, end=end, limit=limit))
+        gaps = history.gaps()
+        there = list(outside(gaps, end))
+        found = list(rows(history, store.types, there=there, limit=limit))
     if as_json:
-        emit({"path": str(path), "session": info.id, "checkpoints": [as_fields(each, store.types) for each in found]})
+        points = [as_fields(each, store.types) for each in found]
+        emit({"path": str(path), "session": info.id, "checkpoints": points, "gone": [gap_fields(each) for each in gaps]})
     else:
         show(answers(), found)
-        if found and found[-1].ordinal > 0:
+        if gaps:
+            line(answers(), gone_in_words(gaps), "dim")
+        if found and there[0] < found[-1].ordinal:
             line(answers(), f"earlier: {command('log', path, session)} --before {found[-1].ordinal}", "dim")
         show_problems(problems(), found)
     if any(each.problem is not None for each in found):
         raise typer.Exit(FINDING)
 
 
-def rows(session: Session, types: StateTypes, *, end: int, limit: int) -> Iterator[Row]:
-    """The checkpoints below `end`, newest first, each compared with the one before it. One that can't be read is a row too."""
+def outside(gaps: Sequence[GapInfo], end: int) -> Iterator[int]:
+    """The ordinals below `end` that are in no gap, ascending."""
+    first = 0
+    for gap in gaps:
+        yield from range(first, min(gap.first, end))
+        first = gap.last + 1
+    yield from range(first, end)
+
+
+def rows(session: Session, types: StateTypes, *, there: Sequence[int], limit: int) -> Iterator[Row]:
+    """The newest of the checkpoints `there`, newest first, each compared with the one there before it. One that can't be read
+    is a row too."""
     from aegis_store import changes
 
-    newer = read(session, end - 1, types) if end > 0 else None
-    for ordinal in range(end - 1, max(-1, end - 1 - limit), -1):
-        older = read(session, ordinal - 1, types) if ordinal > 0 else None
+    shown = list(reversed(there[-limit:]))
+    before = there[-limit - 1] if len(there) > limit else None
+    if not shown:
+        return
+    newer: Row | None = read(session, shown[0], types)
+    for ordinal, below in zip(shown, [*shown[1:], before], strict=True):
+        older = None if below is None else read(session, below, types)
         if newer is None or newer.checkpoint is None:
             yield newer or Row(ordinal=ordinal)
         else:
-            changed = "begins" if ordinal == 0 else None
+            changed = None if below is not None else "begins" if ordinal == 0 else "the oldest that is there"
             if older is not None and older.checkpoint is not None:
                 compared = changes.compare(older.checkpoint.state, newer.checkpoint.state)
                 changed = changes.summary(compared) + (" (roughly)" if compared.is_rough else "") or "nothing"
+                changed += "" if older.ordinal == ordinal - 1 else f" since {figures.count(older.ordinal)}"
             yield msgspec.structs.replace(newer, changed=changed)
         newer = older
+
+
+def gone_in_words(gaps: Sequence[GapInfo]) -> str:
+    """`gone: 190 pruned (keep_last 3), 7 erased by legal (case 7)`: one line, whatever the number of gaps."""
+    counts: dict[str, int] = {}
+    for gap in gaps:
+        why = f"erased by {gap.by} ({gap.reason})" if gap.is_erased else f"pruned ({gap.reason})"
+        counts[why] = counts.get(why, 0) + gap.count
+    return f"gone: {', '.join(f'{figures.count(count)} {why}' for why, count in counts.items())}".replace("\n", " ")
+
+
+def gap_fields(gap: GapInfo) -> dict[str, object]:
+    """A run of checkpoints that are gone, for machines."""
+    return {
+        "first": gap.first,
+        "last": gap.last,
+        "checkpoints": gap.count,
+        "kind": "erased" if gap.is_erased else "pruned",
+        "reason": gap.reason,
+        "by": gap.by,
+        "record": gap.record,
+        "since": figures.iso(gap.since),
+    }
 
 
 def read(session: Session, ordinal: int, types: StateTypes) -> Row:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from aegis_store.cli.completion import complete_session
-from aegis_store.cli.output import problems, shown
+from aegis_store.cli.output import busy, shown
 
 if TYPE_CHECKING:
     from aegis_store import Session, SessionInfo, Store
@@ -67,11 +67,7 @@ def writing(path: Path, *, keys: Path | None) -> Iterator[Store]:
 @contextmanager
 def opening(name: str) -> Iterator[None]:
     """A word on the terminal while a store is opened."""
-    console = problems()
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(f"opening {name}"):
+    with busy(f"opening {name}"):
         yield
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,26 +69,50 @@ def table(
             console.print(shown, soft_wrap=True)
 
 
+class Advance(Protocol):
+    """Tells a bar how much is done; and of how much, where that was not known before."""
+
+    def __call__(self, done: int, total: int | None = None, /) -> None: ...
+
+
 @contextmanager
-def bar(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+def busy(text: str) -> Iterator[None]:
+    """A word on a terminal's stderr while something takes its time."""
+    console = problems()
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(printable(text)):
+        yield
+
+
+@contextmanager
+def bar(what: str, total: int | None, unit: str) -> Iterator[Advance]:
     """A progress bar on a terminal's stderr, told how much of `total` is done. `unit` is "bytes", or names what is counted."""
     console = problems()
     if not console.is_terminal:
-        yield lambda done: None
+        yield lambda done, total=None, /: None
         return
     from rich.progress import BarColumn, Progress, TextColumn
 
     from aegis_store.cli import figures
 
-    def text(done: int) -> str:
+    def text(done: int, most: int | None) -> str:
+        if most is None:
+            return ""
         if unit == "bytes":
-            return f"{figures.size(done)} of {figures.size(total)}"
-        return f"{figures.count(done)} of {figures.count(total)} {unit}"
+            return f"{figures.size(done)} of {figures.size(most)}"
+        return f"{figures.count(done)} of {figures.count(most)} {unit}"
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"))
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(printable(what), total=total, done=text(0))
-        yield lambda done: progress.update(task, completed=done, done=text(done))
+        task = progress.add_task(printable(what), total=total, done=text(0, total))
+
+        def advance(done: int, now: int | None = None, /) -> None:
+            most = total if now is None else now
+            progress.update(task, total=most, completed=done, done=text(done, most))
+
+        yield advance
 
 
 def printable(text: str, *, newline: bool = True) -> str:

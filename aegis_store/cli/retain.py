@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from aegis_store.cli import figures
-from aegis_store.cli.compact import compacted, rate_of
+from aegis_store.cli.compact import compacted, rate_of, show_compacted
 from aegis_store.cli.opening import AsJson, Keys, StorePath, reading, writing
 from aegis_store.cli.outcome import guarded
 from aegis_store.cli.output import answers, bar, command, emit, line, shown, table
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from aegis_store import Retained
-    from aegis_store.retention.policy import SessionDecision
+    from aegis_store.types import Ordinal
 
 #: Sessions that are shown; the rest is counted.
 SESSIONS_SHOWN: Final = 20
@@ -33,9 +33,11 @@ def retain(
         ),
     ] = None,
     keep_last: Annotated[
-        int | None, typer.Option("--keep-last", metavar="N", help="Instead: the newest of each session.")
+        int | None, typer.Option("--keep-last", metavar="N", help="Without a file: the newest of each session.")
     ] = None,
-    keep_age: Annotated[str | None, typer.Option("--keep-age", metavar="AGE", help="And what is younger, such as 30d.")] = None,
+    keep_age: Annotated[
+        str | None, typer.Option("--keep-age", metavar="AGE", help="Without a file: and what is younger, such as 30d.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would go, and what it would free. Changes nothing.")
     ] = False,
@@ -48,19 +50,23 @@ def retain(
 
     The newest checkpoint of a session, what is held, and what a fork goes on from always stay. Without a rule everything does.
     """
+    if dry_run and compact:
+        raise typer.BadParameter("a dry run changes nothing: give one of --dry-run and --compact", param_hint="--compact")
+    if rate is not None and not compact:
+        raise typer.BadParameter("it is the pace of --compact, which was not given", param_hint="--rate")
+    pace = rate_of(rate)  # before anything goes
     rules = rules_of(config, keep_last, keep_age)
     with reading(path, keys=keys) if dry_run else writing(path, keys=keys) as store:
-        with bar("retain", 1, "sessions") as show:
-            found = store.retain(rules, dry_run=dry_run, watch=lambda what, done, total: show(done))
-        fields = as_fields(found, dry_run)
-        done = compacted(store, rate_of(rate)) if compact and not dry_run else None
+        with bar("retain", None, "sessions") as advance:
+            found = store.retain(rules, dry_run=dry_run, watch=lambda what, done, total: advance(done, total))
+        done = compacted(store, pace) if compact else None
     if as_json:
-        emit({"path": str(path), **fields, **({} if done is None else {"compaction": done})})
+        emit({"path": str(path), **as_fields(found, dry_run), **({} if done is None else {"compaction": done})})
         return
     console = answers()
     show_decisions(console, shown(path), found, dry_run)
     if done is not None:
-        line(console, f"  {figures.size(done['bytes_before'] - done['bytes_after'])} given back")
+        show_compacted(console, done)
     elif not dry_run and found.decisions.gone:
         line(console, f"  to give the space back: {command('compact', path)}", "dim")
 
@@ -72,6 +78,10 @@ def rules_of(config: Path | None, keep_last: int | None, keep_age: str | None) -
     from aegis_store.rules import Rule
 
     if keep_last is not None or keep_age is not None:
+        if config is not None:
+            raise typer.BadParameter(
+                "it has rules of its own: give one of --config, and --keep-last or --keep-age", param_hint="--config"
+            )
         return [Rule(keep_last=keep_last, keep_age=keep_age)]
     rules = () if config is None else aegis_store.Config.load(config).retention
     if not rules:
@@ -114,7 +124,7 @@ def as_fields(found: Retained, dry_run: bool) -> dict[str, Any]:
 
 def show_decisions(console: Console, name: str, found: Retained, dry_run: bool) -> None:
     """What was decided, for people."""
-    decisions = found.decisions
+    decisions, views = found.decisions, {view.number: view for view in found.views}
     verb = "would go" if dry_run else "went"
     line(
         console,
@@ -130,20 +140,20 @@ def show_decisions(console: Console, name: str, found: Retained, dry_run: bool) 
                 figures.count(len(each.goes)),
                 figures.size(each.freed_bytes),
                 figures.count(each.kept),
-                _why(found, each),
+                _oldest(decisions.reasons(views[each.number])),
             ]
             for each in touched[:SESSIONS_SHOWN]
         ]
         headings = ["session", "goes", "frees", "stay", "the oldest that stays"]
         table(console, headings, rows, right=headings[1:4])
     if len(touched) > SESSIONS_SHOWN:
-        line(console, f"  and {figures.counted(len(touched) - SESSIONS_SHOWN, 'more session')}")
+        line(console, f"  and {figures.counted(len(touched) - SESSIONS_SHOWN, 'more session')}; all of them: --json", "dim")
     for use in decisions.budgets:
         over = "" if use.kept_bytes <= use.budget_bytes else ": what always stays takes more"
         line(console, f"  rule {use.rule}: {figures.size(use.kept_bytes)} of its {figures.size(use.budget_bytes)}{over}")
 
 
-def _why(found: Retained, decision: SessionDecision) -> str:
-    view = next(each for each in found.views if each.number == decision.number)
-    ordinal, why = next(iter(found.decisions.reasons(view).items()))
-    return f"{ordinal}: {why}"
+def _oldest(reasons: dict[Ordinal, str]) -> str:
+    """The oldest that stays, and why. There is one: the newest of a session never goes."""
+    ordinal, why = next(iter(reasons.items()))
+    return f"{figures.count(ordinal)}: {why}"

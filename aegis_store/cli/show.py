@@ -59,8 +59,8 @@ def show(
         chosen, info = session_of(store, session)
         point = pick(chosen, at=at, when=when, hint=f"see which there are: {command('log', path, session)}")
         if diff is not None:
-            ordinal = point.ref.ordinal - 1 if since is None else since
-            show_diff(point, chosen.get(ordinal) if ordinal >= 0 else None, store.types, full=full, as_json=as_json)
+            base = before(chosen, point) if since is None else chosen.get(since)
+            show_diff(point, base, store.types, full=full, as_json=as_json)
             return
         if raw:
             sys.stdout.write(plain_json(point.state, store.types) + "\n")
@@ -95,6 +95,11 @@ def pick(session: Session, *, at: int | None, when: datetime | None, hint: str) 
         past = "" if when is None else f" of {when.isoformat()} or before"
         raise NotFound(f"session {session.id!r} has no checkpoint{past}", op="show", hint=hint)
     return point
+
+
+def before(session: Session, point: Checkpoint) -> Checkpoint | None:
+    """The newest before a checkpoint that was neither pruned nor erased."""
+    return next(session.history(limit=1, before=point.ref.ordinal), None)
 
 
 # ---- a checkpoint ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aegis_store.cli import figures
 from aegis_store.cli.opening import AsJson, Keys, StorePath, reading
 from aegis_store.cli.outcome import guarded
-from aegis_store.cli.output import answers, emit, line, shown, table
+from aegis_store.cli.output import answers, command, emit, line, shown, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +29,8 @@ def stats(path: StorePath, keys: Keys = None, as_json: AsJson = False) -> None:
 
 def gather(store: Store) -> dict[str, Any]:
     """The numbers, as they go out with --json."""
+    from aegis_store.codec.runs import union
+    from aegis_store.survey import waiting
     from aegis_store.types import Tier
 
     numbers = store.stats()
@@ -50,6 +52,9 @@ def gather(store: Store) -> dict[str, Any]:
     about = store.records.engine.describe()
     checkpoints = count_checkpoints(store.catalog)
     session = next((each for each in tiers if each["tier"] == Tier.SESSION.label), None)
+    pending = store.records.gaps.pending()
+    payloads, payload_bytes = waiting(store.records.engine, store.records.tier, union(each.runs for each in pending))
+    gone = union(each.runs for each in store.records.gaps.newest_first())
     return {
         "path": numbers.path,
         "name": numbers.name,
@@ -66,6 +71,11 @@ def gather(store: Store) -> dict[str, Any]:
         "sessions_open": sum(each.is_open for each in infos),
         "checkpoints": checkpoints,
         "bytes_per_checkpoint": numbers.disk_bytes / checkpoints if session is not None and checkpoints else None,
+        "holds": len(store.holds()),
+        "payloads_gone": len(gone) - payloads,
+        "payloads_to_compact": payloads,
+        "bytes_to_compact": payload_bytes,
+        "erasures_pending": sum(each.is_erasure for each in pending),
         "tiers": tiers,
     }
 
@@ -96,6 +106,21 @@ def show(console: Console, name: str, found: dict[str, Any]) -> None:
         f"  catalogue {figures.size(found['catalogue_bytes'])}   segments of {figures.size(found['segment_bytes'])}   "
         f"format {found['format']}   checksums by {found['crc_path']}, hashes by {found['sha_path']}",
     )
+    gone = [
+        text
+        for number, text in (
+            (found["holds"], f"{figures.counted(found['holds'], 'hold')} in force"),
+            (found["payloads_gone"], f"{figures.counted(found['payloads_gone'], 'payload')} pruned or erased"),
+            (
+                found["payloads_to_compact"],
+                f"{figures.counted(found['payloads_to_compact'], 'payload')} ({figures.size(found['bytes_to_compact'])}) "
+                f"to be compacted: {command('compact', name)}",
+            ),
+        )
+        if number
+    ]
+    for text in gone:
+        line(console, f"  {text}")
     if not found["tiers"]:
         line(console, "  no records yet")
         return

@@ -105,6 +105,17 @@ class Runs:
         return self._ends[-1] - 1 if self._ends else -1
 
 
+def union(sets: Iterable[Runs]) -> Runs:
+    """What is in any of the sets."""
+    ends = array("Q")
+    for first, end in sorted(run for each in sets for run in each.runs()):
+        if ends and first <= ends[-1]:
+            ends[-1] = max(ends[-1], end)
+        else:
+            ends.extend((first, end))
+    return Runs(ends)
+
+
 def _swapped(words: array[int]) -> array[int]:
     """Between the machine's order of bytes and little-endian."""
     if sys.byteorder == "big":

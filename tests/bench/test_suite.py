@@ -38,7 +38,18 @@ def test_the_folder_is_gone_however_it_ends(tmp_path, end):
 
 
 def test_workloads_are_chosen_by_name_in_the_usual_order():
-    names = ["checkpoint", "large", "commit-1", "commit-n", "bytes", "resume", "verify", "overhead", "footprint"]
+    names = [
+        "checkpoint",
+        "large",
+        "commit-1",
+        "commit-n",
+        "bytes",
+        "compact",
+        "resume",
+        "verify",
+        "overhead",
+        "footprint",
+    ]
     assert [each.name for each in suite.chosen([])] == names
     assert [each.name for each in suite.chosen(["verify", "commit-1"])] == ["commit-1", "verify"]
     with pytest.raises(KeyError):

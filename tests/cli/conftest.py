@@ -17,6 +17,7 @@ from aegis_store.cli import main
 from aegis_store.config import Config
 
 from ..stores import Told
+from .gone import write
 
 
 class Ended(NamedTuple):
@@ -111,4 +112,21 @@ def story(told, tmp_path) -> Path:
     path = tmp_path / "work" / "state"
     shutil.copytree(told, path)
     shutil.copytree(told.with_name("state.keys"), path.with_name("state.keys"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory) -> Path:
+    """The sessions "a" and "b" of `gone.EACH` checkpoints in some segments, not to be changed."""
+    path = tmp_path_factory.mktemp("written") / "state"
+    write(path, "a", "b")
+    return path
+
+
+@pytest.fixture
+def full(written, tmp_path) -> Path:
+    """A copy of that store, with its keys, to be changed, as `state` in the working directory."""
+    path = tmp_path / "work" / "state"
+    shutil.copytree(written, path)
+    shutil.copytree(written.with_name("state.keys"), path.with_name("state.keys"))
     return path

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
+import aegis_store
 from aegis_store.cli import completion
-from aegis_store.cli.completion import complete_session, complete_tier
+from aegis_store.cli.completion import complete_hold, complete_session, complete_tier
 
 from ..stores import blot, frame_of, snapshot
 
@@ -36,8 +37,18 @@ def test_tiers_are_those_that_hold_something(story):
     assert complete_tier(context(path=None), "m") == ["memory"]
 
 
+def test_holds_that_stand_are_offered_by_their_number(story):
+    with aegis_store.open(story) as store:
+        first, second = (store.session("ticket-4711").hold(reason="r", holder="h").number for _ in range(2))
+        store.release(first, reason="r")
+    assert complete_hold(context(path=story), "") == [str(second)]
+    assert complete_hold(context(path=story), "x") == complete_hold(context(path=None), "") == []
+    assert complete_hold(context(path=story.with_name("nothing")), "") == []
+
+
 def test_nothing_is_written(story):
     before = snapshot(story.parent)
+    complete_hold(context(path=story), "")
     complete_session(context(path=story), "")
     complete_tier(context(path=story), "")
     assert snapshot(story.parent) == before
@@ -64,7 +75,14 @@ def test_a_large_store_is_left_alone(story, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "offered"), [("aegis log state tick", "ticket-4711"), ("aegis he", "health"), ("aegis log nope x", "")]
+    ("words", "offered"),
+    [
+        ("aegis log state tick", "ticket-4711"),
+        ("aegis he", "health"),
+        ("aegis erase state tick", "ticket-4711"),
+        ("aegis ret", "retain"),
+        ("aegis log nope x", ""),
+    ],
 )
 def test_bash_gets_it_through_the_entry_point(story, words, offered):
     asked = {"_AEGIS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}

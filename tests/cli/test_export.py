@@ -8,6 +8,7 @@ from aegis_store.codec.registry import NO_TYPES
 
 from ..stores import flip, frame_of, noise
 from .conftest import STATES
+from .gone import EACH, kept, prune
 
 ODD = "odd \x1b[31m\nname"
 
@@ -84,6 +85,7 @@ def test_a_file_is_there_when_it_is_whole_and_for_its_owner_alone(aegis, story, 
         "path": "state",
         "output": "out.jsonl",
         "lines": 12,
+        "gone": 0,
         "lost": 0,
     }
 
@@ -140,3 +142,53 @@ def test_a_dictionary_is_the_store_s_own_affair(aegis, tmp_path):
     for command in (("log", "e"), ("show", "e"), ("verify", "--deep"), ("stats",), ("sessions",), ("health",)):
         ended = aegis(command[0], str(place), *command[1:])
         assert (ended.code, ended.err) == (0, ""), command
+
+
+def test_what_was_pruned_or_erased_has_a_line_that_says_so_and_the_rest_is_there(aegis, full):
+    for compact in (False, True):
+        prune(full, compact=compact)
+        ended = aegis("export", "state")
+        assert (ended.code, ended.err) == (0, 'state: 40 records had been pruned or erased: kind "gone" in the export\n')
+        found = lines(ended.out)
+        saved = [each for each in found if each["kind"] == "checkpoint" and each["session"] == "a"]
+        assert [each["ordinal"] for each in saved] == list(range(EACH - 10, EACH))
+        gone = [each for each in found if each["kind"] == "gone" and each["session"] == "a"]
+        assert [each["ordinal"] for each in gone] == list(range(EACH - 10))
+        assert "was pruned (keep_last 10)" in gone[0]["why"]
+    assert len(lines(aegis("export", "state", "--session", "a").out)) == 2 + EACH
+    answer = json.loads(aegis("export", "state", "-o", "out.jsonl", "--json").out)
+    assert (answer["gone"], answer["lost"]) == (40, 0)
+
+
+def test_an_erased_session_is_lines_without_a_name(aegis, full):
+    aegis("erase", "state", "a", "--reason", "request 17")
+    ended = aegis("export", "state")
+    assert ended.code == 0
+    gone = [each for each in lines(ended.out) if each["kind"] == "gone"]
+    assert [each["ordinal"] for each in gone] == [None, *range(EACH)]
+    assert {each["session"] for each in gone} == {None}
+    assert "was erased by aegis erase (request 17)" in gone[5]["why"]
+    assert [each["kind"] for each in lines(aegis("export", "state", "--session", "b").out)[1:]] == [
+        "begin",
+        *["checkpoint"] * EACH,
+    ]
+
+
+def test_an_export_with_gaps_is_imported(aegis, full):
+    prune(full, compact=True)
+    aegis("export", "state", "-o", "out.jsonl")
+    ended = aegis("import", "out.jsonl", "copy")
+    assert (ended.code, ended.err) == (0, "")
+    assert "  40 records had been pruned or erased before it was exported" in ended.out.splitlines()
+    assert kept(full.with_name("copy"), "a") == list(range(10))
+    assert json.loads(aegis("import", "out.jsonl", "copy", "--json").out)["gone"] == 40
+
+
+def test_a_gap_that_no_record_explains_is_lost(aegis, full, monkeypatch):
+    from aegis_store.gaps import Gaps
+
+    prune(full, compact=True)
+    monkeypatch.setattr(Gaps, "authorises", lambda self, first, end, cause: False)
+    ended = aegis("export", "state")
+    assert ended.code == 1
+    assert sum(each["kind"] == "lost" for each in lines(ended.out)) == 40

@@ -8,6 +8,7 @@ from aegis_store import health
 from aegis_store.cli.health import spoken
 
 from ..stores import blot, flip, frame_of, snapshot
+from .gone import prune
 
 
 @pytest.fixture(autouse=True)
@@ -73,3 +74,14 @@ def test_json_has_the_findings_and_the_figures(aegis, story):
 def test_a_hint_has_paths_as_one_would_type_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert spoken(f"see which: aegis verify {tmp_path}/state --deep") == "see which: aegis verify state --deep"
+
+
+def test_what_waits_for_compaction_is_worth_knowing_and_no_alarm(aegis, full):
+    prune(full)
+    ended = aegis("health", "state")
+    assert ended.code == 0
+    lines = [each.strip() for each in ended.out.splitlines()]
+    at = next(at for at, each in enumerate(lines) if "40 payloads were pruned and not compacted yet" in each)
+    assert lines[at + 1] == "to have the space back: aegis compact state"
+    facts = json.loads(aegis("health", "state", "--json").out)["facts"]
+    assert (facts["erasures_pending"], facts["payloads_to_compact"]) == (0, 40)

@@ -3,9 +3,11 @@ from __future__ import annotations
 import json
 
 import aegis_store
+from aegis_store.rules import Rule
 
-from ..stores import flip, frame_of
+from ..stores import SMALL, flip, frame_of
 from .conftest import STATES
+from .gone import EACH, prune
 
 
 def test_the_newest_stands_first_with_what_it_changed(aegis, story):
@@ -68,3 +70,71 @@ def test_one_that_cannot_be_read_is_a_row_and_a_finding(aegis, store):
 def test_no_such_session_says_how_to_find_those_that_are(aegis, story):
     message = "aegis: state: there is no session 'nope'\n  see which there are: aegis sessions state\n"
     assert aegis("log", "state", "nope") == (1, "", message)
+
+
+# ---- what is gone -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_pruned_or_erased_is_one_line_and_no_finding(aegis, full):
+    for compact in (False, True):
+        prune(full, compact=compact)
+        ended = aegis("log", "state", "a")
+        assert (ended.code, ended.err) == (0, "")
+        lines = ended.out.splitlines()
+        assert [line.split()[0] for line in lines[1:11]] == [str(each) for each in range(EACH - 1, EACH - 11, -1)]
+        assert lines[10].endswith("the oldest that is there")
+        assert lines[11:] == [f"gone: {EACH - 10} pruned (keep_last 10)"]
+    assert aegis("erase", "state", "a", "--ordinal", "25", "--reason", "case \x1b7", "--by", "legal").code == 0
+    lines = aegis("log", "state", "a").out.splitlines()
+    assert lines[-1] == f"gone: {EACH - 10} pruned (keep_last 10), 1 erased by legal (case \\x1b7)"
+    above = next(line for line in lines if line.split()[0] == "26")
+    assert above.endswith(" since 24")
+
+
+def test_a_page_counts_those_that_are_there(aegis, full):
+    prune(full)
+    lines = aegis("log", "state", "a", "--limit", "3", "--before", "23").out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["22", "21", "20"]
+    assert not any(line.startswith("earlier") for line in lines)
+    lines = aegis("log", "state", "a", "--limit", "3").out.splitlines()
+    assert lines[-1] == "earlier: aegis log state a --before 27"
+    assert aegis("log", "state", "a", "--before", "5").out == "no checkpoints\ngone: 20 pruned (keep_last 10)\n"
+
+
+def test_json_has_the_gaps_as_runs(aegis, full):
+    with aegis_store.open(full, config=SMALL) as store:
+        (record,) = store.retain([Rule(keep_positions=["step/1?", "step/5"])]).records
+    answer = json.loads(aegis("log", "state", "a", "--json").out)
+    assert [each["ordinal"] for each in answer["checkpoints"]] == [29, *range(19, 9, -1), 5]
+    assert answer["gone"][0].pop("since").endswith("Z")
+    assert answer["gone"][0] == {
+        "first": 0,
+        "last": 4,
+        "checkpoints": 5,
+        "kind": "pruned",
+        "reason": "keep_positions step/1?, step/5",
+        "by": None,
+        "record": record,
+    }
+    assert [(each["first"], each["last"]) for each in answer["gone"]] == [(0, 4), (6, 9), (20, 28)]
+
+
+def test_what_a_fork_inherited_may_be_gone_too(aegis, full):
+    with aegis_store.open(full, config=SMALL) as store:
+        store.session("a").fork("f", at=store.session("a").get(12).ref).checkpoint("own")
+    prune(full, keep_last=5)
+    ended = aegis("log", "state", "f")
+    assert [line.split()[0] for line in ended.out.splitlines()[1:]] == ["13", "gone:"]
+    assert ended.out.splitlines()[-1] == "gone: 13 pruned (keep_last 5)"
+
+
+def test_damage_is_a_finding_beside_what_is_gone(aegis, full):
+    prune(full, compact=True)
+    with aegis_store.open(full, mode="r") as store:
+        index = store.session("a").get(25).ref.index
+    path, span = frame_of(full, index)
+    flip(path, span.payload + 20)
+    ended = aegis("log", "state", "a")
+    assert ended.code == 1
+    assert ended.err.startswith("aegis: checkpoint 25: ")
+    assert "gone: 20 pruned" in ended.out

@@ -116,6 +116,29 @@ def test_a_bar_is_for_terminals_alone(capsys, monkeypatch):
     assert "1.00 kB of 2.00 kB" in err
 
 
+def test_a_bar_may_learn_later_of_how_much(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with output.bar("work", None, "records") as advance:
+        advance(3, 12)
+    err = capsys.readouterr().err
+    assert "3 of 12 records" in err and "None" not in err
+
+
+def test_a_word_while_it_takes_its_time_is_for_terminals_alone(capsys, monkeypatch):
+    with output.busy("work"):
+        pass
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    with output.busy("work \x1b[31m"):
+        pass
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert r"work \x1b[31m" in err
+
+
 def test_json_may_be_one_line_and_names_may_hold_anything(capsys):
     output.emit({"a": ["\ud800", 1]}, indent=0)
     assert capsys.readouterr().out == '{"a":[{"$str":"7aCA"},1]}\n'

@@ -11,6 +11,7 @@ from aegis_store.cli.output import answers
 from aegis_store.codec.registry import NO_TYPES
 
 from .conftest import STATES
+from .gone import prune
 
 ODD = "odd \x1b[31m\nname"
 
@@ -153,3 +154,26 @@ def test_on_a_terminal_a_state_is_in_colour_and_not_too_long(aegis, story, monke
     assert "42 more lines: --full" in out
     show.show_value(answers(), "state", list(range(100)), NO_TYPES, full=True)
     assert "more lines" not in capsys.readouterr().out
+
+
+# ---- what is gone -----------------------------------------------------------------------------------------------------------
+
+
+def test_one_that_is_gone_says_why_and_what_to_type(aegis, full):
+    prune(full, compact=True)
+    ended = aegis("show", "state", "a", "--at", "3")
+    assert (ended.code, ended.out) == (1, "")
+    first, second = ended.err.splitlines()
+    assert first.startswith("aegis: state/session: checkpoint 3 of session 'a' is gone: record ")
+    assert "was pruned (keep_last 10), says record" in first
+    assert second == "  see what is there: aegis log state a"
+    assert json.loads(aegis("show", "state", "a", "--at", "3", "--json").err)["error"] == "Pruned"
+
+
+def test_the_one_before_is_the_one_that_is_there(aegis, full):
+    aegis("erase", "state", "a", "--ordinal", "28", "--reason", "request 17")
+    heading = aegis("show", "state", "a", "--diff", "prev").out.splitlines()[0]
+    assert heading == "session a: from checkpoint 27 to checkpoint 29"
+    assert aegis("show", "state", "a", "--diff", "28").code == 1
+    prune(full, keep_last=1)
+    assert aegis("show", "state", "a", "--diff", "prev").out.startswith("session a: from nothing to checkpoint 29")

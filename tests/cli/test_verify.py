@@ -12,6 +12,7 @@ from aegis_store.types import Tier
 
 from ..stores import blot
 from .conftest import CHECKPOINTS
+from .gone import prune
 
 RECORDS = 1 + 2 * (1 + CHECKPOINTS)
 
@@ -268,6 +269,33 @@ def test_keys_of_another_store_are_refused(aegis, store):
 def test_this_directory_is_a_path_like_any_other(aegis, store, monkeypatch):
     monkeypatch.chdir(store)
     assert aegis("verify", ".").code == 0
+
+
+# ---- what is gone -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [[], ["--deep"]])
+def test_what_is_gone_by_right_is_no_finding(aegis, full, options):
+    for compact in (False, True):
+        prune(full, compact=compact)
+        assert aegis("verify", "state", *options).code == 0
+    aegis("erase", "state", "b", "--reason", "request 17")
+    ended = aegis("verify", "state", *options)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.splitlines()[-1 if options else -2].endswith(", consistent")
+
+
+def test_a_gap_that_no_record_explains_is_named_with_its_checkpoints(aegis, full, monkeypatch):
+    from aegis_store.gaps import Gaps
+
+    prune(full, compact=True)
+    monkeypatch.setattr(Gaps, "authorises", lambda self, first, end, cause: False)
+    ended = aegis("verify", "state")
+    assert ended.code == 1
+    first, second = ended.err.splitlines()[:2]
+    assert first.startswith("aegis: state/session: records 2 to 21 have no payload, and record 6")
+    assert first.endswith("does not say why")
+    assert second == '  this is checkpoint 0 of session "a"'
 
 
 # ---- while it works --------------------------------------------------------------------------------------------------------

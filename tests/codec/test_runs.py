@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_store.codec.runs import RUNS_MAX, Runs
+from aegis_store.codec.runs import RUNS_MAX, Runs, union
 from aegis_store.errors import Corrupt, InvalidArgument
 
 SETS = st.sets(st.integers(0, 300) | st.integers(2**48 - 9, 2**48 - 1))
@@ -65,3 +65,10 @@ def test_more_runs_than_a_record_may_have_are_refused_and_a_set_is_split_into_su
     assert len(parts) == 2
     assert [index for part in parts for index in part] == list(runs)
     assert all(Runs.decode(part.encode()) == part for part in parts)
+
+
+@given(st.lists(st.sets(st.integers(0, 40)), max_size=4))
+def test_a_union_has_what_any_of_them_has_in_runs_that_do_not_touch(sets):
+    whole = union(Runs.of(sorted(each)) for each in sets)
+    assert list(whole) == sorted(set().union(*sets))
+    assert Runs.decode(whole.encode()) == whole
