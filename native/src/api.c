@@ -376,7 +376,12 @@ AEGIS_API int aegis_sign_segment(aegis_store *store, uint32_t tier, uint64_t pos
     if (!store->writable) code = fail(AEGIS_E_READONLY, "the store is open for reading");
     else if (number != segment_number) code = fail(AEGIS_E_NOTFOUND, "the segment was rewritten since: its signature is for another file");
     else if (!sealed) code = fail(AEGIS_E_ARGUMENT, "segment %llu has no footer yet", number);
-    else code = footer_sign(&l->s, seg, signature);
+    else {
+        /* One at a time: the second finds what the first one wrote. */
+        pthread_mutex_lock(&store->writers[tier].sealing);
+        code = footer_sign(&l->s, seg, signature);
+        pthread_mutex_unlock(&store->writers[tier].sealing);
+    }
     log_release_segment(l, seg);
     return code;
 }

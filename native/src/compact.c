@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
-#define WINDOW (1u << 20)
-#define PENDING (1u << 20)
+#define WINDOW (512u << 10)    /* what is read at a time lies in the processor's cache while it is checked and copied */
+#define PENDING (512u << 10)
 #define PUSHED (4u << 20)     /* so much the device gets at a time, while the next part is copied */
 
 static const uint8_t ZEROS[4096];
@@ -148,7 +148,7 @@ static int need(compaction *c, uint64_t length) {
     compaction_buffer *next = other(c->windows, c->window);
     hashing_wait(&c->hashing, next->piece);
     if (next->capacity < length + WINDOW) {
-        size_t capacity = (size_t)length + WINDOW;
+        size_t capacity = (size_t)align_up(length, WINDOW) + WINDOW;
         uint8_t *grown = realloc(next->bytes, capacity);
         if (grown == NULL) return fail(AEGIS_E_NOMEM, "no memory for a window of %zu bytes", capacity);
         next->bytes = grown;

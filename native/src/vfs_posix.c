@@ -409,13 +409,10 @@ static int posix_allocate(vfs *self, vfs_file *file, uint64_t offset, uint64_t l
     return write_zeros(self, file, offset, offset + length);
 }
 
-/* A failure stays with the file: its sync says so. */
 static void posix_push(vfs *self, vfs_file *file, uint64_t offset, uint64_t length) {
-    (void)self;
+    (void)self, (void)file, (void)offset, (void)length;
 #ifdef __linux__
-    (void)sync_file_range(file->at.fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
-#else
-    (void)file, (void)offset, (void)length;
+    (void)sync_file_range(file->at.fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);    /* a failure is its sync's to say */
 #endif
 }
 
@@ -596,9 +593,8 @@ vfs *vfs_posix(void) {
         .open_root = posix_open_root, .open_dir = posix_open_dir, .close_dir = posix_close_dir, .sync_dir = posix_sync_dir,
         .sync_parent = posix_sync_parent, .list = posix_list, .rename = posix_rename, .unlink = posix_unlink,
         .place = posix_place, .open = posix_open, .close = posix_close, .read = posix_read, .write = posix_write,
-        .allocate = posix_allocate, .sync = posix_sync, .push = posix_push, .truncate = posix_truncate, .size = posix_size, .lock = posix_lock,
-        .lock_held = posix_lock_held, .bell_new = posix_bell_new, .bell_ring = posix_bell_ring, .bell_mute = posix_bell_mute,
-        .bell_free = posix_bell_free, .clock_ms = posix_clock_ms, .yield = posix_yield, .random = posix_random, .identify = posix_identify,
-    };
+        .allocate = posix_allocate, .sync = posix_sync, .push = posix_push, .truncate = posix_truncate, .size = posix_size,
+        .lock = posix_lock, .lock_held = posix_lock_held, .bell_new = posix_bell_new, .bell_ring = posix_bell_ring, .bell_mute = posix_bell_mute,
+        .bell_free = posix_bell_free, .clock_ms = posix_clock_ms, .yield = posix_yield, .random = posix_random, .identify = posix_identify};
     return &posix;
 }
