@@ -30,7 +30,7 @@ PYTHON_FLOORS = {
     2: ["codec", "schema", "trust", "catalog", "changes"],
     3: ["gaps", "states", "gathering", "dictionaries", "records"],
     # docs/decisions/0002 says why these lie below the store.
-    # docs/decisions/0013 says why what goes is decided there as well.
+    # docs/decisions/0016 says why what stays and what goes lies there as well.
     4: [
         "opening",
         "checkpoint",

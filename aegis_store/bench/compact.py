@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,8 @@ from aegis_store.bench.measure import (
     Samples,
     Side,
     Wanted,
+    cpu_seconds,
+    field_figure,
     figure,
     interleave,
     percentile,
@@ -126,30 +129,29 @@ def _copies(how: Run, stack: ExitStack) -> list[Side]:
         return [how.place / "copied" / tier.label / each.file for each in _sealed(engine)]
 
     def compact() -> Sample:
-        number, begin, size = next(rounds), perf_counter(), 0
+        number, size, clock = next(rounds), 0, _Clock()
         for footer in _sealed(engine):
             size += compact_segment(engine, tier, footer.position, [Gap(footer.first + number, index)]).bytes_done
-        return _whole(size, perf_counter() - begin)
+        return clock.sample(size)
 
     def copy() -> Sample:
         target = how.place / "copy"
         target.mkdir()
-        found = files()
-        begin = perf_counter()
+        found, clock = files(), _Clock()
         for file in found:
             _copy(file, target / file.name)
         _sync(target)
-        seconds = perf_counter() - begin
+        sample = clock.sample(sum(file.stat().st_size for file in found))
         shutil.rmtree(target)
-        return _whole(sum(file.stat().st_size for file in found), seconds)
+        return sample
 
     def digest() -> Sample:
-        begin, size = perf_counter(), 0
+        size, clock = 0, _Clock()
         for path in files():
             with path.open("rb") as file:
                 file_digest(file, "sha256").digest()
                 size += file.tell()
-        return _whole(size, perf_counter() - begin)
+        return clock.sample(size)
 
     return [Side(name=OURS, run=compact), Side(name=CP, run=copy), Side(name=SHA256, run=digest)]
 
@@ -175,9 +177,26 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _whole(size: int, seconds: float) -> Sample:
-    """One long operation, told by what it went through."""
-    return Sample(operations=size, seconds=seconds, median_us=seconds * 1e6, p99_us=seconds * 1e6, cpu_us=0.0)
+class _Clock:
+    """Takes the time of one long operation, from when it is made: seconds, and CPU time, that of child processes too."""
+
+    def __init__(self) -> None:
+        self._cpu, self._begin = self._spent(), perf_counter()
+
+    @staticmethod
+    def _spent() -> float:
+        return cpu_seconds(resource.RUSAGE_SELF) + cpu_seconds(resource.RUSAGE_CHILDREN)
+
+    def sample(self, size: int) -> Sample:
+        """The operation, told by the `size` things that it went through."""
+        seconds, cpu = perf_counter() - self._begin, self._spent() - self._cpu
+        return _whole(size, seconds, cpu)
+
+
+def _whole(size: int, seconds: float, cpu: float = 0.0) -> Sample:
+    return Sample(
+        operations=size, seconds=seconds, median_us=seconds * 1e6, p99_us=seconds * 1e6, cpu_us=cpu / max(size, 1) * 1e6
+    )
 
 
 def _copy_figures(samples: Samples) -> list[Figure]:
@@ -197,6 +216,19 @@ def _copy_figures(samples: Samples) -> list[Figure]:
             better="more",
         )
         for peer in (SLOWER, CP, SHA256)
+    ] + [
+        figure(
+            "the same in CPU time",
+            ours=OURS,
+            peer=peer,
+            ours_values=[sample.cpu_us * 1e3 for sample in samples[OURS]],
+            peer_values=[sample.cpu_us * 1e3 for sample in samples[peer]],
+            unit="ns a byte",
+            comparison="ratio",
+            durability=DURABLE,
+        )
+        for peer in (CP, SHA256)
+        if all(sample.cpu_us for sample in samples[peer])
     ]
 
 
@@ -221,10 +253,10 @@ def _steps(how: Run) -> list[Step]:
 def _write(place: Path, steps: Sequence[Step]) -> Sample:
     """A store of them; how fast they were written."""
     with aegis_store.open(place, config=FAST) as store:
-        begin = perf_counter()
+        clock = _Clock()
         for name, ordinal, state in steps:
             store.session(name).checkpoint(state, position=STAYS if ordinal % 2 else GOES)
-        return _whole(len(steps), perf_counter() - begin)
+        return clock.sample(len(steps))
 
 
 def _copied(template: Path, place: Path) -> Path:
@@ -251,9 +283,8 @@ def _reencoded(how: Run, template: Path, steps: Sequence[Step]) -> list[Side]:
     def compact() -> Sample:
         with aegis_store.open(_copied(template, how.place / "halved"), config=SYNCED) as store:
             store.retain(EVERY_OTHER)
-            begin = perf_counter()
-            done = store.compact()
-            return _whole(done.reencoded, perf_counter() - begin)
+            clock = _Clock()
+            return clock.sample(store.compact().reencoded)
 
     def write() -> Sample:
         _remove(how.place / "written")
@@ -286,6 +317,9 @@ def _reencode_figures(samples: Samples) -> list[Figure]:
             comparison="ratio",
             durability=f"{DURABLE}; the peer: write",
             better="more",
+        ),
+        field_figure(
+            "CPU of one, all of the compaction counted", samples, OURS, WRITING, "cpu_us", f"{DURABLE}; the peer: write"
         ),
     ]
 
@@ -338,7 +372,7 @@ def _append_figures(samples: Samples) -> list[Figure]:
             wanted=wanted,
         )
         for title, field, wanted in (
-            ("a checkpoint while another thread compacts, 99.9th of 100", "p99_us", PAUSE_WANTED),
+            ("a checkpoint while another thread compacts, 99.9th percentile", "p99_us", PAUSE_WANTED),
             ("the same, the longest", "median_us", Wanted()),
         )
     ]
@@ -387,12 +421,12 @@ class _Space:
             shutil.copytree(template, place)
             if _keys(template).exists():
                 shutil.copytree(_keys(template), _keys(place))
-            begin = perf_counter()
+            clock = _Clock()
             shrink(place)
-            seconds = perf_counter() - begin
+            sample = clock.sample(1)
             self.bytes[name] = disk_bytes(template), disk_bytes(place)
             check(place)
-            return _whole(1, seconds)
+            return sample
 
         self.sides.append(Side(name=name, run=run))
 

@@ -51,7 +51,7 @@ def log(
         history, info = session_of(store, session)
         end = info.checkpoints if before is None else min(before, info.checkpoints)
         gaps = history.gaps()
-        there = list(outside(gaps, end))
+        there: Sequence[int] = list(outside(gaps, end)) if gaps else range(end)
         found = list(rows(history, store.types, there=there, limit=limit))
     if as_json:
         points = [as_fields(each, store.types) for each in found]

@@ -78,15 +78,25 @@ class Body(msgspec.Struct, frozen=True, gc=False):
 
 def seal(envelope: bytes, salt: bytes, dictionary: Dictionary | None = None) -> Sealed:
     """An envelope, whole. The salt [16] must be random and is used once. With a dictionary, where that makes it shorter."""
-    return _sealed(envelope, envelope, salt, 0, b"", dictionary)
+    return Sealed(recode(envelope, salt, dictionary), commit(envelope, salt), len(envelope))
 
 
 def seal_delta(delta: bytes, envelope: bytes, salt: bytes, *, base: int | None, dictionary: Dictionary | None = None) -> Sealed:
     """An envelope by the delta that makes it from that of another checkpoint: of record `base`, or where that is None of the
     one that the entry names as its parent."""
+    return Sealed(recode_delta(delta, salt, base=base, dictionary=dictionary), commit(envelope, salt), len(envelope))
+
+
+def recode(envelope: bytes, salt: bytes, dictionary: Dictionary | None = None) -> bytes:
+    """The payload that `seal` makes, for an entry that has its commitment already."""
+    return _encoded(envelope, salt, 0, b"", dictionary)
+
+
+def recode_delta(delta: bytes, salt: bytes, *, base: int | None, dictionary: Dictionary | None = None) -> bytes:
+    """The payload that `seal_delta` makes, for an entry that has its commitment already."""
     if base is None:
-        return _sealed(delta, envelope, salt, _DELTA, b"", dictionary)
-    return _sealed(delta, envelope, salt, _DELTA | _NAMED, base.to_bytes(_NAME_SIZE, "little"), dictionary)
+        return _encoded(delta, salt, _DELTA, b"", dictionary)
+    return _encoded(delta, salt, _DELTA | _NAMED, base.to_bytes(_NAME_SIZE, "little"), dictionary)
 
 
 def is_delta(payload: bytes) -> bool:
@@ -102,7 +112,7 @@ def dictionary_of(payload: bytes) -> int | None:
     return int.from_bytes(payload[at - _NAME_SIZE : at], "little")
 
 
-def _sealed(data: bytes, envelope: bytes, salt: bytes, flags: int, names: bytes, dictionary: Dictionary | None) -> Sealed:
+def _encoded(data: bytes, salt: bytes, flags: int, names: bytes, dictionary: Dictionary | None) -> bytes:
     if len(salt) != SALT_SIZE:
         raise InvalidArgument(f"a salt has {SALT_SIZE} bytes, not {len(salt)}", op="seal")
     codec, body = _ZSTD, None
@@ -117,7 +127,7 @@ def _sealed(data: bytes, envelope: bytes, salt: bytes, flags: int, names: bytes,
         body = compress(data)
     if body is None:
         codec, body = _RAW, data
-    return Sealed(bytes((codec, flags)) + salt + names + body, commit(envelope, salt), len(envelope))
+    return bytes((codec, flags)) + salt + names + body
 
 
 def _body_at(flags: int) -> int:

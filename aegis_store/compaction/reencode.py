@@ -12,9 +12,9 @@ from typing import Final
 from aegis_store._engine import PAYLOAD_MAX, Record, make_delta, restore
 from aegis_store.codec import payload as payload_codec
 from aegis_store.codec.compression import Dictionary
-from aegis_store.codec.payload import Sealed, body_of
+from aegis_store.codec.payload import body_of
 from aegis_store.compaction.plan import Touched
-from aegis_store.errors import Corrupt, EngineBug
+from aegis_store.errors import EngineBug
 from aegis_store.records import Records
 from aegis_store.schema.entry import Entry
 from aegis_store.states import Link, State, States
@@ -43,67 +43,63 @@ class Reencoder:
     def payload(self, touched: Touched) -> bytes | None:
         """What is to stand in a checkpoint's place; None: it may stay as it is, for it was made from nothing."""
         record = self._record(touched.index)
-        entry = self._records.entry_of(record)
         if not payload_codec.is_delta(record.payload) and not touched.is_recoded:
             return None
-        state = self._state(record, entry)
-        salt = record.payload[2 : payload_codec.HEADER_SIZE]
-        sealed = self._sealed(state, touched, entry, salt)
-        if sealed.commitment != entry.commitment or sealed.length != entry.length:
-            raise Corrupt(f"record {touched.index} does not hold what its entry commits to", op="compact", index=touched.index)
-        if len(sealed.payload) > PAYLOAD_MAX:
-            return self._in_chunks(sealed, entry)
-        return sealed.payload
+        entry = self._records.entry_of(record)
+        state = self._state(touched.index, record, entry)
+        payload = self._remade(state, touched, entry, record.payload[2 : payload_codec.HEADER_SIZE])
+        return self._in_chunks(payload, entry) if len(payload) > PAYLOAD_MAX else payload
 
-    def _sealed(self, state: State, touched: Touched, entry: Entry, salt: bytes) -> Sealed:
-        envelope = state.envelope
+    def _remade(self, state: State, touched: Touched, entry: Entry, salt: bytes) -> bytes:
+        """The state's envelope, which was read under its entry's commitment, under the same salt in another form."""
+        envelope, dictionary = state.envelope, self._dictionary_before(touched.index)
         if touched.base is not None:
-            base_record = self._record(touched.base)
-            base = self._state(base_record, self._records.entry_of(base_record))
+            base = self._state(touched.base)
             # Nothing that hangs on this checkpoint may be further from its keyframe afterwards.
             most = base.longest_delta(len(envelope)) if base.links < state.links else 0
             delta = make_delta(base.envelope, envelope, most) if most else None
             if delta is not None:
-                if restore(base.envelope, [delta], length=len(envelope), limit=len(envelope)) != envelope:
-                    raise EngineBug("a delta does not make what it was made from", op="compact", index=touched.index)
                 named = None if touched.base == entry.parent else touched.base
-                primed = self._dictionary_before(touched.index)
-                return self._checked(payload_codec.seal_delta(delta, envelope, salt, base=named, dictionary=primed), delta)
-        return self._checked(payload_codec.seal(envelope, salt, self._dictionary_before(touched.index)), envelope)
+                payload = payload_codec.recode_delta(delta, salt, base=named, dictionary=dictionary)
+                return self._checked(payload, envelope, base.envelope)
+        return self._checked(payload_codec.recode(envelope, salt, dictionary), envelope, None)
 
     def _dictionary_before(self, index: LogIndex) -> Dictionary | None:
         """The newest dictionary that stays and stands before a record: what it is made from is never behind it in the log."""
         at = bisect_left(self._dictionaries, index)
         return self._records.dictionaries.get(self._dictionaries[at - 1]) if at else None
 
-    def _checked(self, sealed: Sealed, data: bytes) -> Sealed:
-        """A payload, if what comes out of it is what went in."""
-        get = self._records.dictionaries.get
-        if body_of(sealed.payload, length=sealed.length, limit=sealed.length, dictionary=get).data != data:
+    def _checked(self, payload: bytes, envelope: bytes, base: bytes | None) -> bytes:
+        """A payload, if what comes out of it is the envelope: every byte of that, decoded and restored as a reader does."""
+        length = len(envelope)
+        body = body_of(payload, length=length, limit=length, dictionary=self._records.dictionaries.get)
+        made = body.data if base is None else restore(base, [body.data], length=length, limit=length)
+        if body.is_delta is (base is None) or made != envelope:
             raise EngineBug("a payload does not hold what was put into it", op="compact")
-        return sealed
+        return payload
 
-    def _in_chunks(self, sealed: Sealed, entry: Entry) -> bytes:
+    def _in_chunks(self, payload: bytes, entry: Entry) -> bytes:
         """Puts the pieces into records of their own, which come after the checkpoint that they are of."""
         indices = []
-        for piece in payload_codec.split(sealed.payload):
+        for piece in payload_codec.split(payload):
             chunk = self._records.append(
                 Kind.CHUNK, self._records.seal(piece), self._signer, tag=entry.session_tag, ordinal=entry.ordinal
             )
             indices.append(chunk.index)
         self._records.commit(indices[-1])
-        return payload_codec.in_chunks(sealed.payload, indices)
+        return payload_codec.in_chunks(payload, indices)
 
     def _record(self, index: LogIndex) -> Record:
         known = self.known.get(index)
         return self._records.engine.read(self._records.tier, index) if known is None else known
 
-    def _state(self, record: Record, entry: Entry) -> State:
-        index = LogIndex(record.index)
+    def _state(self, index: LogIndex, record: Record | None = None, entry: Entry | None = None) -> State:
+        """What a checkpoint holds, under its entry's commitment."""
         known = self._states.get(index)
         if known is not None and known.is_checked:
             return known
-        return self._records.state_of(record, entry, self._states, fetch=self._fetch)
+        found = self._record(index) if record is None else record
+        return self._records.state_of(found, entry or self._records.entry_of(found), self._states, fetch=self._fetch)
 
     def _fetch(self, index: LogIndex) -> Link:
         return self._records.link(index, self.known.get(index))
