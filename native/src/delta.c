@@ -226,7 +226,7 @@ static bool take_varint(const uint8_t **at, const uint8_t *end, uint64_t *v) {
         uint8_t byte = *(*at)++;
         if (n == VARINT_MAX - 1 && byte > 1) return false;
         *v |= (uint64_t)(byte & 0x7f) << 7 * n;
-        if (byte < 0x80) return byte > 0 || *at - start == 1;
+        if (byte < 0x80) return byte > 0 || *at - start == 1 || MUTANT(NO_VARINT_FORM_TEST);
     }
     return false;
 }
@@ -303,7 +303,7 @@ static int fold(const parts *p, uint32_t link, const list *base, uint64_t pieces
         }
         if (!take_varint(&at, p->operations_end, &away)) return malformed(link, "has an operation that is none");
         uint64_t from = expected + (uint64_t)unzigzag(away);
-        if (from > base_length || copy > base_length - from || copy > p->target - made)
+        if ((from > base_length || copy > base_length - from || copy > p->target - made) && !MUTANT(NO_COPY_TEST))
             return malformed(link, "copies what is not there");
         made += copy;
         expected = from + copy;
@@ -316,7 +316,7 @@ static int fold(const parts *p, uint32_t link, const list *base, uint64_t pieces
         }
         if (near > 0) near--;
     }
-    if (made != p->target || literals != p->literals_end) return malformed(link, "does not make what it says");
+    if ((made != p->target || literals != p->literals_end) && !MUTANT(NO_DELTA_LENGTH_TEST)) return malformed(link, "does not make what it says");
     return FITS;
 }
 
@@ -349,7 +349,7 @@ static int flatten(restorer *r) {
 static int apply(restorer *r, const uint8_t *delta, uint64_t length, uint32_t link, uint64_t limit) {
     parts p;
     TRY(take_apart(delta, length, link, &p));
-    if (p.target > limit) return fail(AEGIS_E_LIMIT, "a state on the way has %" PRIu64 " bytes, the limit is %" PRIu64, p.target, limit);
+    if (p.target > limit && !MUTANT(NO_STATE_LIMIT_TEST)) return fail(AEGIS_E_LIMIT, "a state on the way has %" PRIu64 " bytes, the limit is %" PRIu64, p.target, limit);
     int code = fold(&p, link, &r->base, PIECES_FREE + length_of(&r->base) / PIECE_BYTES, &r->target);
     if (code == TOO_MANY) {
         TRY(flatten(r));

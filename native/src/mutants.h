@@ -133,6 +133,10 @@
     X(NO_EDGE_TEST_AGAIN, "that entries give it where tiles do not")                                                \
     X(NO_TILE_CONTRADICTION_TEST, "the tile above against the one below")                                           \
     X(NO_OLD_ROOT_IN_PROOF, "the old root that a consistency proof leads to")                                       \
+    X(NO_VARINT_FORM_TEST, "that a number of a delta has as few bytes as it takes")                                 \
+    X(NO_COPY_TEST, "that a delta copies what is there")                                                            \
+    X(NO_DELTA_LENGTH_TEST, "that a delta makes what it says, of all that it has")                                  \
+    X(NO_STATE_LIMIT_TEST, "the limit for states on the way")                                                       \
     X(NO_ENTRY_LENGTH_TEST, "that an entry is long enough to be folded into a session")                             \
     X(NO_OLD_ROOT_TEST, "an old root against the newest")                                                           \
     X(NO_INCLUSION_TEST, "an inclusion proof before it is given out")                                               \

@@ -33,6 +33,7 @@ RUNS = {
     "proof": 20_000,
     "outline": 20_000,
     "chains": 60_000,
+    "delta": 40_000,
     "store": 500,
 }
 #: Within how many runs a planted bug has to be found.
@@ -47,6 +48,7 @@ DECODERS = {
     "proof": ["merkle"],
     "outline": ["outline"],
     "chains": ["chains"],
+    "delta": ["delta"],
     "store": ["store", "recover", "rebuild", "log", "verify", "commit", "lockfile"],
 }
 #: Larger inputs say nothing that smaller ones don't; the corpus holds none.

@@ -28,7 +28,7 @@ def replayed(tmp_path_factory):
 
 
 def test_there_are_targets():
-    assert len(TARGETS) == 9
+    assert len(TARGETS) == 10
 
 
 def test_each_input_of_each_corpus_is_answered_as_the_target_demands(replayed):
