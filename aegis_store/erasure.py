@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from typing import Protocol
 
 import msgspec
@@ -59,24 +58,24 @@ class Owner(Protocol):
     def records(self) -> Records: ...
     @property
     def catalog(self) -> Catalog: ...
-    @property
-    def holds(self) -> Holds: ...
-    @property
-    def going(self) -> AbstractContextManager[object]:
-        """Held by whoever decides what goes, or what must not."""
-        ...
-
     def catch_up(self) -> None: ...
     def store_signer(self, op: str) -> Signer: ...
     def note(self, row: Row) -> None: ...
     def lost_track(self) -> None: ...
-    def settled(self) -> None: ...
     def chain_of(self, session_id: str) -> Chain:
         """What all objects of a session share."""
         ...
 
     def forget_session(self, session_id: str) -> None:
         """Whoever asks for the session from now on gets a new one."""
+        ...
+
+
+class Work(Protocol):
+    """What is done to the files when something goes."""
+
+    def settled(self) -> None:
+        """Return when no checkpoint is on its way that was made from something that goes, and all is durable."""
         ...
 
     def compact_pending(self) -> Compacted:
@@ -87,8 +86,10 @@ class Owner(Protocol):
 class Eraser:
     """Erases sessions and checkpoints of one store."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, holds: Holds, work: Work) -> None:
         self._owner = owner
+        self._holds = holds
+        self._work = work
 
     def session(self, session_id: str, *, reason: str, by: str, forks: bool, wait_seconds: float) -> Erasure:
         """Erase a session with all that it holds, its names too; with `forks` those that went on from it as well.
@@ -96,11 +97,11 @@ class Eraser:
         NotFound: there is none of that id. Held: something of it is held, and nothing was erased.
         """
         self._demand(session_id, reason, by)
-        with self._owner.going:
+        with self._holds.going:
             found = self._found(session_id)
             targets = [found, *(self._forks_of(found, 0) if forks else ())]
             for target in targets:
-                self._owner.holds.demand_none(target, None, op="erase")
+                self._holds.demand_none(target, None, op="erase")
             for target in targets:
                 self._demand(target.id, reason, by)
             written, left = self._write_sessions(targets, reason, by)
@@ -110,7 +111,7 @@ class Eraser:
         """Erase what one checkpoint holds. Its neighbours usually hold most of the same: they stay."""
         self._demand(session_id, reason, by)
         records = self._owner.records
-        with self._owner.going:
+        with self._holds.going:
             found = self._found(session_id)
             if not found.first_ordinal <= ordinal <= last_ordinal(found):
                 raise NotFound(
@@ -119,8 +120,8 @@ class Eraser:
                     path=records.engine.path,
                     hint="what a fork inherited is erased in the session that made it",
                 )
-            self._owner.holds.demand_none(found, ordinal, op="erase")
-            self._owner.settled()
+            self._holds.demand_none(found, ordinal, op="erase")
+            self._work.settled()
             everything = survey(records.engine, records.tier)
             strand = everything.strands[found.tag]
             at = ordinal - found.first_ordinal
@@ -175,7 +176,7 @@ class Eraser:
                 chain.close(
                     Erased(f"session {chain.id!r} is being erased", op="checkpoint", path=self._owner.records.engine.path)
                 )
-            self._owner.settled()
+            self._work.settled()
             found = survey(self._owner.records.engine, self._owner.records.tier)
             going = [found.strands[target.tag] for target in targets]
             dictionaries = peculiar(self._owner.records, found, [index for strand in going for index in strand.indexes])
@@ -228,7 +229,7 @@ class Eraser:
         left: list[SessionRecord],
         wait_seconds: float,
     ) -> Erasure:
-        compacted = self._owner.compact_pending()
+        compacted = self._work.compact_pending()
         return Erasure(
             sessions=tuple(target.id for target in targets),
             ordinal=ordinal,

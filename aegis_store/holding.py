@@ -51,8 +51,6 @@ class Owner(Protocol):
         """The log key. ReadOnly: the store is open for reading."""
         ...
 
-    @property
-    def going(self) -> AbstractContextManager[object]: ...
     def note(self, row: Row) -> None: ...
     def lost_track(self) -> None: ...
 
@@ -60,8 +58,10 @@ class Owner(Protocol):
 class Holds:
     """The holds of a store. Any number of threads may use it."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, going: AbstractContextManager[object]) -> None:
         self._owner = owner
+        #: Held by whoever decides what goes, and by whoever says what must not.
+        self.going: Final = going
 
     def place(self, found: SessionRecord, *, reason: str, holder: str, ordinal: int | None) -> HoldInfo:
         """Hold a session, or one checkpoint of it; durable when this returns."""
@@ -76,7 +76,7 @@ class Holds:
                 hint="what a fork inherited is held in the session that made it",
             )
         at = None if ordinal is None else Ordinal(ordinal)
-        with self._owner.going:
+        with self.going:
             if at is not None:
                 self._demand_there(found, at)
             return self._write(found, reason, holder, at)

@@ -63,47 +63,12 @@ class Keeping:
         self._owner = owner
         #: Held by whoever decides what goes, and by whoever says what must not: a hold, a fork.
         self.going: Final = threading.RLock()
-        self.holds: Final = Holds(self)
-        self.sweeper: Final = Sweeper(self)
-        self.eraser: Final = Eraser(self)
+        self.holds: Final = Holds(owner, self.going)
+        self.sweeper: Final = Sweeper(owner, self.holds)
+        self.eraser: Final = Eraser(owner, self.holds, self)
         self.compactor: Final = Compactor(owner.records, self)
         self._stop: Final = threading.Event()
         self._in_background: Compaction | None = None
-
-    # ---- what it passes on of its store
-
-    @property
-    def records(self) -> Records:
-        return self._owner.records
-
-    @property
-    def catalog(self) -> Catalog:
-        return self._owner.catalog
-
-    @property
-    def clock(self) -> Clock:
-        return self._owner.clock
-
-    def catch_up(self) -> None:
-        self._owner.catch_up()
-
-    def note(self, row: Row) -> None:
-        self._owner.note(row)
-
-    def lost_track(self) -> None:
-        self._owner.lost_track()
-
-    def store_signer(self, op: str) -> Signer:
-        return self._owner.store_signer(op)
-
-    def sign_segment(self, footer: Footer) -> None:
-        self._owner.sign_segment(footer)
-
-    def chain_of(self, session_id: str) -> Chain:
-        return self._owner.chain_of(session_id)
-
-    def forget_session(self, session_id: str) -> None:
-        self._owner.forget_session(session_id)
 
     # ---- compaction -------------------------------------------------------------------------------------------------------
 
@@ -136,6 +101,14 @@ class Keeping:
         if self._in_background is not None:
             self._in_background.join()
 
+    # ---- for whoever takes something away ----------------------------------------------------------------------------------
+
+    def store_signer(self, op: str) -> Signer:
+        return self._owner.store_signer(op)
+
+    def sign_segment(self, footer: Footer) -> None:
+        self._owner.sign_segment(footer)
+
     def settled(self) -> None:
         """Return when no checkpoint is on its way whose base was looked up before what is pending was, and all is durable."""
         for chain in self._owner.chains():
@@ -144,7 +117,7 @@ class Keeping:
         self._owner.records.flush()
 
     def segment_file(self, footer: Footer) -> tuple[tuple[int, int], int]:
-        found = os.stat(self._owner.path / self.records.tier.label / footer.file)
+        found = os.stat(self._owner.path / self._owner.records.tier.label / footer.file)
         return (found.st_dev, found.st_ino), found.st_size
 
     def cleaned(self, causes: Sequence[Cause]) -> None:
@@ -152,7 +125,7 @@ class Keeping:
         erasures = [cause for cause in causes if cause.is_erasure]
         if not erasures:
             return
-        folder = self._owner.path / self.records.tier.label
+        folder = self._owner.path / self._owner.records.tier.label
         tails = list(folder.glob(_CUT_TAILS))
         for tail in tails:
             with suppress(FileNotFoundError):
@@ -160,7 +133,7 @@ class Keeping:
         if tails:
             _sync(folder)
         if any(cause.ordinal is None for cause in erasures):
-            self.catalog.renew()
+            self._owner.catalog.renew()
 
 
 class Compaction:

@@ -43,9 +43,16 @@ DISK_WANTED: Final = {"tau-bench": Wanted(most=600), "mini-swe-agent": Wanted(mo
 SHARE_WANTED: Final = {"tau-bench": Wanted(most=2.2), "mini-swe-agent": Wanted(most=1.2)}
 SESSIONS_QUICK: Final = 4
 
-#: What is done to a store between two times that it is weighed. Compaction comes here.
+#: What is done to a store between two times that it is weighed.
 Stage = Callable[[aegis_store.Store], object]
-STAGES: Final[dict[str, Stage]] = {"as written": lambda store: None}
+
+
+def _compacted(store: aegis_store.Store) -> None:
+    """One checkpoint goes, so that its segment is written anew, and with it all that stays."""
+    store.erase(session=next(store.sessions()).id, ordinal=0, reason="to see what a compaction leaves")
+
+
+STAGES: Final[dict[str, Stage]] = {"as written": lambda store: None, "after compaction": _compacted}
 
 
 class Weighed(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ whether the files have been compacted or not."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
@@ -45,10 +45,6 @@ class Owner(Protocol):
     def catalog(self) -> Catalog: ...
     @property
     def clock(self) -> Clock: ...
-    @property
-    def holds(self) -> Holds: ...
-    @property
-    def going(self) -> AbstractContextManager[object]: ...
     def catch_up(self) -> None: ...
     def store_signer(self, op: str) -> Signer: ...
     def note(self, row: Row) -> None: ...
@@ -58,8 +54,9 @@ class Owner(Protocol):
 class Sweeper:
     """Retention of the session tier of a store."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, holds: Holds) -> None:
         self._owner = owner
+        self._holds = holds
 
     def sweep(self, rules: Sequence[Rule], *, dry_run: bool, watch: Watcher | None = None) -> Retained:
         """Decide, and unless it is a dry run write it down. Corrupt: what cannot be read cannot be decided on, and nothing
@@ -75,7 +72,7 @@ class Sweeper:
         if dry_run:
             return Retained(decisions=decisions, views=views)
         strands = {strand.number: strand for strand in found.strands.values()}
-        with self._owner.going:
+        with self._holds.going:
             spared = self._spared_since(found)
             going = sorted(
                 index for session in decisions.sessions for index in _covered(strands[session.number], session, spared)
@@ -90,7 +87,7 @@ class Sweeper:
         for hold in owner.catalog.holds(Tier.SESSION):
             if hold.number < found.size:
                 continue
-            for tag, ordinals in owner.holds.reach(hold).items():
+            for tag, ordinals in self._holds.reach(hold).items():
                 strand = found.strands[tag]
                 spared.update(index for at, index in zip(strand.ordinals, strand.indexes, strict=True) if at in ordinals)
         return spared
@@ -118,7 +115,7 @@ class Sweeper:
         pending = self._owner.records.gaps.pending()
         holds: dict[bytes, list[Hold]] = {}
         for hold in catalog.holds(Tier.SESSION):
-            for tag, ordinals in self._owner.holds.reach(hold).items():
+            for tag, ordinals in self._holds.reach(hold).items():
                 held = None if tag == hold.tag and hold.ordinal is None else frozenset(map(Ordinal, ordinals))
                 holds.setdefault(tag, []).append(Hold(name=hold.reason, ordinals=held))
         starts = {strand.parent for strand in found.strands.values() if strand.parent is not None and not len(strand.indexes)}
