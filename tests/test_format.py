@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import decimal
 import re
@@ -14,8 +15,11 @@ import pytest
 
 import aegis_store
 from aegis_store import Config, MemoryPointer, Tier, TierDurability
+from aegis_store.rules import Rule
 from tests.golden import reader, small
+from tests.golden import sessions as sessions_of
 from tests.golden.basics import Invalid
+from tests.golden.values import read_value
 from tests.stores import Told, abandon, noise, segments
 
 SESSION = Tier.SESSION
@@ -44,7 +48,7 @@ def read(place: Path):
     keys = reader.read_keys(place.with_name(place.name + ".keys"))
     manifest = reader.read_manifest((place / "MANIFEST").read_bytes(), keys.secret)
     log = reader.read_log(place, "session", manifest, keys)
-    return keys, manifest, log, reader.read_sessions(log, SESSION, keys)
+    return keys, manifest, log, sessions_of.read_sessions(log, SESSION, keys)
 
 
 def make(place: Path, **config: object) -> None:
@@ -82,7 +86,7 @@ def test_a_second_reader_agrees_on_every_record_and_root(tmp_path, align):
     with aegis_store.open(place, mode="r") as store:
         engine = store.records.engine
         assert len(log.frames) == store.records.size() > 300
-        assert sum(frame.kind == reader.DICTIONARY for frame in log.frames) == 1
+        assert sum(frame.kind == sessions_of.DICTIONARY for frame in log.frames) == 1
         assert sum(frame.payload[1] & 16 > 0 for frame in log.frames) > 10
         for frame, leaf, record in zip(log.frames, log.leaves, engine.scan(SESSION), strict=True):
             assert (frame.index, frame.kind, int(frame.last)) == (record.index, record.kind, record.flags)
@@ -117,7 +121,41 @@ def test_a_second_reader_agrees_on_every_record_and_root(tmp_path, align):
         assert (origin, size, root) == (f"aegis/{keys.store_id.hex()}/session", note.head.size, note.head.root)
 
 
-def check_same(mine: reader.Saved, theirs: aegis_store.Checkpoint) -> None:
+@pytest.mark.parametrize("align", ["packed", "block"])
+def test_a_second_reader_agrees_on_what_is_gone(tmp_path, align):
+    place = tmp_path / "state"
+    make(place, align=align)
+    config = Config(durability=TierDurability(session="write"))
+    with aegis_store.open(place, config=config, clock=Told(start=5000)) as store:
+        held = store.session("kinds").hold(reason="r", holder="h")
+        store.session("s").hold(reason="r", holder="h", ordinal=4)
+        store.release(held.number, reason="over")
+        store.session("large").checkpoint("small")
+        store.retain([Rule(keep_last=2, keep_positions=["p/*"])])
+        store.session("é").erase(reason="case 1")
+        store.session("prompted 2 3").erase(reason="case 1")
+        store.erase(session="a+b/c d", ordinal=74, reason="case 1")
+        store.retain([Rule(keep_last=1)])  # not compacted: what it covers is still there
+    _, manifest, log, sessions = read(place)
+    with aegis_store.open(place, mode="r") as store:
+        assert manifest.tiers[SESSION].swept == store.records.engine.stats(SESSION).swept < len(log.frames)
+        gone = [frame for frame in log.frames if frame.cause is not None]
+        assert len(gone) > 150
+        for frame, record in zip(log.frames, store.records.engine.scan(SESSION), strict=True):
+            assert (frame.cause, frame.payload) == (record.cause, record.payload)
+        assert list(sessions) == [info.id for info in store.sessions()]
+        assert "é" not in sessions and [each.ordinal for each in sessions["s"]] == [4, 77]
+        for name, saved in sessions.items():
+            for mine, theirs in zip(saved, list(store.session(name).history())[::-1], strict=True):
+                check_same(mine, theirs)
+        # A gap that its cause does not cover is none.
+        frame = gone[0]
+        with pytest.raises(Invalid, match="covers it"):
+            log.frames[frame.index] = dataclasses.replace(frame, cause=gone[-1].cause + 1)
+            sessions_of.read_sessions(log, SESSION, reader.read_keys(place.with_name("state.keys")))
+
+
+def check_same(mine: sessions_of.Saved, theirs: aegis_store.Checkpoint) -> None:
     """What both readers say of a checkpoint."""
     ref = theirs.ref
     assert (mine.index, mine.leaf, mine.ordinal, mine.time_ms) == (ref.index, ref.leaf, ref.ordinal, ref.time_ms)
@@ -179,7 +217,7 @@ def test_the_second_reader_can_say_no(tmp_path, where):
         forged = frame.entry[:112] + frame.entry[112:][::-1]
         log.frames[-1] = reader.Frame(**{**vars(frame), "entry": forged})
         with pytest.raises(Invalid, match="signature"):
-            reader.read_sessions(log, SESSION, keys)
+            sessions_of.read_sessions(log, SESSION, keys)
         return
     elif where == "root":
         log.frames.reverse()
@@ -257,16 +295,16 @@ def test_the_bytes_in_the_document_are_what_the_second_reader_says(shown):
 
     start = frame.fields[0].offset
     record = reader.read_frame(bytes(start) + frame.data, start, place, keys.secret)
-    assert (record.index, record.kind, record.watermark, record.last) == (2, reader.CHECKPOINT, 1, True)
+    assert (record.index, record.kind, record.watermark, record.last) == (2, sessions_of.CHECKPOINT, 1, True)
     assert record.end == mark.offset
     assert reader.leaf_hash(record.entry) == facts["leaf hash of record 2, the checkpoint"]
-    entry = reader.read_entry(record.entry)
+    entry = sessions_of.read_entry(record.entry)
     assert (entry.parent, entry.parent_leaf) == (1, facts["leaf hash of record 1, a session-begin"])
     assert (entry.ordinal, entry.time_ms) == (0, 1_700_000_000_004)
     public = keys.agents["planner"]
     assert entry.key_id == reader.key_id("planner", public)
-    assert reader.signed_by(public, reader.signed_message(keys.store_id, SESSION, record.entry), entry.signature)
-    envelope = reader.read_value(reader.read_payload(record.payload, entry, {}, {}, {}))
+    assert reader.signed_by(public, sessions_of.signed_message(keys.store_id, SESSION, record.entry), entry.signature)
+    envelope = read_value(sessions_of.read_payload(record.payload, entry, {}, {}, {}))
     assert envelope == ["checkpoint", 0, "plan/1", *[None] * 6, {"todo": ["call", "write"]}]
 
 

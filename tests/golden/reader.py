@@ -17,20 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import zstandard
 from blake3 import blake3
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from tests.golden.basics import crc32c, demand, leaf_hash, mac, node_hash, root_of
-from tests.golden.deltas import apply_delta
-from tests.golden.values import read_value
 
 TIERS = {"audit": 1, "memory": 2, "session": 3, "telemetry": 4}
 FRAMES = 12288
 SLOTS = (4096, 8192)
-NO_PARENT = 0xFFFF_FFFF_FFFF
-SESSION_BEGIN, CHECKPOINT, SESSION_END, KEY_ADD, KEY_REVOKE, CHUNK, DICTIONARY = 1, 2, 3, 4, 5, 7, 8
 
 
 # ---- keys -------------------------------------------------------------------------------------------------------------------
@@ -400,177 +395,6 @@ def read_groups(data: bytes, header: Header, first: int, end: int, secret: bytes
             whole = len(found)
             at = (at + header.alignment - 1) // header.alignment * header.alignment
     return found[:whole]
-
-
-# ---- entries and envelopes --------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Entry:
-    kind: int
-    tier: int
-    epoch: int
-    tag: bytes
-    ordinal: int
-    time_ms: int
-    parent: int | None
-    parent_leaf: bytes
-    commitment: bytes
-    length: int
-    key_id: bytes
-    signature: bytes
-    request_tag: bytes | None
-
-
-def read_entry(data: bytes) -> Entry:
-    demand(data[0] == 0 and data[3] in (0, 1) and len(data) == 176 + 8 * data[3], "not an entry of version 0")
-    parent = int.from_bytes(data[34:40], "little")
-    return Entry(
-        kind=data[1],
-        tier=data[2],
-        epoch=int.from_bytes(data[4:8], "little"),
-        tag=data[8:24],
-        ordinal=int.from_bytes(data[24:28], "little"),
-        time_ms=int.from_bytes(data[28:34], "little"),
-        parent=None if parent == NO_PARENT else parent,
-        parent_leaf=data[40:72],
-        commitment=data[72:104],
-        length=int.from_bytes(data[104:108], "little"),
-        key_id=data[108:112],
-        signature=data[-64:],
-        request_tag=data[112:120] if data[3] == 1 else None,
-    )
-
-
-def signed_message(store_id: bytes, tier: int, entry: bytes) -> bytes:
-    return b"aegis-store/v0/entry\n" + store_id + struct.pack("<I", tier) + entry[:-64]
-
-
-def read_payload(
-    payload: bytes,
-    entry: Entry,
-    chunks: dict[int, tuple[Entry, bytes]],
-    before: dict[int, bytes],
-    dictionaries: dict[int, bytes],
-) -> bytes:
-    """The envelope in a payload, in bytes. `before`: those of the checkpoints that a delta may be to."""
-    codec, flags, salt, encoded = payload[0], payload[1], payload[2:18], payload[18:]
-    demand(flags & ~30 == 0 and flags & 12 != 8 and codec in (0, 1), "the codec of a payload")
-    base = entry.parent
-    if flags & 8:
-        base, encoded = int.from_bytes(encoded[:6], "little"), encoded[6:]
-    primed = None
-    if flags & 16:
-        demand(codec == 1 and entry.kind == CHECKPOINT, "what is compressed with a dictionary")
-        content = dictionaries[int.from_bytes(encoded[:6], "little")]
-        primed, encoded = zstandard.ZstdCompressionDict(content, zstandard.DICT_TYPE_RAWCONTENT), encoded[6:]
-    if flags & 2:
-        demand(entry.kind == CHECKPOINT and len(encoded) % 8 == 0, "what is in chunks")
-        pieces = [chunks[index] for (index,) in struct.iter_unpack("<Q", encoded)]
-        demand(all((of.tag, of.ordinal) == (entry.tag, entry.ordinal) for of, _ in pieces), "whose chunks they are")
-        encoded = b"".join(piece for _, piece in pieces)
-    if codec == 1:
-        declared = zstandard.frame_content_size(encoded)
-        demand(declared <= entry.length and (flags & 4 or declared == entry.length), "the length that a zstd frame declares")
-        encoded = zstandard.ZstdDecompressor(dict_data=primed).decompress(encoded, max_output_size=entry.length)
-    if flags & 4:
-        demand(entry.kind == CHECKPOINT and len(encoded) <= entry.length and base in before, "what is a delta")
-        encoded = apply_delta(before[base], encoded)
-    demand(len(encoded) == entry.length, "the length of an envelope")
-    message = b"aegis-store/v0/commitment\n" + salt + struct.pack("<Q", len(encoded)) + encoded
-    demand(blake3(message).digest() == entry.commitment, "the commitment to an envelope")
-    return encoded
-
-
-def _name(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode("utf-8", "surrogatepass")
-
-
-@dataclass
-class Saved:
-    """A checkpoint as its record says."""
-
-    index: int
-    leaf: bytes
-    ordinal: int
-    time_ms: int
-    agent: str
-    fields: list[Any]
-
-
-def read_sessions(log: Log, tier: int, keys: Keys) -> dict[str, list[Saved]]:
-    """Every record believed or `Invalid`, and the checkpoints of each session in order."""
-    allowed: dict[bytes, tuple[str, bytes]] = {}
-    names: dict[bytes, str] = {}
-    last: dict[bytes, tuple[int, bytes, int, int]] = {}
-    ended: set[bytes] = set()
-    chunks: dict[int, tuple[Entry, bytes]] = {}
-    before: dict[int, bytes] = {}
-    dictionaries: dict[int, bytes] = {}
-    sessions: dict[str, list[Saved]] = {}
-    request_key = blake3(keys.secret, derive_key_context="aegis-store 2026 request tags").digest()
-    for frame, leaf in zip(log.frames, log.leaves, strict=True):
-        entry = read_entry(frame.entry)
-        demand((entry.kind, entry.tier) == (frame.kind, tier), "the kind and tier of an entry")
-        encoded = read_payload(frame.payload, entry, chunks, before, dictionaries)
-        message = signed_message(keys.store_id, tier, frame.entry)
-        if entry.kind == CHECKPOINT:
-            before[frame.index] = encoded
-        if entry.kind == CHUNK:
-            demand(entry.parent is None and signed_by(allowed[entry.key_id][1], message, entry.signature), "a chunk")
-            chunks[frame.index] = entry, encoded
-            continue
-        envelope: list[Any] = read_value(encoded)
-        if entry.kind == DICTIONARY:
-            demand(entry.key_id == key_id(f"aegis/{keys.store_id.hex()}", keys.log), "the key id of a dictionary")
-            demand(signed_by(keys.log, message, entry.signature), "the signature of a dictionary")
-            demand(envelope[:2] == ["dictionary", 0] and len(envelope) == 3, "the schema of a dictionary")
-            demand((entry.tag, entry.ordinal, entry.parent) == (bytes(16), 0, None), "a dictionary is of no session")
-            demand(type(envelope[2]) is bytes and 0 < len(envelope[2]) <= 65536, "the content of a dictionary")
-            dictionaries[frame.index] = envelope[2]
-            continue
-        if entry.kind in (KEY_ADD, KEY_REVOKE):
-            demand(entry.key_id == key_id("aegis/enrolment", keys.enrolment), "the key id of an enrolment")
-            demand(signed_by(keys.enrolment, message, entry.signature), "the signature of an enrolment")
-            schema, version, agent, public_key = envelope[:4]
-            demand((schema, version) == ("key-add" if entry.kind == KEY_ADD else "key-revoke", 0), "the schema of an envelope")
-            if entry.kind == KEY_ADD:
-                allowed[key_id(_name(agent), public_key)] = (_name(agent), public_key)
-            else:
-                del allowed[key_id(_name(agent), public_key)]
-            continue
-        agent, public_key = allowed[entry.key_id]
-        demand(signed_by(public_key, message, entry.signature), "the signature of an entry")
-        if entry.kind == SESSION_BEGIN:
-            demand(envelope[:2] == ["session-begin", 0] and _name(envelope[3]) == agent, "the names of a session")
-            demand(entry.tag not in names and (entry.ordinal == 0) == (entry.parent is None), "the beginning of a session")
-            inherited: list[Saved] = []
-            if entry.parent is not None:
-                inherited = sessions[_name(envelope[5])][: entry.ordinal]
-                demand(
-                    (inherited[-1].index, inherited[-1].leaf) == (entry.parent, entry.parent_leaf), "where a fork goes on from"
-                )
-                demand(len(inherited) == entry.ordinal, "the first ordinal of a fork")
-            names[entry.tag] = _name(envelope[2])
-            sessions[names[entry.tag]] = inherited
-            last[entry.tag] = (frame.index, leaf, entry.ordinal, entry.time_ms)
-            continue
-        demand(entry.tag not in ended, "nothing follows the end of a session")
-        if entry.kind == SESSION_END:
-            demand(envelope[:2] == ["session-end", 0], "the end of a session")
-            demand((entry.parent, entry.parent_leaf) == last[entry.tag][:2], "what a session ends with")
-            ended.add(entry.tag)
-            continue
-        demand(entry.kind == CHECKPOINT and envelope[:2] == ["checkpoint", 0], "the kind of a record")
-        asked = envelope[8]
-        tag = None if asked is None else blake3(entry.tag + asked.encode(), key=request_key).digest(8)
-        demand(tag == entry.request_tag, "the request tag of a checkpoint")
-        parent, parent_leaf, ordinal, time_ms = last[entry.tag]
-        demand((entry.parent, entry.parent_leaf, entry.ordinal) == (parent, parent_leaf, ordinal), "the chain of a session")
-        demand(entry.time_ms >= time_ms, "the time of a checkpoint")
-        last[entry.tag] = (frame.index, leaf, ordinal + 1, entry.time_ms)
-        sessions[names[entry.tag]].append(Saved(frame.index, leaf, ordinal, entry.time_ms, agent, envelope[2:]))
-    return sessions
 
 
 # ---- the rest ---------------------------------------------------------------------------------------------------------------
