@@ -20,7 +20,7 @@ from aegis_store.catalog import Catalog, Row
 from aegis_store.chain import Chain
 from aegis_store.compaction import Compacted, Compactor, Stage
 from aegis_store.erasure import Eraser
-from aegis_store.errors import Closed
+from aegis_store.errors import Closed, Corrupt, NoSpace, OutOfResources, StorageError
 from aegis_store.gaps import Cause
 from aegis_store.holding import Holds
 from aegis_store.records import Records
@@ -91,9 +91,13 @@ class Keeping:
             return running
 
     def resume(self) -> None:
-        """Finish erasures that a crash interrupted."""
+        """Finish erasures that a crash interrupted.
+
+        Where that cannot be done the store opens all the same: what was erased is refused, `aegis health` says that its bytes
+        are still there, and the next open, or compaction, tries again."""
         if any(cause.is_erasure for cause in self._owner.records.gaps.pending()):
-            self.compact_pending()
+            with suppress(NoSpace, OutOfResources, StorageError, Corrupt):
+                self.compact_pending()
 
     def finish(self) -> None:
         """Nothing more begins, and what is at work stops where it is."""
@@ -108,6 +112,9 @@ class Keeping:
 
     def sign_segment(self, footer: Footer) -> None:
         self._owner.sign_segment(footer)
+
+    def note(self, row: Row) -> None:
+        self._owner.note(row)
 
     def settled(self) -> None:
         """Return when no checkpoint is on its way whose base was looked up before what is pending was, and all is durable."""

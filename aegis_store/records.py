@@ -365,7 +365,7 @@ class Records:
             commitment=entry.commitment,
             limit=self._envelope_max,
             chunk=None if entry.kind in _WHOLE else self._chunks_of(index, entry),
-            dictionary=self._dictionary_for if entry.kind is Kind.CHECKPOINT else None,
+            dictionary=self._dictionaries_before(index) if entry.kind is Kind.CHECKPOINT else None,
             restore=restored if entry.kind is Kind.CHECKPOINT else None,
         )
         state = State(envelope, before.links, before.chain_bytes)
@@ -387,12 +387,18 @@ class Records:
             length=entry.length,
             limit=self._envelope_max,
             chunk=self._chunks_of(index, entry),
-            dictionary=self._dictionary_for,
+            dictionary=self._dictionaries_before(index),
         )
         return link_of(index, entry, body)
 
-    def _dictionary_for(self, index: int) -> Dictionary:
-        """The dictionary that a payload names."""
+    def _dictionaries_before(self, index: LogIndex) -> Callable[[int], Dictionary]:
+        """How the dictionary is read that the payload of record `index` names."""
+        return lambda at: self._dictionary_for(at, index)
+
+    def _dictionary_for(self, index: int, of: LogIndex) -> Dictionary:
+        if index >= of:
+            # Compaction takes what is newest away first, and counts on it.
+            raise Corrupt(f"it is compressed with the dictionary of record {index}, which comes after it", op="read")
         try:
             return self.dictionaries.get(index)
         except (Corrupt, NewerFormat, StateTooLarge) as error:

@@ -322,11 +322,11 @@ def test_a_dictionary_that_the_log_key_did_not_sign_is_refused(place):
         for what, error, says in (
             ("an agent's", BadSignature, "the log key did not sign it"),
             ("the enrolment key's", BadSignature, "the log key did not sign it"),
-            ("none", Corrupt, "no such record"),
+            ("none", Corrupt, "comes after it"),
             ("a key", Foreign, "of kind key-add"),
             ("a session", Foreign, "of kind session-begin"),
             ("a checkpoint", Foreign, "of kind checkpoint"),
-            ("itself", Foreign, "of kind checkpoint"),
+            ("itself", Corrupt, "comes after it"),
             ("no checkpoint", Corrupt, "where it cannot be"),
             ("a dictionary", Corrupt, "where it cannot be"),
         ):

@@ -13,7 +13,7 @@ import pytest
 import aegis_store
 from aegis_store import Tier
 from aegis_store.compaction import compactor
-from aegis_store.errors import Erased, Held, InvalidArgument, NotFound
+from aegis_store.errors import Erased, Held, InvalidArgument, NoSpace, NotFound
 from aegis_store.schema import gaps as schema
 from tests.keeping import facts
 from tests.stores import SMALL, abandon, noise, states
@@ -240,6 +240,29 @@ def test_an_erasure_that_was_cut_short_is_finished_by_the_next_open(place, monke
         assert [info.id for info in store.sessions()] == ["other"]
         assert states(store, "other") == others
         assert store.records.gaps.pending() == ()
+        assert store.verify(deep=True).findings == ()
+
+
+def test_a_store_opens_though_there_is_no_space_to_finish_an_erasure(place, monkeypatch):
+    mine = canaries("mine")
+
+    def full(*args, **options):
+        raise NoSpace("no space", op="compact")
+
+    monkeypatch.setattr(compactor, "compact_segment", full)
+    store = aegis_store.open(place, config=SMALL)
+    save(store, NAME, mine)
+    with pytest.raises(NoSpace):
+        store.session(NAME).erase(reason="request 17")
+    abandon(store)
+    with aegis_store.open(place, config=SMALL) as store:
+        assert len(store.records.gaps.pending()) == 1
+        with pytest.raises(Erased):
+            store.session(NAME).get(0)
+        store.session("other").checkpoint("works")
+        monkeypatch.undo()
+        store.compact()
+        assert holds(place, *needles_of(mine), NAME.encode()) == set()
         assert store.verify(deep=True).findings == ()
 
 

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import msgspec
 
 from aegis_store._engine import Change, Engine, Footer, Gap, Progress, Replacement, compact_segment
+from aegis_store.catalog import Row
 from aegis_store.codec import payload as payload_codec
 from aegis_store.compaction.plan import Plan, Touched, plan
 from aegis_store.compaction.reencode import Reencoder
@@ -71,6 +72,10 @@ class Files(Protocol):
 
     def store_signer(self, op: str) -> Signer:
         """The log key. ReadOnly: the store is open for reading."""
+        ...
+
+    def note(self, row: Row) -> None:
+        """Tell the catalogue of a committed record."""
         ...
 
     def cleaned(self, causes: Sequence[Cause]) -> None:
@@ -181,7 +186,8 @@ class Compactor:
         tier = self._records.tier
         before = [self._files.segment_file(footer) for footer, _ in work]
         total, after, gone, reencoded, done = sum(size for _, size in before), 0, 0, 0, 0
-        coder = Reencoder(self._records, self._files.store_signer("compact"), going=dictionaries)
+        signer = self._files.store_signer("compact")
+        coder = Reencoder(self._records, signer, self._files.note, going=dictionaries)
         for number, ((footer, changed), (_, size)) in enumerate(zip(work, before, strict=True), 1):
 
             def show(bytes_done: int, begun: int = done, at: int = number) -> None:

@@ -6,10 +6,11 @@ The salt stays, so does all that is signed. What comes out is decoded again and 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from aegis_store._engine import PAYLOAD_MAX, Record, make_delta, restore
+from aegis_store.catalog import Other, Row
 from aegis_store.codec import payload as payload_codec
 from aegis_store.codec.compression import Dictionary
 from aegis_store.codec.payload import body_of
@@ -29,12 +30,15 @@ class Reencoder:
     """Gives checkpoints of one tier another form. For one thread.
 
     `known` are records of the segment at work, read in one go; others are asked of the engine one by one. `store_signer` is the
-    log key: a payload that no record holds goes into chunk records, which it signs."""
+    log key: a payload that no record holds goes into chunk records, which it signs, and of which `note` tells the catalogue."""
 
-    def __init__(self, records: Records, store_signer: Signer, *, going: Collection[int]) -> None:
+    def __init__(
+        self, records: Records, store_signer: Signer, note: Callable[[Row], object], *, going: Collection[int]
+    ) -> None:
         """`going`: dictionaries that are not to be used any more."""
         self._records = records
         self._signer = store_signer
+        self._note = note
         known = records.catalog.dictionaries(records.tier)
         self._dictionaries = [each.index for each in known if not each.is_retired and each.index not in going]
         self._states = States(STATES_BYTES)
@@ -87,6 +91,8 @@ class Reencoder:
             )
             indices.append(chunk.index)
         self._records.commit(indices[-1])
+        for index in indices:
+            self._note(Other(tier=self._records.tier, index=index))
         return payload_codec.in_chunks(payload, indices)
 
     def _record(self, index: LogIndex) -> Record:

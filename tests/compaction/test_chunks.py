@@ -47,6 +47,7 @@ def test_what_no_record_holds_in_its_new_form_goes_into_chunks_of_the_store(plac
         assert [state if isinstance(state, str) else state["n"] for state in states(store, "s")] == [1, "small", "newest"]
         size = len(before[0])
         assert facts(store)[0][:size] == before[0]
+        assert store.catalog.covered(store.records.tier) == store.records.size()
         store.retain([Rule(keep_last=1)])
         store.compact()
         assert payloads(store) < 1 << 20

@@ -23,7 +23,7 @@ def store(tmp_path):
 
 
 def coder(store):
-    return Reencoder(store.records, store.keys.log, going=())
+    return Reencoder(store.records, store.keys.log, store.note, going=())
 
 
 def indexes(store):
