@@ -50,14 +50,15 @@ static void mend_chain(model *m, uint8_t *entry) {
 /* Takes a record that the engine took: it must be allowed to. */
 static void follow(model *m, const uint8_t *entry, const aegis_record *r, uint32_t tier) {
     unsigned kind = entry[1], flags = entry[3];
-    bool parent = u48(entry + 34) != 0xffffffffffff, key = kind == 4 || kind == 5;
+    bool parent = u48(entry + 34) != 0xffffffffffff, of_log = kind == 4 || kind == 5 || kind == 8 || kind == 14;
+    bool beside = kind == 7 || kind == 12 || kind == 13 || kind == 15;
     uint32_t ordinal = load_u32(entry + 24);
     model_session *s = session_of(m, entry + 8);
     DEMAND(entry[0] == 0 && entry[2] == tier && kind == r->kind && flags <= 1 && r->entry_length == 176u + 8 * flags);
-    DEMAND((kind >= 1 && kind <= 5) || kind == 7);
-    DEMAND(parent != all_zero(entry + 40, HASH_SIZE) && key == all_zero(entry + 8, 16) && (flags == 0 || kind == 2));
-    if (key) DEMAND(!parent && ordinal == 0);
-    if (kind == 7) DEMAND(!parent);
+    DEMAND((kind >= 1 && kind <= 3) || of_log || beside);
+    DEMAND(parent != all_zero(entry + 40, HASH_SIZE) && of_log == all_zero(entry + 8, 16) && (flags == 0 || kind == 2));
+    if (of_log) DEMAND(!parent && ordinal == 0);
+    if (beside) DEMAND(!parent);
     if (kind == 1) {
         DEMAND(s == NULL && (ordinal == 0) == !parent && m->count < RECORDS_MAX);
         s = &m->sessions[m->count++];

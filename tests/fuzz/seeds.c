@@ -211,7 +211,7 @@ static void put_entry(seed *to, unsigned form, unsigned kind, unsigned session, 
     entry[1] = (uint8_t)kind;
     entry[2] = FUZZ_TIER;
     entry[3] = request;
-    if (kind != 4 && kind != 5) memset(entry + 8, (int)session, 16);
+    if (kind != 4 && kind != 5 && kind != 8 && kind != 14) memset(entry + 8, (int)session, 16);
     store_u32(entry + 24, ordinal);
     memset(entry + 34, 0xff, 6);
     memset(entry + 72, 7, 32);
@@ -238,7 +238,9 @@ static void entries(void) {
         snprintf(name, sizeof name, "%u", batch);
         save(&f, "chains", name);
     }
-    for (unsigned kind = 0; kind < 8; kind++) {
+    static const unsigned kinds[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 14, 15};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        unsigned kind = kinds[i];
         char name[16];
         seed f = {.used = 0};
         put_u8(&f, FUZZ_TIER);
