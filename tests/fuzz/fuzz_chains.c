@@ -141,7 +141,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         for (uint32_t i = 0; i < count && code == AEGIS_OK; i++) {
             const uint8_t *entry = exact + records[i].entry_at;
             follow(&m, entry, &records[i], tier);
-            if (entry[1] == 1 || entry[1] == 4 || entry[1] == 5) DEMAND(to_tell < told_count && told[to_tell++] == i);
+            bool more = entry[1] != 2 && entry[1] != 3 && entry[1] != 7;    /* than the entry counts */
+            if (more) DEMAND(to_tell < told_count && told[to_tell++] == i);
         }
         DEMAND(code != AEGIS_OK || to_tell == told_count);
         free(exact);
