@@ -282,9 +282,9 @@ static int finish_file(compaction *c) {
 static int publish(compaction *c) {
     const scope *s = scope_of(c);
     log *l = c->w->l;
-    segment *made = c->made, *source = c->source;
+    segment *made = c->made;
     const manifest_segment listed = {.number = made->number, .generation = made->generation, .first = made->first};
-    const uint64_t old_number = source->number;
+    const uint64_t old_number = c->source->number;
     char old_name[SEGMENT_NAME_SIZE];
     uint8_t root[HASH_SIZE];
     merkle_root(&c->durable, root);
@@ -299,8 +299,6 @@ static int publish(compaction *c) {
     made->offsets_capacity = 0;
     log_replace_segment(l, c->position, made);
     c->made = NULL;
-    c->source = NULL;
-    log_release_segment(l, source);
     pthread_mutex_lock(&c->w->mutex);
     c->w->stats.rewrites++;
     pthread_mutex_unlock(&c->w->mutex);
@@ -342,7 +340,8 @@ void compact_end(compaction *c) {
         if (there) (void)s->vfs->unlink(s->vfs, c->w->l->dir, name);    /* else the next open does */
         free(c->made);
     }
-    if (c->source != NULL) log_release_segment(c->w->l, c->source);
+    if (c->source != NULL && c->published) log_release_removed(c->w->l, c->source);
+    else if (c->source != NULL) log_release_segment(c->w->l, c->source);
     for (int i = 0; i < 2; i++) {
         free(c->windows[i].bytes);
         free(c->pendings[i].bytes);
