@@ -47,7 +47,7 @@ DECODERS = {
     "proof": ["merkle"],
     "outline": ["outline"],
     "chains": ["chains"],
-    "store": ["store", "recover", "rebuild", "log", "verify", "commit", "lockfile"],
+    "store": ["store", "recover", "rebuild", "log", "verify", "commit", "lockfile", "compact", "unlisted"],
 }
 #: Larger inputs say nothing that smaller ones don't; the corpus holds none.
 INPUT_MAX = 4096
