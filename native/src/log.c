@@ -111,15 +111,25 @@ void log_release_removed(log *l, segment *seg) {
     log_wait_for_removed(l);
     removed_segment *removed = malloc(sizeof *removed);
     if (removed != NULL) *removed = (removed_segment){l, seg};
-    l->closes = removed != NULL && pthread_create(&l->closer, NULL, release_removed, removed) == 0;
-    if (l->closes) return;
-    free(removed);
-    log_release_segment(l, seg);
+    pthread_t closer;
+    if (removed == NULL || pthread_create(&closer, NULL, release_removed, removed) != 0) {
+        free(removed);
+        log_release_segment(l, seg);
+        return;
+    }
+    pthread_mutex_lock(&l->state);
+    l->closer = closer;
+    l->closes = true;
+    pthread_mutex_unlock(&l->state);
 }
 
 void log_wait_for_removed(log *l) {
-    if (l->closes) pthread_join(l->closer, NULL);
+    pthread_mutex_lock(&l->state);
+    const pthread_t closer = l->closer;
+    bool closes = l->closes;
     l->closes = false;
+    pthread_mutex_unlock(&l->state);
+    if (closes) pthread_join(closer, NULL);
 }
 
 void log_replace_segment(log *l, uint64_t position, segment *with) {
