@@ -20,6 +20,7 @@ import aegis_store
 from aegis_store import Store, Tier
 from aegis_store.catalog.sidecar import DATA, NAME, Seal
 from aegis_store.errors import AegisError, Corrupt, KeysMissing, KeysWrong, RolledBack
+from aegis_store.rules import Rule
 from aegis_store.store import _CATALOG_CONTEXT
 from aegis_store.trust.keys import KeyDirectory
 from tests.golden import reader
@@ -111,6 +112,46 @@ def test_a_flipped_bit_changes_no_answer_or_is_refused_by_name(made, copied, mod
                 flip(path, bit // 8, 1 << bit % 8)
     assert tried >= 80
     assert refused >= 8
+
+
+@pytest.fixture(scope="module")
+def thinned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[object]]]:
+    """The same after a compaction: segments with gaps, and with checkpoints that stay in another form."""
+    place = tmp_path_factory.mktemp("flips") / "state"
+    with aegis_store.open(place, config=SMALL) as store:
+        saved = fill(store, *SESSIONS, each=EACH)
+        store.retain((Rule(keep_last=10),))
+        assert store.compact().segments
+    return place, saved
+
+
+@pytest.mark.parametrize("mode", ["r", "a"])
+def test_a_flipped_bit_of_a_rewritten_segment_changes_no_answer_or_is_refused_by_name(thinned, tmp_path, mode):
+    dice, place = random.Random(mode), tmp_path / "state"
+    copy(thinned[0], place)
+    rewritten = [path for path in segments(place) if "-" in path.stem]
+    with aegis_store.open(place, mode="r") as store:
+        gone = list(answers(store, thinned[1]))
+    assert rewritten
+    assert gone
+    assert not any(isinstance(error, Corrupt) for error in gone)
+    refused = 0
+    for path in rewritten:
+        for bit in bits(path, 20, dice):
+            copy(thinned[0], place)
+            flip(path, bit // 8, 1 << bit % 8)
+            try:
+                with aegis_store.open(place, mode=mode) as store:
+                    found = [error for error in answers(store, thinned[1]) if isinstance(error, Corrupt)]
+                    if found:
+                        assert store.verify().findings
+            except Corrupt as error:
+                found = [error]
+            for error in found:
+                assert path.name in error.message, (path, bit, error)
+                assert error.hint
+            refused += bool(found)
+    assert refused >= 3
 
 
 def test_the_second_reader_finds_the_same_leaf_for_a_damaged_record(made, copied):

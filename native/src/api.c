@@ -433,6 +433,7 @@ AEGIS_API int aegis_set_swept(aegis_store *store, uint32_t tier, uint64_t swept)
         return fail(AEGIS_E_ARGUMENT, "tier %s is durable up to %llu records: it cannot be swept up to %llu", tier_name(tier),
                     (unsigned long long)durable.size, (unsigned long long)swept);
     if (swept == 0) return AEGIS_OK;
+    log_wait_for_removed(&store->logs[tier]);    /* then nobody here has what went open any more */
     merkle_root(&durable, root);
     return manifest_sweep(&store->manifest, tier, swept, durable.size, root);
 }

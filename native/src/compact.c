@@ -139,36 +139,15 @@ static int damaged(const compaction *c, const char *what) {
 
 static compaction_buffer *other(compaction_buffer pair[2], const compaction_buffer *of) { return of == &pair[0] ? &pair[1] : &pair[0]; }
 
-/* Makes `length` bytes from the source's place on readable at window->bytes + used. AEGIS_E_TORN: its frames end before that. */
-static int need(compaction *c, uint64_t length) {
+/* Writes what is pending, and hashes it and as much of what was read, or the rest of that. */
+static int flush(compaction *c, bool rest) {
     const scope *s = scope_of(c);
-    size_t have = c->filled - c->used;
-    if (have >= length) return AEGIS_OK;
-    if (length > c->footer.frames_end - c->at) return AEGIS_E_TORN;
-    compaction_buffer *next = other(c->windows, c->window);
-    hashing_wait(&c->hashing, next->piece);
-    if (next->capacity < length + WINDOW) {
-        size_t capacity = (size_t)align_up(length, WINDOW) + WINDOW;
-        uint8_t *grown = realloc(next->bytes, capacity);
-        if (grown == NULL) return fail(AEGIS_E_NOMEM, "no memory for a window of %zu bytes", capacity);
-        next->bytes = grown;
-        next->capacity = capacity;
-    }
-    if (have > 0) memcpy(next->bytes, c->window->bytes + c->used, have);
-    c->window = next;
-    c->used = 0;
-    c->filled = have;
-    size_t wanted = (size_t)min_u64(next->capacity - have, c->footer.frames_end - c->at - have), got = 0;
-    TRY(s->vfs->read(s->vfs, c->source->file, c->at + have, next->bytes + have, wanted, &got));
-    next->piece = hashing_give(&c->hashing, &c->read, next->bytes + have, got);
-    c->filled += got;
-    return c->filled >= length ? AEGIS_OK : AEGIS_E_TORN;
-}
-
-static int flush(compaction *c) {
-    const scope *s = scope_of(c);
+    size_t unread = c->filled - c->given, part = rest ? unread : (size_t)min_u64(unread, c->pending_length);
+    if (part + c->pending_length == 0) return AEGIS_OK;
+    c->window->piece = c->pending->piece = hashing_give(&c->hashing, (hashing_part){&c->read, c->window->bytes + c->given, part},
+                                                        (hashing_part){&c->written, c->pending->bytes, c->pending_length});
+    c->given += part;
     if (c->pending_length == 0) return AEGIS_OK;
-    c->pending->piece = hashing_give(&c->hashing, &c->written, c->pending->bytes, c->pending_length);
     TRY(s->vfs->write(s->vfs, c->made->file, c->written_to, c->pending->bytes, c->pending_length));
     c->written_to += c->pending_length;
     c->pending_length = 0;
@@ -181,6 +160,32 @@ static int flush(compaction *c) {
     return AEGIS_OK;
 }
 
+/* Makes `length` bytes from the source's place on readable at window->bytes + used. AEGIS_E_TORN: its frames end before that. */
+static int need(compaction *c, uint64_t length) {
+    const scope *s = scope_of(c);
+    size_t have = c->filled - c->used;
+    if (have >= length) return AEGIS_OK;
+    if (length > c->footer.frames_end - c->at) return AEGIS_E_TORN;
+    TRY(flush(c, true));
+    compaction_buffer *next = other(c->windows, c->window);
+    hashing_wait(&c->hashing, next->piece);
+    if (next->capacity < length + WINDOW) {
+        size_t capacity = (size_t)align_up(length, WINDOW) + WINDOW;
+        uint8_t *grown = realloc(next->bytes, capacity);
+        if (grown == NULL) return fail(AEGIS_E_NOMEM, "no memory for a window of %zu bytes", capacity);
+        next->bytes = grown;
+        next->capacity = capacity;
+    }
+    if (have > 0) memcpy(next->bytes, c->window->bytes + c->used, have);
+    c->window = next;
+    c->used = 0;
+    c->filled = c->given = have;
+    size_t wanted = (size_t)min_u64(next->capacity - have, c->footer.frames_end - c->at - have), got = 0;
+    TRY(s->vfs->read(s->vfs, c->source->file, c->at + have, next->bytes + have, wanted, &got));
+    c->filled += got;
+    return c->filled >= length ? AEGIS_OK : AEGIS_E_TORN;
+}
+
 /* Appends to the new file. */
 static int put(compaction *c, const uint8_t *bytes, uint64_t length) {
     while (length > 0) {
@@ -189,7 +194,7 @@ static int put(compaction *c, const uint8_t *bytes, uint64_t length) {
         c->pending_length += part;
         bytes += part;
         length -= part;
-        if (c->pending_length == PENDING) TRY(flush(c));
+        if (c->pending_length == PENDING) TRY(flush(c, false));
     }
     return AEGIS_OK;
 }
@@ -262,8 +267,8 @@ static int check_source(compaction *c) {
 static int finish_file(compaction *c) {
     const scope *s = scope_of(c);
     uint8_t digest[HASH_SIZE];
+    TRY(flush(c, true));
     TRY(check_source(c));
-    TRY(flush(c));
     CHECK(c->made->count == c->footer.count && c->next_change == c->change_count);
     c->made->tail = made_to(c);
     hashing_wait(&c->hashing, max_u64(c->pendings[0].piece, c->pendings[1].piece));
@@ -277,9 +282,9 @@ static int finish_file(compaction *c) {
 static int publish(compaction *c) {
     const scope *s = scope_of(c);
     log *l = c->w->l;
-    segment *made = c->made, *source = c->source;
+    segment *made = c->made;
     const manifest_segment listed = {.number = made->number, .generation = made->generation, .first = made->first};
-    const uint64_t old_number = source->number;
+    const uint64_t old_number = c->source->number;
     char old_name[SEGMENT_NAME_SIZE];
     uint8_t root[HASH_SIZE];
     merkle_root(&c->durable, root);
@@ -294,8 +299,6 @@ static int publish(compaction *c) {
     made->offsets_capacity = 0;
     log_replace_segment(l, c->position, made);
     c->made = NULL;
-    c->source = NULL;
-    log_release_segment(l, source);
     pthread_mutex_lock(&c->w->mutex);
     c->w->stats.rewrites++;
     pthread_mutex_unlock(&c->w->mutex);
@@ -337,7 +340,8 @@ void compact_end(compaction *c) {
         if (there) (void)s->vfs->unlink(s->vfs, c->w->l->dir, name);    /* else the next open does */
         free(c->made);
     }
-    if (c->source != NULL) log_release_segment(c->w->l, c->source);
+    if (c->source != NULL && c->published) log_release_removed(c->w->l, c->source);
+    else if (c->source != NULL) log_release_segment(c->w->l, c->source);
     for (int i = 0; i < 2; i++) {
         free(c->windows[i].bytes);
         free(c->pendings[i].bytes);

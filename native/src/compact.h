@@ -46,6 +46,7 @@ typedef struct compaction {
     compaction_buffer *window;
     size_t used;
     size_t filled;
+    size_t given;            /* up to there to hashing */
     sha256 read;
     /* writing: the same */
     compaction_buffer pendings[2];

@@ -1,6 +1,8 @@
 /* hashing: see hashing.h. */
 #include "hashing.h"
 
+static void take(hashing_part a, hashing_part b) { sha256_add_two(a.digest, a.bytes, a.length, b.digest, b.bytes, b.length); }
+
 static void *take_pieces(void *context) {
     hashing *h = context;
     pthread_mutex_lock(&h->mutex);
@@ -9,7 +11,7 @@ static void *take_pieces(void *context) {
         if (h->done_count == h->given_count) break;
         const hashing_piece piece = h->pieces[h->done_count % HASHING_PIECES];
         pthread_mutex_unlock(&h->mutex);
-        sha256_add(piece.digest, piece.bytes, piece.length);
+        take(piece.a, piece.b);
         pthread_mutex_lock(&h->mutex);
         h->done_count++;
         pthread_cond_signal(&h->taken);
@@ -26,14 +28,14 @@ void hashing_start(hashing *h) {
     h->threaded = pthread_create(&h->thread, NULL, take_pieces, h) == 0;
 }
 
-uint64_t hashing_give(hashing *h, sha256 *digest, const uint8_t *bytes, size_t length) {
+uint64_t hashing_give(hashing *h, hashing_part a, hashing_part b) {
     if (!h->threaded) {
-        sha256_add(digest, bytes, length);
+        take(a, b);
         return 0;
     }
     pthread_mutex_lock(&h->mutex);
     while (h->given_count - h->done_count == HASHING_PIECES) pthread_cond_wait(&h->taken, &h->mutex);
-    h->pieces[h->given_count++ % HASHING_PIECES] = (hashing_piece){.digest = digest, .bytes = bytes, .length = length};
+    h->pieces[h->given_count++ % HASHING_PIECES] = (hashing_piece){a, b};
     uint64_t number = h->given_count;
     pthread_cond_signal(&h->given);
     pthread_mutex_unlock(&h->mutex);

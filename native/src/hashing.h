@@ -1,6 +1,6 @@
 /* hashing: SHA-256 of what goes by, on a thread of its own, so that it overlaps with reading and writing. It touches memory only.
  *
- * Pieces are taken in the order in which they are given, whichever digest they are for. Where no thread can be had they are hashed at once,
+ * Pieces are taken in the order in which they are given. Each is of two digests, which takes little longer than of one. Where no thread can be had they are hashed at once,
  * by the caller. One thread gives and waits.
  */
 #ifndef AEGIS_HASHING_H
@@ -12,10 +12,14 @@
 
 #define HASHING_PIECES 8u
 
-typedef struct hashing_piece {
+typedef struct hashing_part {
     sha256 *digest;
     const uint8_t *bytes;
-    size_t length;
+    size_t length;           /* may be 0 */
+} hashing_part;
+
+typedef struct hashing_piece {
+    hashing_part a, b;
 } hashing_piece;
 
 typedef struct hashing {
@@ -31,8 +35,8 @@ typedef struct hashing {
 } hashing;
 
 void hashing_start(hashing *h);
-/* *digest takes the bytes in, which stay where they are until hashing_wait has been told of the number that this returns. */
-uint64_t hashing_give(hashing *h, sha256 *digest, const uint8_t *bytes, size_t length);
+/* The digests take the bytes in, which stay where they are until hashing_wait has been told of the number that this returns. */
+uint64_t hashing_give(hashing *h, hashing_part a, hashing_part b);
 /* Returns when the piece of this number, and all before it, were taken in. */
 void hashing_wait(hashing *h, uint64_t number);
 /* Takes in what was given, and ends the thread. */

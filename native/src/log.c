@@ -41,6 +41,7 @@ int log_init(log *l, const scope *s, vfs_dir *root, bool create, manifest *m, lo
 
 void log_free(log *l) {
     vfs *v = l->s.vfs;
+    log_wait_for_removed(l);
     for (uint64_t i = 0; i < l->segment_count; i++) {
         segment_close(&l->s, l->segments[i]);
         free(l->segments[i]);
@@ -92,6 +93,43 @@ void log_release_segment(log *l, segment *seg) {
     bool last = --seg->users == 0 && seg->replaced;
     pthread_mutex_unlock(&l->state);
     if (last) close_and_free(l, seg);
+}
+
+typedef struct removed_segment {
+    log *l;
+    segment *seg;
+} removed_segment;
+
+static void *release_removed(void *context) {
+    removed_segment *removed = context;
+    log_release_segment(removed->l, removed->seg);
+    free(removed);
+    return NULL;
+}
+
+void log_release_removed(log *l, segment *seg) {
+    log_wait_for_removed(l);
+    removed_segment *removed = malloc(sizeof *removed);
+    if (removed != NULL) *removed = (removed_segment){l, seg};
+    pthread_t closer;
+    if (removed == NULL || pthread_create(&closer, NULL, release_removed, removed) != 0) {
+        free(removed);
+        log_release_segment(l, seg);
+        return;
+    }
+    pthread_mutex_lock(&l->state);
+    l->closer = closer;
+    l->closes = true;
+    pthread_mutex_unlock(&l->state);
+}
+
+void log_wait_for_removed(log *l) {
+    pthread_mutex_lock(&l->state);
+    const pthread_t closer = l->closer;
+    bool closes = l->closes;
+    l->closes = false;
+    pthread_mutex_unlock(&l->state);
+    if (closes) pthread_join(closer, NULL);
 }
 
 void log_replace_segment(log *l, uint64_t position, segment *with) {

@@ -32,6 +32,8 @@ typedef struct log {
     uint64_t segment_capacity;
     damaged_record *damaged; /* those that were found while the log was opened or followed, in no order; under `state` */
     uint64_t damaged_count;
+    pthread_t closer;        /* closes what a compaction has replaced; under `state` */
+    bool closes;             /* there is one, to be joined; under `state` */
     bool compaction_left;    /* opening found files that a compaction left, which go once the manifest is durable */
     tree tree;               /* its size is the number of readable records */
 } log;
@@ -47,6 +49,11 @@ int log_add_segment(log *l, const segment *seg, segment **added);
 /* For use without the mutex; taken with it, released without it. */
 void log_take_segment(segment *seg);
 void log_release_segment(log *l, segment *seg);
+/* The same for the last use of a file whose name is gone: with it go its blocks, which takes longer than a sync, so a thread of its own
+ * does it. One call at a time; others may wait for it meanwhile. */
+void log_release_removed(log *l, segment *seg);
+/* Waits for that. */
+void log_wait_for_removed(log *l);
 /* Puts another one of the same records, on the heap, in the place of a listed segment; the list owns it then. */
 void log_replace_segment(log *l, uint64_t position, segment *with);
 /* Notes what a damaged record's leaf hash is, for the tree cannot ask its entry; once is enough. */

@@ -28,6 +28,8 @@ _Static_assert(HASH_SIZE == 32, "a digest is 32 bytes");
 #define FAST_NAME "sha-ni"
 void sha256_compress_shani(uint32_t state[8], const uint8_t *blocks, size_t count);
 #define compress_fast sha256_compress_shani
+void sha256_compress_two_shani(uint32_t state_a[8], const uint8_t *blocks_a, uint32_t state_b[8], const uint8_t *blocks_b, size_t count);
+#define compress_two_fast sha256_compress_two_shani
 #elif defined(__AARCH64EL__)
 #define FAST_NAME "armv8-sha2"
 void sha256_compress_armv8(uint32_t state[8], const uint8_t *blocks, size_t count);
@@ -80,6 +82,35 @@ void sha256_add(sha256 *s, const void *bytes, size_t length) {
     size_t whole = length / BLOCK_SIZE;
     if (whole > 0) compress(s->state, next, whole);
     memcpy(s->block, next + whole * BLOCK_SIZE, length % BLOCK_SIZE);
+}
+
+#ifdef compress_two_fast
+/* Up to the next block's beginning; how many bytes that were. */
+static size_t add_up_to_block(sha256 *s, const uint8_t *bytes, size_t length) {
+    size_t missing = (size_t)(-s->length % BLOCK_SIZE), part = length < missing ? length : missing;
+    sha256_add(s, bytes, part);
+    return part;
+}
+#endif
+
+void sha256_add_two(sha256 *a, const uint8_t *bytes_a, size_t length_a, sha256 *b, const uint8_t *bytes_b, size_t length_b) {
+#ifdef compress_two_fast
+    if (cpu()->sha256 && length_a >= 2 * BLOCK_SIZE && length_b >= 2 * BLOCK_SIZE) {
+        size_t part_a = add_up_to_block(a, bytes_a, length_a), part_b = add_up_to_block(b, bytes_b, length_b);
+        size_t count = (size_t)min_u64(length_a - part_a, length_b - part_b) / BLOCK_SIZE;
+        compress_two_fast(a->state, bytes_a + part_a, b->state, bytes_b + part_b, count);
+        a->length += count * BLOCK_SIZE;
+        b->length += count * BLOCK_SIZE;
+        part_a += count * BLOCK_SIZE;
+        part_b += count * BLOCK_SIZE;
+        bytes_a += part_a;
+        bytes_b += part_b;
+        length_a -= part_a;
+        length_b -= part_b;
+    }
+#endif
+    sha256_add(a, bytes_a, length_a);
+    sha256_add(b, bytes_b, length_b);
 }
 
 void sha256_end(sha256 *s, uint8_t digest[HASH_SIZE]) {

@@ -332,6 +332,7 @@ static int posix_open(vfs *self, vfs_dir *dir, const char *name, unsigned flags,
 static void posix_close(vfs *self, vfs_file *file) {
     (void)self;
     if (file == NULL) return;
+    let_go(&file->at);
     dismiss(&file->at, NULL);
     free(file);
 }

@@ -24,6 +24,9 @@ int enrol(struct descriptor *d, int at, const char *name, int flags);
 void enrolment_begin(void);
 int enrol_opened(struct descriptor *d, int fd);
 void enrolment_end(void);
+/* Lets go of what was opened while the number stays taken, so that nobody waits who opens or forks meanwhile: the last one to close
+ * a removed file frees its blocks. To be dismissed then. */
+void let_go(struct descriptor *d);
 /* Closes it, through the stream that reads it if there is one, and takes it from the list. Does nothing to one that died in a
  * fork. */
 void dismiss(struct descriptor *d, DIR *stream);

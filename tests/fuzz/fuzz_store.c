@@ -1,12 +1,15 @@
 /* fuzz_store: a whole store, to which a stranger has done something.
  *
- *   mode 1 | how 1 | then, up to 32 times: what 1 | file 1 | offset 4 | length 1 | bytes …
+ *   mode 1 | how 1 | with HOW_KEEPS: count 1, as often: what 1 | a 2 | b 1 | then, up to 32 times: what 1 | file 1 | offset 4 | length 1 | bytes …
  *
- * The store was written by the engine: 330 records in three segments of the session tier, some in the audit tier, tiles, an outline. What is
- * done to a file: 0 bytes written at an offset, 1 the same counted from the end, 2 the same from the start of a frame (offset: which
+ * The store was written by the engine: 330 records in three segments of the session tier, some in the audit tier, tiles, an outline; with
+ * HOW_REWRITTEN one that has been compacted: every seventh record of both sealed segments is a gap, the one behind it has another payload.
+ * What is done to a file: 0 bytes written at an offset, 1 the same counted from the end, 2 the same from the start of a frame (offset: which
  * frame, and where in it), 3 cut off, 4 removed, 5 replaced by another file, 6 one bit flipped. Then checksums and codes are made
  * right where the mode asks for it, and the store is opened (`how`: 0 for reading, 1 for writing; 2 without an identity to compare
- * with; MODE_STRANGER: without the secret), read, verified and closed.
+ * with; MODE_STRANGER: without the secret), read, verified and closed. Between, who writes keeps the store (HOW_KEEPS): 0 appends, 1 rotates, 2
+ * seals, 3 compacts a segment (a: which, and which of its records; b: how many, KEEP_ODD_CAUSE: with a cause that authorises nothing),
+ * 4 says up to where it has swept, 5 reads all, 6 closes and opens.
  *
  * Demanded: no answer is AEGIS_E_BUG; nothing stays open; for who has the secret, as long as the stranger has not, every entry that is
  * served is the one that was written, and so is its payload where its checksum was not made right; entries, ranges and single records
@@ -18,7 +21,8 @@
 
 FUZZ_WITHOUT(NO_READ_PROOF)
 
-enum { RECORDS = 330, AUDIT_RECORDS = 5, CHANGES = 32, FILES_MAX = 16, FRAMES_MAX = 400, HOW_WRITE = 1, HOW_NO_ID = 2 };
+enum { RECORDS = 330, AUDIT_RECORDS = 5, CHANGES = 32, FILES_MAX = 16, FRAMES_MAX = 400, HOW_WRITE = 1, HOW_NO_ID = 2, HOW_KEEPS = 4, HOW_REWRITTEN = 8 };
+enum { KEPT_MAX = 8, KEEP_ODD_CAUSE = 128, CHANGED_MAX = 16, APPENDED_MAX = 2 * KEPT_MAX };
 enum { BUFFER = 1 << 20, BATCH = 64, STEP = 7 };    /* so many at once; past a failure so many are left out */
 
 typedef struct known_record {
@@ -26,11 +30,24 @@ typedef struct known_record {
     uint32_t entry_length, payload_length;
 } known_record;
 
-static vfs_sim *sound;
-static char files[FILES_MAX][64];
-static unsigned file_count;
-static uint32_t frames[FILES_MAX][FRAMES_MAX];
-static unsigned frame_counts[FILES_MAX];
+/* What became of a record's payload. */
+typedef struct fate {
+    uint64_t cause;          /* 0: it is no gap */
+    bool replaced;
+} fate;
+
+typedef struct made_store {
+    vfs_sim *sim;
+    char files[FILES_MAX][64];
+    unsigned file_count;
+    uint32_t frames[FILES_MAX][FRAMES_MAX];
+    unsigned frame_counts[FILES_MAX];
+    fate fates[RECORDS + APPENDED_MAX];
+} made_store;
+
+static made_store stores[2];       /* as written, rewritten */
+static const made_store *sound;    /* the one of this run */
+static fate fates[RECORDS + APPENDED_MAX];
 static uint64_t sizes_before[AEGIS_TIERS + 1];
 static uint8_t buffer[BUFFER], other_buffer[BUFFER];
 
@@ -59,12 +76,46 @@ static int append(aegis_store *store, uint32_t tier, uint64_t i) {
     return aegis_commit(store, tier, index);
 }
 
+/* The payload that a compaction gives to record `i`. */
+static void replace_payload(uint64_t i, known_record *r) {
+    r->payload_length = (uint32_t)(i % 90);
+    memset(r->payload, (int)(i ^ 0x5a), r->payload_length);
+}
+
+/* `count` records from the segment's `from`th on, every seventh, become gaps by `cause`, and those behind them get another payload. */
+static int compact(aegis_store *store, uint64_t position, uint64_t from, unsigned count, uint64_t cause) {
+    static uint8_t payloads[CHANGED_MAX * 90];
+    aegis_change changes[2 * CHANGED_MAX];
+    aegis_footer f = {.first = 0};
+    aegis_compactor *compactor = NULL;
+    aegis_progress progress = {0};
+    uint32_t used = 0, n = 0;
+    TRY(aegis_segment(store, FUZZ_TIER, position, &f));
+    for (uint64_t i = f.first + from % (f.count + 1); i < f.first + f.count && n < 2 * count; i += 7) {
+        known_record r;
+        changes[n++] = (aegis_change){.index = i, .cause = cause};
+        if (i + 1 >= f.first + f.count) break;
+        replace_payload(i + 1, &r);
+        memcpy(payloads + used, r.payload, r.payload_length);
+        changes[n++] = (aegis_change){.index = i + 1, .cause = AEGIS_NO_CAUSE, .payload_at = used, .payload_length = r.payload_length};
+        used += r.payload_length;
+    }
+    int code = aegis_compact_start(store, FUZZ_TIER, position, changes, n, payloads, used, &compactor);
+    while (code == AEGIS_OK && !progress.done) code = aegis_compact_step(compactor, 1 << 14, &progress);
+    aegis_compact_end(compactor);
+    for (uint32_t k = 0; code == AEGIS_OK && k < n; k++) {
+        bool replaced = changes[k].cause == AEGIS_NO_CAUSE;
+        if (changes[k].index < RECORDS + APPENDED_MAX) fates[changes[k].index] = (fate){replaced ? 0 : changes[k].cause, replaced};
+    }
+    return code;
+}
+
 static int note_file(void *context, const char *name) {
-    (void)context;
+    made_store *made = context;
     size_t length = strlen(name);
     if (name[length - 1] == '/' || strcmp(name, LOCK_NAME) == 0) return AEGIS_OK;
-    DEMAND(file_count < FILES_MAX && length < sizeof files[0]);
-    memcpy(files[file_count++], name, length + 1);
+    DEMAND(made->file_count < FILES_MAX && length < sizeof made->files[0]);
+    memcpy(made->files[made->file_count++], name, length + 1);
     return AEGIS_OK;
 }
 
@@ -76,21 +127,32 @@ static size_t whole_file(vfs_sim *sim, const char *file, uint8_t *to) {
     return got;
 }
 
-static void make_sound(void) {
+static void make_store(made_store *made, bool rewritten) {
     aegis_store *store = NULL;
     const aegis_options o = options_for(AEGIS_MODE_APPEND, true, true);
-    sound = vfs_sim_new(1);
-    DEMAND(sound != NULL && store_open(vfs_sim_vfs(sound), "store", &o, &store, NULL) == AEGIS_OK);
+    memset(fates, 0, sizeof fates);
+    made->sim = vfs_sim_new(1);
+    DEMAND(made->sim != NULL && store_open(vfs_sim_vfs(made->sim), "store", &o, &store, NULL) == AEGIS_OK);
     for (uint64_t i = 0; i < RECORDS; i++) DEMAND(append(store, FUZZ_TIER, i) == AEGIS_OK);
     for (uint64_t i = 0; i < AUDIT_RECORDS; i++) DEMAND(append(store, AEGIS_TIER_AUDIT, i) == AEGIS_OK);
-    DEMAND(store_close(store) == AEGIS_OK && vfs_sim_settle(sound, false) == AEGIS_OK);
-    DEMAND(vfs_sim_files(sound, note_file, NULL) == AEGIS_OK && file_count < FILES_MAX);
-    memcpy(files[file_count++], LOCK_NAME, sizeof LOCK_NAME);    /* the last one: what is done to it matters least */
-    for (unsigned n = 0; n < file_count; n++) {
-        size_t length = is_segment(files[n]) ? whole_file(sound, files[n], buffer) : 0;
-        for (size_t at = SEGMENT_FRAMES; at + FRAME_HEADER <= length && frame_counts[n] < FRAMES_MAX; at += 8)
-            if (frame_may_start(buffer + at)) frames[n][frame_counts[n]++] = (uint32_t)at;
+    if (rewritten) {
+        DEMAND(aegis_seal(store, FUZZ_TIER) == AEGIS_OK);
+        for (uint64_t position = 0; position < 2; position++) DEMAND(compact(store, position, 1, CHANGED_MAX, RECORDS - 1) == AEGIS_OK);
+        DEMAND(aegis_set_swept(store, FUZZ_TIER, RECORDS) == AEGIS_OK);
     }
+    memcpy(made->fates, fates, sizeof fates);
+    DEMAND(store_close(store) == AEGIS_OK && vfs_sim_settle(made->sim, false) == AEGIS_OK);
+    DEMAND(vfs_sim_files(made->sim, note_file, made) == AEGIS_OK && made->file_count < FILES_MAX);
+    memcpy(made->files[made->file_count++], LOCK_NAME, sizeof LOCK_NAME);    /* the last one: what is done to it matters least */
+    for (unsigned n = 0; n < made->file_count; n++) {
+        size_t length = is_segment(made->files[n]) ? whole_file(made->sim, made->files[n], buffer) : 0;
+        for (size_t at = SEGMENT_FRAMES; at + FRAME_HEADER <= length && made->frame_counts[n] < FRAMES_MAX; at += 8)
+            if (frame_may_start(buffer + at)) made->frames[n][made->frame_counts[n]++] = (uint32_t)at;
+    }
+}
+
+static void make_stores(void) {
+    for (unsigned n = 0; n < 2; n++) make_store(&stores[n], n == 1);
     sizes_before[FUZZ_TIER] = RECORDS;
     sizes_before[AEGIS_TIER_AUDIT] = AUDIT_RECORDS;
 }
@@ -98,15 +160,15 @@ static void make_sound(void) {
 /* ---- what the stranger does ------------------------------------------------------------------------------------------------ */
 
 static void change(vfs_sim *sim, input *in) {
-    unsigned what = take_u8(in) % 7, n = take_u8(in) % file_count;
+    unsigned what = take_u8(in) % 7, n = take_u8(in) % sound->file_count;
     uint32_t offset = take_u32(in);
     uint8_t length = take_u8(in), bytes[256] = {0};
-    const char *file = files[n];
+    const char *file = sound->files[n];
     uint64_t size = 0;
     size_t got = 0;
     if (vfs_sim_file_size(sim, file, &size) != AEGIS_OK || size == 0) return;
     if (what == 1) offset = (uint32_t)(size - 1 - offset % size);
-    if (what == 2) offset = frame_counts[n] == 0 ? offset : frames[n][(offset & 0xffff) % frame_counts[n]] + (offset >> 16) % 600;
+    if (what == 2) offset = sound->frame_counts[n] == 0 ? offset : sound->frames[n][(offset & 0xffff) % sound->frame_counts[n]] + (offset >> 16) % 600;
     if (what != 3) offset %= (uint32_t)size;
     if (what < 3) {
         take(in, bytes, length);
@@ -116,7 +178,7 @@ static void change(vfs_sim *sim, input *in) {
     } else if (what == 4) {
         DEMAND(vfs_sim_remove(sim, file) == AEGIS_OK);
     } else if (what == 5) {
-        DEMAND(vfs_sim_copy_file(sound, files[length % file_count], sim, file) == AEGIS_OK);
+        DEMAND(vfs_sim_copy_file(sound->sim, sound->files[length % sound->file_count], sim, file) == AEGIS_OK);
     } else {
         DEMAND(vfs_sim_get(sim, file, offset, bytes, 1, &got) == AEGIS_OK);
         bytes[0] ^= (uint8_t)(1u << length % 8);
@@ -162,6 +224,13 @@ static void demand_written(unsigned mode, bool honest, uint32_t tier, const aegi
     record_of(tier, r->index, &known);
     DEMAND(r->entry_length == known.entry_length && memcmp(bytes + r->entry_at, known.entry, known.entry_length) == 0);
     if (!payload || (mode & MODE_SUMS)) return;
+    const fate *was = tier == FUZZ_TIER ? &fates[r->index] : &(fate){.cause = 0};
+    DEMAND(((r->flags & AEGIS_RECORD_GAP) != 0) == (was->cause != 0));
+    if (was->cause != 0) {
+        DEMAND(r->payload_length == FRAME_CAUSE_SIZE && load_u64(bytes + r->payload_at) == was->cause);
+        return;
+    }
+    if (was->replaced) replace_payload(r->index, &known);
     DEMAND(r->payload_length == known.payload_length && memcmp(bytes + r->payload_at, known.payload, known.payload_length) == 0);
 }
 
@@ -223,12 +292,47 @@ static void read_all(aegis_store *store, uint32_t tier, unsigned mode, bool hone
     if (verify_all(store, tier, size, root) && all_read && size < 1000) DEMAND(memcmp(head.root, root, HASH_SIZE) == 0);
 }
 
+/* One thing that its owner does to a store that is open for writing. False: it is not open any more. */
+static bool keep(vfs_sim *sim, aegis_store **store, input *in, unsigned mode, bool honest) {
+    const aegis_options again = options_for(AEGIS_MODE_WRITE, true, true);
+    unsigned what = take_u8(in) % 7;
+    uint64_t a = take_u16(in), size = 0;
+    unsigned b = take_u8(in);
+    aegis_tier_stats stats = {.segments = 0};
+    if (!answered(aegis_size(*store, FUZZ_TIER, &size))) return true;
+    int code = AEGIS_OK;
+    if (what == 0) {
+        code = append(*store, FUZZ_TIER, size);
+    } else if (what == 1) {
+        code = aegis_rotate(*store, FUZZ_TIER);
+    } else if (what == 2) {
+        code = aegis_seal(*store, FUZZ_TIER);
+    } else if (what == 3) {
+        bool odd = b & KEEP_ODD_CAUSE;
+        if (aegis_stats(*store, FUZZ_TIER, &stats) != AEGIS_OK) return true;
+        code = compact(*store, a % (stats.segments + 1), a / 8, b % CHANGED_MAX, odd ? size + b % 3 : size - 1);
+        DEMAND(code != AEGIS_OK || (!odd && b % CHANGED_MAX > 0));
+    } else if (what == 4) {
+        code = aegis_set_swept(*store, FUZZ_TIER, a % (size + 3));
+        DEMAND(code != AEGIS_OK || a % (size + 3) <= size);
+    } else if (what == 5) {
+        read_all(*store, FUZZ_TIER, mode, honest);
+    } else {
+        DEMAND(store_close(*store) != AEGIS_E_BUG);
+        code = store_open(vfs_sim_vfs(sim), "store", &again, store, NULL);
+        DEMAND(code == AEGIS_OK || !honest || (mode & MODE_SUMS));
+        return code == AEGIS_OK;
+    }
+    DEMAND(code == AEGIS_E_ARGUMENT || is_judgement(code) || code == AEGIS_E_RANGE || code == AEGIS_E_POISONED || code == AEGIS_E_UNAUTHENTICATED);
+    return true;
+}
+
 static void go_on(vfs_sim *sim, aegis_store *store, bool honest) {
     const aegis_options again = options_for(AEGIS_MODE_WRITE, true, true);
     uint64_t size = 0, more = 0;
     known_record r;
     aegis_record found;
-    if (!answered(aegis_size(store, FUZZ_TIER, &size)) || (honest && size != RECORDS)) {
+    if (!answered(aegis_size(store, FUZZ_TIER, &size)) || (honest && size < RECORDS)) {
         store_abandon(store);
         return;
     }
@@ -254,11 +358,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     aegis_store *store = NULL;
     aegis_report report;
     unsigned mode = take_u8(&in), how = take_u8(&in);
-    if (sound == NULL) make_sound();
-    vfs_sim *sim = vfs_sim_clone(sound);
+    input kept = {NULL, 0};
+    if (stores[0].sim == NULL) make_stores();
+    sound = &stores[(how & HOW_REWRITTEN) != 0];
+    memcpy(fates, sound->fates, sizeof fates);
+    if (how & HOW_KEEPS) {
+        size_t length = 4 * (size_t)(take_u8(&in) % (KEPT_MAX + 1));
+        kept = (input){in.at, length < in.left ? length : in.left};
+        in.at += kept.left;
+        in.left -= kept.left;
+    }
+    vfs_sim *sim = vfs_sim_clone(sound->sim);
     DEMAND(sim != NULL && vfs_sim_settle(sim, false) == AEGIS_OK);
     for (unsigned n = 0; n < CHANGES && in.left > 0; n++) change(sim, &in);
-    for (unsigned n = 0; n < file_count && (mode & (MODE_SUMS | MODE_CODES)); n++) mend_file(sim, mode, files[n]);
+    for (unsigned n = 0; n < sound->file_count && (mode & (MODE_SUMS | MODE_CODES)); n++) mend_file(sim, mode, sound->files[n]);
 
     bool stranger = mode & MODE_STRANGER, write = (how & HOW_WRITE) && !stranger, honest = !stranger && !(mode & MODE_CODES);
     const aegis_options o = options_for(write ? AEGIS_MODE_WRITE : AEGIS_MODE_READ, !stranger, !(how & HOW_NO_ID));
@@ -271,8 +384,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             DEMAND(!honest || served <= sizes_before[tier]);
             read_all(store, tier, mode, honest);
         }
-        if (write) go_on(sim, store, honest);
-        else store_abandon(store);
+        bool open = true;
+        while (write && open && kept.left > 0) open = keep(sim, &store, &kept, mode, honest);
+        if (open && write && (how & HOW_KEEPS)) read_all(store, FUZZ_TIER, mode, honest);
+        if (open && write) go_on(sim, store, honest);
+        else if (open) store_abandon(store);
     }
     DEMAND(vfs_sim_open_count(sim) == 0);
     vfs_sim_free(sim);

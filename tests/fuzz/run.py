@@ -49,7 +49,7 @@ DECODERS = {
     "outline": ["outline"],
     "chains": ["chains"],
     "delta": ["delta"],
-    "store": ["store", "recover", "rebuild", "log", "verify", "commit", "lockfile"],
+    "store": ["store", "recover", "rebuild", "log", "verify", "commit", "lockfile", "compact", "unlisted"],
 }
 #: Larger inputs say nothing that smaller ones don't; the corpus holds none.
 INPUT_MAX = 4096

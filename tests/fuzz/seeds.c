@@ -274,6 +274,32 @@ static void stores(void) {
     }
 }
 
+/* What its owner does to a store, and, with an odd number, what a stranger has done before. */
+static void kept_stores(void) {
+    enum { APPEND, ROTATE, SEAL, COMPACT, SWEPT, READ, REOPEN, WRITE = 1, KEEPS = 4, REWRITTEN = 8, ODD_CAUSE = 128 };
+    static const struct { uint8_t how, mode, count, kept[8][4], change[12]; } made[] = {    /* what, a 2, b */
+        {WRITE | KEEPS, 0, 4, {{SEAL}, {COMPACT, 8, 0, 5}, {SWEPT, 4, 1}, {READ}}, {0}},
+        {WRITE | KEEPS, 0, 6, {{ROTATE}, {SEAL}, {APPEND}, {COMPACT, 2, 1, 15}, {REOPEN}, {COMPACT, 9, 0, 3}}, {0}},
+        {WRITE | KEEPS | REWRITTEN, 0, 5, {{COMPACT, 24, 0, 9}, {REOPEN}, {COMPACT, 4, 0, 5 | ODD_CAUSE}, {SWEPT, 77, 1}, {READ}}, {0}},
+        {WRITE | KEEPS | REWRITTEN, MODE_SUMS, 2, {{COMPACT, 0, 1, 5}, {READ}}, {6, 4, 5, 0, 60, 0, 3}},
+        {WRITE | KEEPS, 0, 3, {{SEAL}, {COMPACT, 0, 1, 4}, {REOPEN}}, {2, 3, 5, 0, 48, 0, 1, 9}},
+        {REWRITTEN, 0, 0, {{0}}, {2, 3, 1, 0, 5, 0, 1, 0}},
+        {REWRITTEN, MODE_SUMS | MODE_CODES, 0, {{0}}, {2, 3, 6, 0, 5, 0, 1, 2}},
+        {WRITE | REWRITTEN, MODE_SUMS, 0, {{0}}, {2, 3, 1, 0, 50, 0, 1, 9}},
+    };
+    for (unsigned i = 0; i < sizeof made / sizeof made[0]; i++) {
+        char name[16];
+        seed f = {.used = 0};
+        put_u8(&f, made[i].mode);
+        put_u8(&f, made[i].how);
+        if (made[i].how & KEEPS) put_u8(&f, made[i].count);
+        for (unsigned n = 0; n < made[i].count; n++) put(&f, made[i].kept[n], 4);
+        if (made[i].change[0] != 0) put(&f, made[i].change, 8);
+        snprintf(name, sizeof name, "kept-%u", i);
+        save(&f, "store", name);
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc != 2) {
         fprintf(stderr, "seeds FOLDER\n");
@@ -287,5 +313,6 @@ int main(int argc, char **argv) {
     proofs();
     entries();
     stores();
+    kept_stores();
     return 0;
 }

@@ -15,8 +15,8 @@
 #ifndef AEGIS_TESTS_FLIPS_H
 #define AEGIS_TESTS_FLIPS_H
 
+#include "compactions.h"
 #include "frame.h"
-#include "stores.h"
 
 enum outcome { HARMLESS = 1, REPAIRED = 2, RECORD = 4, FOUND = 8, REFUSED = 16, TAIL = 32, WITHHELD = 64, WHOLE = HARMLESS | REPAIRED };
 #define OUTCOMES 7
@@ -62,6 +62,7 @@ typedef struct flip_plan {
     uint64_t segment_bytes;
     uint32_t align;
     enum store_end end;
+    bool rewritten;          /* all sealed segments, as flip_rewrite says */
 } flip_plan;
 
 typedef struct flip_store {
@@ -131,6 +132,35 @@ static inline int flip_note_file(void *context, const char *path) {
     return AEGIS_OK;
 }
 
+/* Every fifth record of the sealed segments becomes a gap and the one behind it gets another payload, as a compaction does that; what the
+ * last record caused is followed. */
+static inline void flip_rewrite(flip_tier *t, aegis_store *store) {
+    EXPECT_OK(aegis_seal(store, t->tier));
+    const log *l = store_log(store, t->tier);
+    for (uint64_t position = 0; position + 1 < l->segment_count; position++) {
+        aegis_change changes[FLIP_RECORDS];
+        uint8_t payloads[4096];
+        uint32_t count = 0, used = 0;
+        const uint64_t end = l->segments[position]->first + l->segments[position]->count;
+        for (uint64_t i = l->segments[position]->first; i < end; i++) {
+            test_record *r = &t->records[i];
+            if (i % 5 == 1) {
+                r->payload_length = FRAME_CAUSE_SIZE;
+                store_u64(r->payload, t->count - 1);
+                changes[count++] = gap(i, t->count - 1);
+            } else if (i % 5 == 2) {
+                r->payload_length = (uint32_t)(i * 7 % 40);
+                memset(r->payload, (int)i, r->payload_length);
+                memcpy(payloads + used, r->payload, r->payload_length);
+                changes[count++] = replacement(i, used, r->payload_length);
+                used += r->payload_length;
+            }
+        }
+        EXPECT_OK(compact_all(store, t->tier, position, changes, count, payloads, used));
+    }
+    EXPECT_OK(aegis_set_swept(store, t->tier, t->count));
+}
+
 /* Groups of three, so that some frames end one and some do not. The segments are smaller than the interface allows: the format has
  * no smallest one, and every bit is to be tried. */
 static inline bool flip_make(const flip_plan *plan, uint64_t seed, const uint8_t id[16], flip_store *f) {
@@ -155,6 +185,7 @@ static inline bool flip_make(const flip_plan *plan, uint64_t seed, const uint8_t
             if (i % 3 == 2 && i + 4 <= t->count) upkeep_until_idle(store);
         }
         flip_truth(t);
+        if (plan->rewritten) flip_rewrite(t, store);
     }
     if (plan->end == KILLED_IDLE) {
         uint64_t wait = 0;
@@ -200,6 +231,8 @@ static inline void flip_frame(const flip_store *f, unsigned tier, const flip_seg
         if (fields[n].linked) made->allowed[0] = made->allowed[1] = FOUND | RECORD;
         /* Where the last record of a full segment ends, only its own length says while there is no footer. */
         if (n == 0 && seg->scanned && i + 1 == seg->first + seg->count) made->allowed[0] = made->allowed[1] = RECORD | REFUSED;
+        /* What a record's leaf was a link says, or a tile; in a rewritten segment nobody looks at links. */
+        if (seg->number >> 32 != 0 && i >= t->count / TILE_WIDTH * TILE_WIDTH && (n == 0 || n == 2)) made->allowed[0] = made->allowed[1] = RECORD | REFUSED;
         if (seg->scanned && i >= t->proven) {
             made->allowed[0] = WITHHELD;
             made->allowed[1] = TAIL;

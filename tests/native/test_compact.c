@@ -436,6 +436,7 @@ TEST(a_verification_goes_on_over_the_old_file_which_is_closed_behind_it) {
     int code = AEGIS_OK;
     while (code == AEGIS_OK && !progress.done) code = aegis_verify_step(verifier, 1000, &progress);
     EXPECT_OK(code);
+    log_wait_for_removed(&store->logs[SESSION]);
     EXPECT_EQ_U64(vfs_sim_open_count(sim), handles);
     aegis_verify_end(verifier);
     /* One that ends in the middle lets go as well. */
@@ -443,6 +444,7 @@ TEST(a_verification_goes_on_over_the_old_file_which_is_closed_behind_it) {
     EXPECT_OK(aegis_verify_step(verifier, 1, &progress));
     EXPECT_OK(compact_all(store, SESSION, 0, &change, 1, NULL, 0));
     aegis_verify_end(verifier);
+    log_wait_for_removed(&store->logs[SESSION]);
     EXPECT_EQ_U64(vfs_sim_open_count(sim), handles);
     end_store();
 }

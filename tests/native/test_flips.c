@@ -6,10 +6,11 @@
 #include "flips.h"
 
 /* Small enough that every bit can be tried: sealed segments, the active one, in "tiles" a whole tile as well. In "blocks" each group
- * starts a block, in "two tiers" the active segment has an outline. */
-static const flip_plan TILES = {"tiles", 1, 258, 4, 28672, 8, CLOSED}, CLOSED_STORE = {"closed", 1, 26, 50, 14336, 8, CLOSED},
-                       KILLED_STORE = {"killed", 1, 26, 50, 14336, 8, KILLED}, IDLE = {"idle", 1, 20, 50, 14336, 8, KILLED_IDLE},
-                       BLOCKS = {"blocks", 1, 10, 50, 20480, 4096, KILLED}, TWO = {"two tiers", 2, 13, 50, 13824, 8, CLOSED};
+ * starts a block, in "two tiers" the active segment has an outline; in "rewritten" there are stubs and other payloads in both sealed segments. */
+static const flip_plan TILES = {"tiles", 1, 258, 4, 28672, 8, CLOSED, false}, CLOSED_STORE = {"closed", 1, 26, 50, 14336, 8, CLOSED, false},
+                       KILLED_STORE = {"killed", 1, 26, 50, 14336, 8, KILLED, false}, IDLE = {"idle", 1, 20, 50, 14336, 8, KILLED_IDLE, false},
+                       BLOCKS = {"blocks", 1, 10, 50, 20480, 4096, KILLED, false}, TWO = {"two tiers", 2, 13, 50, 13824, 8, CLOSED, false},
+                       REWRITTEN = {"rewritten", 1, 20, 50, 13824, 8, CLOSED, true};
 
 enum amount { FEW, CI, ALL };
 
@@ -136,3 +137,4 @@ TEST(a_flipped_bit_of_a_store_killed_at_rest_is_what_the_format_says) { flip_all
 TEST(a_flipped_bit_of_a_killed_store_in_blocks_is_what_the_format_says) { flip_all(&BLOCKS); }
 TEST(a_flipped_bit_of_one_of_two_tiers_is_what_the_format_says) { flip_all(&TWO); }
 TEST(a_flipped_bit_beside_whole_tiles_is_what_the_format_says) { flip_all(&TILES); }
+TEST(a_flipped_bit_of_a_rewritten_store_is_what_the_format_says) { flip_all(&REWRITTEN); }

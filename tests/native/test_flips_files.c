@@ -11,8 +11,8 @@
 #include "flips.h"
 
 static const uint8_t OTHER_ID[16] = "another's own id";
-static const flip_plan TILES = {"tiles", 1, 258, 4, 28672, 8, CLOSED}, CLOSED_STORE = {"closed", 1, 26, 50, 14336, 8, CLOSED},
-                       KILLED_STORE = {"killed", 1, 26, 50, 14336, 8, KILLED}, TWO = {"two tiers", 2, 13, 50, 13824, 8, CLOSED};
+static const flip_plan TILES = {"tiles", 1, 258, 4, 28672, 8, CLOSED, false}, CLOSED_STORE = {"closed", 1, 26, 50, 14336, 8, CLOSED, false},
+                       KILLED_STORE = {"killed", 1, 26, 50, 14336, 8, KILLED, false}, TWO = {"two tiers", 2, 13, 50, 13824, 8, CLOSED, false};
 
 typedef struct tally {
     uint64_t whole, tail, refused, failed;

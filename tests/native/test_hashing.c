@@ -12,12 +12,16 @@ static void hash_in_pieces(hashing *h, uint64_t seed, size_t most) {
     uint64_t last = 0;
     for (int i = 0; i < DIGESTS; i++) sha256_start(&states[i]), sha256_start(&expected[i]);
     for (size_t at = 0; at < BYTES;) {
-        size_t length = (size_t)(next_random(&seed) % most), which = (size_t)(next_random(&seed) % DIGESTS);
-        if (length > BYTES - at) length = BYTES - at;
-        last = hashing_give(h, &states[which], bytes + at, length);
-        sha256_add(&expected[which], bytes + at, length);
+        size_t first = (size_t)(next_random(&seed) % most), second = (size_t)(next_random(&seed) % most), which = (size_t)(next_random(&seed) % DIGESTS);
+        size_t other = (which + 1 + (size_t)(next_random(&seed) % (DIGESTS - 1))) % DIGESTS;
+        if (next_random(&seed) % 7 == 0) second = 0;
+        if (first > BYTES - at) first = BYTES - at;
+        if (second > BYTES - at - first) second = BYTES - at - first;
+        last = hashing_give(h, (hashing_part){&states[which], bytes + at, first}, (hashing_part){&states[other], bytes + at + first, second});
+        sha256_add(&expected[which], bytes + at, first);
+        sha256_add(&expected[other], bytes + at + first, second);
         if (next_random(&seed) % 5 == 0) hashing_wait(h, last);
-        at += length + (length == 0);
+        at += first + second + (first + second == 0);
     }
     hashing_wait(h, last);
     hashing_wait(h, last);    /* it stays true */
@@ -42,11 +46,12 @@ TEST(digests_are_those_of_the_bytes_in_their_order) {
 TEST(what_was_given_is_taken_in_before_the_end) {
     for (int round = 0; round < 50; round++) {
         hashing h;
-        sha256 state;
+        sha256 state, nothing;
         uint8_t found[HASH_SIZE], right[HASH_SIZE];
         sha256_start(&state);
+        sha256_start(&nothing);
         hashing_start(&h);
-        for (int i = 0; i < 10; i++) hashing_give(&h, &state, bytes + 1000 * i, 1000);
+        for (int i = 0; i < 10; i++) hashing_give(&h, (hashing_part){&state, bytes + 1000 * i, 1000}, (hashing_part){&nothing, NULL, 0});
         hashing_stop(&h);
         sha256_end(&state, found);
         sha256_whole(bytes, 10000, right);

@@ -139,6 +139,30 @@ TEST(the_paths_agree_on_random_bytes) {
 /* The length field counts bits: it needs more than 32 of them from 512 MiB on. Hashing that much takes long, so the padding
  * is looked at alone: a stream that claims 2^29 bytes ends with the block 80 00 … 00 | 00 00 00 01 00 00 00 00, and taking that
  * block as a message's first leaves the same state. */
+TEST(two_digests_at_once_are_each_its_own) {
+    static uint8_t bytes[6000];
+    uint64_t seed = 7;
+    fill_random(&seed, bytes, sizeof bytes);
+    EACH_PATH {
+        for (int round = 0; round < 2000; round++) {
+            sha256 a, b, c, d;
+            uint8_t found[HASH_SIZE], right[HASH_SIZE];
+            sha256_start(&a), sha256_start(&b), sha256_start(&c), sha256_start(&d);
+            for (int step = 0; step < 4; step++) {
+                size_t most = round % 2 == 0 ? 200 : 3000, first = (size_t)(next_random(&seed) % most), second = (size_t)(next_random(&seed) % most);
+                if (next_random(&seed) % 5 == 0) first = 64 * (first / 64);
+                sha256_add_two(&a, bytes + 11, first, &b, bytes + second, second);
+                sha256_add(&c, bytes + 11, first);
+                sha256_add(&d, bytes + second, second);
+            }
+            sha256_end(&a, found), sha256_end(&c, right);
+            EXPECT_BYTES(found, right, HASH_SIZE);
+            sha256_end(&b, found), sha256_end(&d, right);
+            EXPECT_BYTES(found, right, HASH_SIZE);
+        }
+    }
+}
+
 TEST(the_length_is_counted_in_64_bits) {
     EACH_PATH {
         uint8_t digest[HASH_SIZE], expected[HASH_SIZE];
