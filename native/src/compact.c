@@ -5,6 +5,7 @@
 
 #define WINDOW (512u << 10)    /* what is read at a time lies in the processor's cache while it is checked and copied */
 #define PENDING (512u << 10)
+#define DIRECT (64u << 10)    /* what is as large goes from where it was read, and is not gathered first */
 #define PUSHED (4u << 20)     /* so much the device gets at a time, while the next part is copied */
 
 static const uint8_t ZEROS[4096];
@@ -139,22 +140,30 @@ static int damaged(const compaction *c, const char *what) {
 
 static compaction_buffer *other(compaction_buffer pair[2], const compaction_buffer *of) { return of == &pair[0] ? &pair[1] : &pair[0]; }
 
-/* Writes what is pending, and hashes it and as much of what was read, or the rest of that. */
-static int flush(compaction *c, bool rest) {
+/* Appends to the new file, and hashes that with as much of what was read, or the rest of it. The bytes stay until piece *number is taken in. */
+static int write_out(compaction *c, const uint8_t *bytes, size_t length, bool rest, uint64_t *number) {
     const scope *s = scope_of(c);
-    size_t unread = c->filled - c->given, part = rest ? unread : (size_t)min_u64(unread, c->pending_length);
-    if (part + c->pending_length == 0) return AEGIS_OK;
-    c->window->piece = c->pending->piece = hashing_give(&c->hashing, (hashing_part){&c->read, c->window->bytes + c->given, part},
-                                                        (hashing_part){&c->written, c->pending->bytes, c->pending_length});
+    size_t unread = c->filled - c->given, part = rest ? unread : (size_t)min_u64(unread, length);
+    if (part + length == 0) return AEGIS_OK;
+    c->window->piece = *number = hashing_give(&c->hashing, (hashing_part){&c->read, c->window->bytes + c->given, part},
+                                              (hashing_part){&c->written, bytes, length});
     c->given += part;
-    if (c->pending_length == 0) return AEGIS_OK;
-    TRY(s->vfs->write(s->vfs, c->made->file, c->written_to, c->pending->bytes, c->pending_length));
-    c->written_to += c->pending_length;
-    c->pending_length = 0;
+    if (length == 0) return AEGIS_OK;
+    TRY(s->vfs->write(s->vfs, c->made->file, c->written_to, bytes, length));
+    c->written_to += length;
     if (c->written_to - c->pushed_to >= PUSHED) {
         s->vfs->push(s->vfs, c->made->file, c->pushed_to, c->written_to - c->pushed_to);
         c->pushed_to = c->written_to;
     }
+    return AEGIS_OK;
+}
+
+/* What is pending. */
+static int flush(compaction *c, bool rest) {
+    bool any = c->pending_length > 0;
+    TRY(write_out(c, c->pending->bytes, c->pending_length, rest, &c->pending->piece));
+    c->pending_length = 0;
+    if (!any) return AEGIS_OK;
     c->pending = other(c->pendings, c->pending);
     hashing_wait(&c->hashing, c->pending->piece);
     return AEGIS_OK;
@@ -199,6 +208,13 @@ static int put(compaction *c, const uint8_t *bytes, uint64_t length) {
     return AEGIS_OK;
 }
 
+/* Appends what lies in the window: what is large from there. */
+static int put_copied(compaction *c, const uint8_t *bytes, uint64_t length) {
+    if (length < DIRECT) return put(c, bytes, length);
+    TRY(flush(c, false));
+    return write_out(c, bytes, (size_t)length, false, &c->window->piece);
+}
+
 static uint64_t made_to(const compaction *c) { return c->written_to + c->pending_length; }
 
 /* The frame at the window's place anew, as the change says. */
@@ -235,7 +251,7 @@ static int copy_record(compaction *c) {
         TRY(put_changed(c, change, &f, bytes));
         c->next_change++;
     } else {
-        TRY(put(c, bytes, f.size));
+        TRY(put_copied(c, bytes, f.size));
     }
     c->used += (size_t)f.size;
     c->at += f.size;
