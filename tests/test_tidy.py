@@ -117,7 +117,7 @@ STDIO = """
 #: Units that open, grow or prepare something; never the path of an append.
 ALLOCATING = """
     api chains commit compact delta follow footer log manifest outline rebuild recover scan segment store tree upkeep verify
-    vfs_posix vfs_sim
+    vfs_posix vfs_posix_bell vfs_sim
     vfs_sim_* watch
 """.split()
 #: For C: (names, what to use instead, which units may).

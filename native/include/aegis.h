@@ -400,7 +400,7 @@ int aegis_compact_start(aegis_store *store, uint32_t tier, uint64_t position, co
  * whose bytes are not what they were; ARGUMENT: a payload for a gap. After an error only the end is left: the segment is as it was, or,
  * where the last step failed at its own end, rewritten, and the old file goes with the next open. */
 int aegis_compact_step(aegis_compactor *compactor, uint64_t budget_bytes, aegis_progress *progress);
-/* Gives up what was not published. */
+/* Gives up what was not published. The file that was replaced is closed a moment later: aegis_set_swept and a close of the store wait for it. */
 void aegis_compact_end(aegis_compactor *compactor);
 /* Notes that what the prune and erase records below `swept` say has been done to the files; never lowers it. Durable when it returns.
  * ARGUMENT: above what is durable. */

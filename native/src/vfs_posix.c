@@ -13,6 +13,7 @@
  */
 #define _FILE_OFFSET_BITS 64
 #define _DARWIN_C_SOURCE 1
+#include "vfs_posix_bell.h"
 #include "vfs_posix_fork.h"
 
 #include <dirent.h>
@@ -27,7 +28,6 @@
 #include <unistd.h>
 
 #if defined(__linux__)
-#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
@@ -45,13 +45,6 @@
 #include <sys/file.h>
 #endif
 
-/* One descriptor instead of a pipe's two. AEGIS_PIPE builds the fallback on Linux, for the same reason. */
-#if defined(__linux__) && !defined(AEGIS_PIPE)
-#define HAVE_EVENTFD 1
-#else
-#define HAVE_EVENTFD 0
-#endif
-
 #define NO_LOCK UINT64_MAX
 #define LABEL_MAX 512
 #define ZERO_CHUNK 65536
@@ -67,10 +60,6 @@ struct vfs_file {
     bool writable;
     uint64_t flocked;                       /* the byte that the whole-file lock stands for; only without OFD locks */
     char label[];
-};
-
-struct vfs_bell {
-    struct descriptor heard, rung;          /* the ends of a pipe; an eventfd is both of its own, and `heard` holds it */
 };
 
 /* ---- names and arguments ---------------------------------------------------------------------------------------------- */
@@ -495,63 +484,6 @@ static int posix_lock_held(vfs *self, vfs_file *file, uint64_t byte, bool *held)
     return AEGIS_OK;
 }
 #endif
-
-/* ---- bells ------------------------------------------------------------------------------------------------------------ */
-
-static void posix_bell_free(vfs *self, vfs_bell *bell) {
-    (void)self;
-    if (bell == NULL) return;
-    dismiss(&bell->heard, NULL);
-    dismiss(&bell->rung, NULL);
-    free(bell);
-}
-
-/* The number of the error, or 0. Neither end may wait: the one that rings holds up a commit, the one that mutes an event loop. */
-static int enrol_bell(vfs_bell *bell) {
-#if HAVE_EVENTFD
-    return enrol_opened(&bell->heard, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-#else
-    int ends[2], error = 0;
-    if (pipe(ends) != 0) return errno;
-    for (int i = 0; i < 2; i++)
-        if (fcntl(ends[i], F_SETFD, FD_CLOEXEC) != 0 || fcntl(ends[i], F_SETFL, O_NONBLOCK) != 0) error = errno;
-    int heard = enrol_opened(&bell->heard, ends[0]), rung = enrol_opened(&bell->rung, ends[1]);
-    return error != 0 ? error : heard != 0 ? heard : rung;
-#endif
-}
-
-static int posix_bell_new(vfs *self, vfs_bell **out, int *fd) {
-    vfs_bell *bell = malloc(sizeof *bell);
-    if (bell == NULL) return fail(AEGIS_E_NOMEM, "no memory for a bell");
-    bell->heard = (struct descriptor){-1, &bell->heard, &bell->heard};
-    bell->rung = (struct descriptor){-1, &bell->rung, &bell->rung};
-    enrolment_begin();
-    int error = enrol_bell(bell);
-    enrolment_end();
-    if (error != 0) {
-        posix_bell_free(self, bell);
-        return fail_system(error, "make", "a bell for an event loop");
-    }
-    *fd = bell->heard.fd;
-    *out = bell;
-    return AEGIS_OK;
-}
-
-/* Eight bytes are what an eventfd takes; a pipe that is full of them has rung. */
-static void posix_bell_ring(vfs *self, vfs_bell *bell) {
-    (void)self;
-    const uint64_t one = 1;
-    int fd = HAVE_EVENTFD ? bell->heard.fd : bell->rung.fd;
-    while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {}
-}
-
-static void posix_bell_mute(vfs *self, vfs_bell *bell) {
-    (void)self;
-    uint64_t rung[64];
-    ssize_t n;
-    do n = read(bell->heard.fd, rung, sizeof rung);
-    while (n == (ssize_t)sizeof rung || (n < 0 && errno == EINTR));
-}
 
 /* ---- the rest of the machine ------------------------------------------------------------------------------------------ */
 
