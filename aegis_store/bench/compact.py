@@ -238,12 +238,12 @@ def _copy_figures(samples: Samples) -> list[Figure]:
 def _steps(how: Run) -> list[Step]:
     """The sessions step by step, again under other names until there are enough."""
     wanted = how.records or (CHECKPOINTS_QUICK if how.quick else CHECKPOINTS)
-    sessions = [session for family in families(how.sessions).values() for session in family]
+    sessions = [(family, session) for family, found in families(how.sessions).items() for session in found]
     random.Random(1).shuffle(sessions)
     steps: list[Step] = []
     for copy in count():
-        for session in sessions:
-            name = f"{session.session_id}/{copy}"
+        for family, session in sessions:
+            name = f"{family}/{session.session_id}/{copy}"  # an identifier says which one of its family it is, no more
             steps += [(name, ordinal, state) for ordinal, state in enumerate(session.states())]
             if len(steps) >= wanted:
                 return steps

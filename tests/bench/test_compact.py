@@ -55,3 +55,9 @@ def test_a_side_that_leaves_too_much_or_too_little_ends_the_run(tmp_path):
     compact._shrink_ours(tmp_path / "template")
     names = {name for name, _, _ in steps}
     compact._count_ours(tmp_path / "template", sum(min(10, sum(each[0] == name for each in steps)) for name in names))
+
+
+def test_no_two_steps_take_one_place_however_often_the_sessions_are_taken_again(tmp_path):
+    steps = compact._steps(tiny(tmp_path, records=3_000))
+    places = {(name, ordinal) for name, ordinal, _ in steps}
+    assert len(places) == len(steps) >= 3_000
