@@ -103,9 +103,9 @@ flips-ci:
 	$(MAKE) --no-print-directory -C tests/native all WERROR=1 TESTS="test_flips.c test_flips_files.c"
 	sh tests/native/flips.sh ci
 
-# Kills writers with SIGKILL, thousands of times, and looks at what is left.
+# Kills writers with SIGKILL, thousands of times, and before each call of a retention and of an erasure, and looks at what is left.
 kill:
-	AEGIS_PROGRESS=1 $(VENV)/bin/pytest tests/crash/test_kill.py -m "long or not long" -n 2 -s
+	AEGIS_PROGRESS=1 $(VENV)/bin/pytest tests/crash -m "long or not long" -n 2 -s
 
 # Cuts the power, fails the device and fills the disk under stores on file systems of this kernel as root; needs xfsprogs nbdkit libnbd-bin fuse3.
 root: build
