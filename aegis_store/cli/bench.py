@@ -28,7 +28,7 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="WORKLOAD",
-            help="checkpoint, large, commit-1, commit-n, bytes, resume, verify, overhead, footprint; all if none is given.",
+            help="checkpoint, large, commit-1, commit-n, bytes, compact, resume, verify, overhead, footprint; else all.",
             show_default=False,
         ),
     ] = None,
@@ -42,7 +42,9 @@ def bench(
     ] = None,
     records: Annotated[
         int | None,
-        typer.Option("--records", min=100, metavar="N", help="Records of resume and verify, where the usual are too many."),
+        typer.Option(
+            "--records", min=100, metavar="N", help="Records of resume, verify and compact, where the usual are too many."
+        ),
     ] = None,
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, metavar="N", help="Rounds that count.")] = None,
     seconds: Annotated[

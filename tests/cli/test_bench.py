@@ -30,6 +30,11 @@ def asked(monkeypatch) -> list[Run]:
     return told
 
 
+def test_the_help_names_every_workload(aegis):
+    told = " ".join(aegis("bench", "--help").out.split())
+    assert ", ".join(suite.WORKLOADS) + ";" in told
+
+
 def test_all_workloads_run_and_each_has_its_table(aegis, asked):
     ended = aegis("bench", "--quick")
     assert ended.code == 0 and len(asked) == 2 and all(how.quick for how in asked)
