@@ -7,7 +7,7 @@ what stays is checked when it is read."""
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -72,13 +72,15 @@ class Survey(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
 
-def survey(engine: Engine, tier: Tier) -> Survey:
-    """A tier as it is now. Corrupt: a record cannot be read, and nothing should go until it is known what it was."""
+def survey(engine: Engine, tier: Tier, step: Callable[[], object] = lambda: None) -> Survey:
+    """A tier as it is now. `step` is called for each record. Corrupt: a record cannot be read, and nothing should go until
+    it is known what it was."""
     size = engine.size(tier)
     strands: dict[bytes, Strand] = {}
     dictionaries: list[LogIndex] = []
     checkpoint, chunk = int(Kind.CHECKPOINT), int(Kind.CHUNK)
     for index, kind, flags, payload_bytes, entry in entries(engine, tier, 0, size):
+        step()
         if kind == checkpoint:
             strand = strands.get(entry[_TAG])
             if strand is None:

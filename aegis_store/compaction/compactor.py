@@ -11,7 +11,6 @@ import threading
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from time import monotonic
 from typing import Final, Protocol
 
 import msgspec
@@ -19,9 +18,10 @@ import msgspec
 from aegis_store._engine import Change, Engine, Footer, Gap, Progress, Replacement, compact_segment
 from aegis_store.catalog import Row
 from aegis_store.codec import payload as payload_codec
+from aegis_store.compaction.pace import Pace
 from aegis_store.compaction.plan import Plan, Touched, plan
 from aegis_store.compaction.reencode import Reencoder
-from aegis_store.errors import Closed, Conflict, InvalidArgument
+from aegis_store.errors import Conflict
 from aegis_store.gaps import Cause
 from aegis_store.records import Records
 from aegis_store.survey import survey
@@ -111,7 +111,7 @@ class Compactor:
 
         `bytes_a_second` bounds what is read and rewritten; `stop` ends the work where it is, which loses nothing. Closed: it
         was set."""
-        pace = _Pace(bytes_a_second, stop)
+        pace = Pace(lambda: self._engine.size(self._records.tier), bytes_a_second, stop)
         with self._alone(waits):
             causes = self._records.gaps.pending()
             if not causes:
@@ -134,10 +134,10 @@ class Compactor:
         finally:
             self._lock.release()
 
-    def _work(self, causes: tuple[Cause, ...], pace: _Pace, watch: Callable[[Stage], object] | None) -> Compacted:
+    def _work(self, causes: tuple[Cause, ...], pace: Pace, watch: Callable[[Stage], object] | None) -> Compacted:
         tier = self._records.tier
         self._files.settled()
-        todo = plan(survey(self._engine, tier), causes)
+        todo = plan(survey(self._engine, tier, pace.step), causes, pace.step)
         ends = todo.first_and_last()
         if ends is None:
             return NOTHING
@@ -164,7 +164,7 @@ class Compactor:
                 work.append((footer, here))
         return work[::-1]
 
-    def _note_dependants(self, todo: Plan, touched: dict[LogIndex, Touched], pace: _Pace) -> None:
+    def _note_dependants(self, todo: Plan, touched: dict[LogIndex, Touched], pace: Pace) -> None:
         """Whatever was compressed with a dictionary that goes is to be compressed anew: only its payload says so."""
         for record in self._engine.scan(self._records.tier):
             pace.spend(len(record.payload))
@@ -180,7 +180,7 @@ class Compactor:
         gaps: dict[int, LogIndex],
         touched: dict[LogIndex, Touched],
         dictionaries: Collection[int],
-        pace: _Pace,
+        pace: Pace,
         watch: Callable[[Stage], object] | None,
     ) -> Compacted:
         tier = self._records.tier
@@ -196,11 +196,7 @@ class Compactor:
 
             show(0)
             payloads = self._reencoded(footer, [touched[LogIndex(each)] for each in changed if each in touched], coder, pace)
-            changes: list[Change] = [
-                Gap(index, gaps[index]) if index in gaps else Replacement(index, payloads[index])
-                for index in changed
-                if index in gaps or index in payloads
-            ]
+            changes = [index for index in changed if index in gaps or index in payloads]
             if changes:
                 step = min(STEP_BYTES, pace.bytes_a_second or STEP_BYTES)
                 spent = 0
@@ -211,7 +207,8 @@ class Compactor:
                     pace.spend(progress.bytes_done - spent)
                     spent = progress.bytes_done
 
-                compact_segment(self._engine, tier, footer.position, changes, step_bytes=step, watch=copied)
+                stated = _changes(changes, gaps, payloads, pace)
+                compact_segment(self._engine, tier, footer.position, stated, step_bytes=step, watch=copied)
                 renewed = next(each for each in self._engine.segments(tier) if each.position == footer.position)
                 self._files.sign_segment(renewed)
                 after += self._files.segment_file(renewed)[1]
@@ -229,15 +226,14 @@ class Compactor:
             old_files=tuple(place for place, _ in before),
         )
 
-    def _reencoded(self, footer: Footer, touched: list[Touched], coder: Reencoder, pace: _Pace) -> dict[int, bytes]:
+    def _reencoded(self, footer: Footer, touched: list[Touched], coder: Reencoder, pace: Pace) -> dict[int, bytes]:
         """The payloads of a segment's checkpoints that take another form, session by session."""
         if not touched:
             return {}
-        coder.known = {
-            record.index: record
-            for record in self._engine.scan(self._records.tier, footer.first, footer.first + footer.count)
-            if record.kind == Kind.CHECKPOINT
-        }
+        for record in self._engine.scan(self._records.tier, footer.first, footer.first + footer.count):
+            if record.kind == Kind.CHECKPOINT:
+                coder.known[record.index] = record
+            pace.step()
         payloads: dict[int, bytes] = {}
         for each in sorted(touched, key=lambda each: (coder.known[each.index].entry[TAG], each.index)):
             pace.spend(0)
@@ -246,6 +242,13 @@ class Compactor:
                 payloads[each.index] = payload
         coder.known = {}
         return payloads
+
+
+def _changes(indexes: Sequence[int], gaps: dict[int, LogIndex], payloads: dict[int, bytes], pace: Pace) -> Iterator[Change]:
+    """What is to change of a segment, as the engine takes it."""
+    for index in indexes:
+        pace.step()
+        yield Gap(index, gaps[index]) if index in gaps else Replacement(index, payloads[index])
 
 
 def _both(first: Compacted, second: Compacted) -> Compacted:
@@ -258,22 +261,3 @@ def _both(first: Compacted, second: Compacted) -> Compacted:
         bytes_after=first.bytes_after - (second.bytes_before - second.bytes_after),
         old_files=first.old_files + second.old_files,
     )
-
-
-class _Pace:
-    """How fast it may go, and whether it is to stop."""
-
-    def __init__(self, bytes_a_second: int | None, stop: threading.Event | None) -> None:
-        if bytes_a_second is not None and bytes_a_second < 1:
-            raise InvalidArgument(f"{bytes_a_second} bytes a second is no pace", op="compact")
-        self.bytes_a_second = bytes_a_second
-        self._stop = threading.Event() if stop is None else stop
-        self._begun = monotonic()
-        self._spent = 0
-
-    def spend(self, count: int) -> None:
-        """So many bytes were read or written: wait until that is slow enough. Closed: it is to stop."""
-        self._spent += count
-        ahead = 0.0 if self.bytes_a_second is None else self._spent / self.bytes_a_second - (monotonic() - self._begun)
-        if self._stop.wait(ahead) if ahead > 0 else self._stop.is_set():
-            raise Closed("the compaction was stopped; the next one goes on from here", op="compact")

@@ -56,8 +56,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return (min(changed), max(changed)) if changed else None
 
 
-def plan(found: Survey, causes: Sequence[Cause]) -> Plan:
-    """What the pending causes ask for."""
+def plan(found: Survey, causes: Sequence[Cause], step: Callable[[], object] = lambda: None) -> Plan:
+    """What the pending causes ask for. `step` is called after each little piece of the work, which may be long."""
     gaps: dict[int, LogIndex] = {}
     late: dict[int, LogIndex] = {}
     touched: list[Touched] = []
@@ -68,7 +68,7 @@ def plan(found: Survey, causes: Sequence[Cause]) -> Plan:
             gaps[index] = cause
     dictionaries = frozenset(gaps)
     for strand in found.strands.values():
-        going = _gaps_of(strand, covered, gaps, late)
+        going = _gaps_of(strand, covered, gaps, late, step)
         if any(going) or (strand.parent is not None and covered(strand.parent) is not None):
             touched.extend(_touched(strand, going, covered))
     touched.sort(key=lambda each: each.index)
@@ -89,7 +89,11 @@ def _covered(causes: Sequence[Cause]) -> Callable[[int], LogIndex | None]:
 
 
 def _gaps_of(
-    strand: Strand, covered: Callable[[int], LogIndex | None], gaps: dict[int, LogIndex], late: dict[int, LogIndex]
+    strand: Strand,
+    covered: Callable[[int], LogIndex | None],
+    gaps: dict[int, LogIndex],
+    late: dict[int, LogIndex],
+    step: Callable[[], object],
 ) -> bytearray:
     """Notes what goes of a session; a mark for each of its checkpoints that does."""
     going = bytearray(len(strand.indexes))
@@ -98,6 +102,7 @@ def _gaps_of(
         if cause is not None:
             gaps[index] = cause
             going[at] = 1
+        step()
     ends = [strand.number] if not strand.is_erased else []
     if strand.ended is not None:
         ends.append(strand.ended)
