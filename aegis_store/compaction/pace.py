@@ -1,9 +1,9 @@
 """How fast a compaction goes: no faster than it was told, and out of the way of threads that append.
 
 CPython runs one thread at a time. One that waits for the interpreter is only let in after 5 ms if whoever has it goes on
-without a pause (the switch interval, which is the program's and not ours to change), and a checkpoint asks for it several times. So
-a compaction stands aside for a moment, often, as long as somebody appends: with it a checkpoint in a thousand takes about 4 ms,
-without 10, and the compaction takes a fifth longer (`aegis bench compact`).
+without a pause (the switch interval, which is the program's and not ours to change), and a checkpoint asks for it several
+times. So a compaction stands aside for a moment, often, as long as somebody appends: with it one checkpoint in a thousand takes
+4 ms, without it 11, and the compaction takes a fifth longer (`aegis bench compact`).
 """
 
 from __future__ import annotations
