@@ -33,17 +33,12 @@ from aegis_store.bench.results import Outcome
 from aegis_store.bench.rivals import saver
 from aegis_store.bench.rivals.absent import Missing, noted
 from aegis_store.bench.rivals.saver import Saver
-from aegis_store.bench.sessions import CODING, DIALOGUE, Session, families
+from aegis_store.bench.sessions import Session, families
 from aegis_store.bench.workload import DURABLE, Run, Workload
 from aegis_store.store import disk_bytes
 
-#: Most of the saver's CPU time, by family.
-CPU_WANTED: Final = {
-    "tau-bench": Wanted(most=1 / 2),
-    DIALOGUE: Wanted(most=1 / 2),
-    "mini-swe-agent": Wanted(most=2 / 3),
-    CODING: Wanted(most=2 / 3),
-}
+#: Most of the saver's CPU time.
+CPU_WANTED: Final = Wanted(most=1 / 3)
 ROUNDS: Final = 6
 ROUNDS_QUICK, SESSIONS_QUICK = 2, 2
 OURS, SQLITE, IN_MEMORY = "aegis", saver.SQLITE, saver.IN_MEMORY
@@ -149,7 +144,7 @@ def _figures(family: str, found: Found) -> list[Figure]:
         if peer not in samples:
             continue
         durability = DURABLE if peer == SQLITE else f"{DURABLE}; the peer: none"
-        wanted = CPU_WANTED.get(family, Wanted()) if peer == SQLITE else Wanted()
+        wanted = CPU_WANTED if peer == SQLITE else Wanted()
         note = "user and system" if peer == SQLITE else "the floor: nothing is kept"
         comparison: Comparison = "ratio" if peer == SQLITE else "over"
         figures.append(

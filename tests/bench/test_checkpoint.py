@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from aegis_store.bench import checkpoint
-from aegis_store.bench.checkpoint import CODING, DIALOGUE, IN_MEMORY, OURS, SQLITE
+from aegis_store.bench.checkpoint import IN_MEMORY, OURS, SQLITE
 from aegis_store.bench.rivals import absent, saver
-from aegis_store.bench.sessions import Session, made_up
+from aegis_store.bench.sessions import CODING, DIALOGUE, Session, made_up
 from tests.bench.facts import tiny
 
 
@@ -28,7 +28,7 @@ def test_each_side_saves_the_same_sessions_in_the_same_round(tmp_path, short):
         # The first batch was saved once more, to warm up.
         assert found.plain[f"{name}: checkpoints"] == 12
     wanted = {each.title: each.wanted for each in found.figures if each.wanted}
-    assert wanted == {f"{DIALOGUE}: CPU": "<= 0.5", f"{CODING}: CPU": "<= 0.666667"}
+    assert wanted == {f"{DIALOGUE}: CPU": "<= 0.333333", f"{CODING}: CPU": "<= 0.333333"}
     assert found.plain[f"durability of {SQLITE}"].startswith("its own setup: wal, synchronous=FULL")
 
 
