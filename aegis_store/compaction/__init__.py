@@ -2,7 +2,8 @@
 was made from that.
 
 `plan` says what has to be done, and touches nothing; `reencode` gives a checkpoint another form under the same commitment;
-`compactor` does it, segment by segment, newest first. How a segment is rewritten: native/src/compact.h.
+`compactor` does it, segment by segment, newest first, at a `pace` that leaves threads which append their
+share. How a segment is rewritten: native/src/compact.h.
 """
 
 from __future__ import annotations
