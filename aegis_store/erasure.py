@@ -18,19 +18,18 @@ from typing import Protocol
 
 import msgspec
 
-from aegis_store.catalog import Catalog, PayloadsGone, Row, SessionRecord
+from aegis_store.catalog import PayloadsGone, SessionRecord
 from aegis_store.chain import Chain
 from aegis_store.codec.runs import Runs
 from aegis_store.compaction import Compacted
 from aegis_store.errors import Erased, InvalidArgument, NotFound
 from aegis_store.holders import Holder, wait_for_holders
 from aegis_store.holding import Holds, demand_text, own_ordinals
+from aegis_store.holding import Owner as HoldingOwner
 from aegis_store.lineage import last_ordinal
 from aegis_store.peculiar import peculiar
-from aegis_store.records import Records
 from aegis_store.schema import gaps as schema
 from aegis_store.survey import Strand, Survey, survey
-from aegis_store.trust.signer import Signer
 from aegis_store.types import Kind, LogIndex, Ordinal
 
 #: How long an erasure waits for readers of the old files, unless it is told otherwise.
@@ -51,17 +50,9 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
     compacted: Compacted
 
 
-class Owner(Protocol):
-    """What an erasure needs of its store."""
+class Owner(HoldingOwner, Protocol):
+    """What an erasure needs of its store, beside what holds do."""
 
-    @property
-    def records(self) -> Records: ...
-    @property
-    def catalog(self) -> Catalog: ...
-    def catch_up(self) -> None: ...
-    def store_signer(self, op: str) -> Signer: ...
-    def note(self, row: Row) -> None: ...
-    def lost_track(self) -> None: ...
     def chain_of(self, session_id: str) -> Chain:
         """What all objects of a session share."""
         ...

@@ -16,44 +16,31 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from aegis_store._engine import Footer
-from aegis_store.catalog import Catalog, Row
+from aegis_store.catalog import Row
 from aegis_store.chain import Chain
 from aegis_store.compaction import Compacted, Compactor, Stage
 from aegis_store.erasure import Eraser
+from aegis_store.erasure import Owner as ErasureOwner
 from aegis_store.errors import Closed, Corrupt, NoSpace, OutOfResources, StorageError
 from aegis_store.gaps import Cause
 from aegis_store.holding import Holds
-from aegis_store.records import Records
+from aegis_store.retention.sweeper import Owner as RetentionOwner
 from aegis_store.retention.sweeper import Sweeper
 from aegis_store.trust.signer import Signer
-from aegis_store.types import Clock
 
 #: What recovery cut off and could not call unacknowledged: nobody knows whose it was.
 _CUT_TAILS: Final = "tail-*.cut"
 
 
-class Owner(Protocol):
+class Owner(ErasureOwner, RetentionOwner, Protocol):
     """The store, as its keeping sees it."""
 
     @property
     def path(self) -> Path: ...
-    @property
-    def records(self) -> Records: ...
-    @property
-    def catalog(self) -> Catalog: ...
-    @property
-    def clock(self) -> Clock: ...
-    def catch_up(self) -> None: ...
-    def note(self, row: Row) -> None: ...
-    def lost_track(self) -> None: ...
-    def store_signer(self, op: str) -> Signer: ...
     def sign_segment(self, footer: Footer) -> None: ...
     def chains(self) -> Sequence[Chain]:
         """Those that somebody holds."""
         ...
-
-    def chain_of(self, session_id: str) -> Chain: ...
-    def forget_session(self, session_id: str) -> None: ...
 
 
 class Keeping:

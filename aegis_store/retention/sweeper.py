@@ -11,17 +11,16 @@ from typing import Protocol
 
 import msgspec
 
-from aegis_store.catalog import Catalog, PayloadsGone, Row, SessionRecord
+from aegis_store.catalog import PayloadsGone, SessionRecord
 from aegis_store.codec.runs import Runs
 from aegis_store.errors import Gone
 from aegis_store.holding import TEXT_CHARACTERS_MAX, Holds
-from aegis_store.records import Records
+from aegis_store.holding import Owner as HoldingOwner
 from aegis_store.retention.policy import Decisions, Hold, Point, Policy, SessionDecision, SessionView, decide
 from aegis_store.rules import Rule
 from aegis_store.schema import checkpoint as checkpoint_schema
 from aegis_store.schema import gaps as schema
 from aegis_store.survey import Strand, Survey, parents, survey
-from aegis_store.trust.signer import Signer
 from aegis_store.types import Clock, Kind, LogIndex, Ordinal, Tier, TimeMs
 
 #: Said of a look at the whole log: what is done of how much.
@@ -36,19 +35,11 @@ class Retained(msgspec.Struct, frozen=True, kw_only=True):
     records: tuple[LogIndex, ...] = ()
 
 
-class Owner(Protocol):
-    """What retention needs of its store."""
+class Owner(HoldingOwner, Protocol):
+    """What retention needs of its store, beside what holds do."""
 
     @property
-    def records(self) -> Records: ...
-    @property
-    def catalog(self) -> Catalog: ...
-    @property
     def clock(self) -> Clock: ...
-    def catch_up(self) -> None: ...
-    def store_signer(self, op: str) -> Signer: ...
-    def note(self, row: Row) -> None: ...
-    def lost_track(self) -> None: ...
 
 
 class Sweeper:

@@ -19,6 +19,8 @@ import select
 import signal
 import socket
 import struct
+import sys
+from collections.abc import Callable
 from typing import NamedTuple
 
 #: Calls that change files, by name, where glibc makes them. `write` counts where it goes to no standard stream, `openat`
@@ -119,6 +121,23 @@ def ask(into: socket.socket) -> None:
         raise OSError(ctypes.get_errno(), "seccomp")
     into.sendmsg([b"!"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [listener]))])
     os.close(listener)
+
+
+def fork(work: Callable[[socket.socket], None]) -> tuple[int, socket.socket]:
+    """A child that does that work, with the asking end, and ends; its pid, and the answering end."""
+    answering, asking = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            answering.close()
+            work(asking)
+            status = 0
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    asking.close()
+    return pid, answering
 
 
 def answer(out_of: socket.socket, pid: int, nth: int, dice: random.Random) -> Death | None:

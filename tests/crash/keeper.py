@@ -13,6 +13,7 @@ import os
 import random
 import socket
 import sys
+from functools import partial
 
 import aegis_store
 from aegis_store.rules import Rule
@@ -41,18 +42,7 @@ def child(order: dict[str, object], asking: socket.socket) -> None:
 def main() -> None:
     for line in sys.stdin:
         order = json.loads(line)
-        answering, asking = socket.socketpair()
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                answering.close()
-                child(order, asking)
-                status = 0
-            finally:
-                sys.stderr.flush()
-                os._exit(status)
-        asking.close()
+        pid, answering = calls.fork(partial(child, order))
         death = calls.answer(answering, pid, order["nth"], random.Random(order["nth"]))
         answering.close()
         status = os.waitpid(pid, 0)[1]

@@ -21,6 +21,7 @@ import random
 import socket
 import sys
 import threading
+from functools import partial
 
 import aegis_store
 from aegis_store.types import Tier
@@ -105,18 +106,7 @@ def child(order: dict[str, object], asking: socket.socket) -> None:
 def main() -> None:
     for line in sys.stdin:
         order = json.loads(line)
-        answering, asking = socket.socketpair()
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                answering.close()
-                child(order, asking)
-                status = 0
-            finally:
-                sys.stderr.flush()
-                os._exit(status)
-        asking.close()
+        pid, answering = calls.fork(partial(child, order))
         say(f"child {pid}")
         death = None
         if order["ask"]:

@@ -178,4 +178,13 @@ int main(int argc, char **argv) {
     return failed > 0 || passed == 0;
 }
 
+/* Whether the last error says that. */
+static inline bool message_has(const char *text) {
+    aegis_error error;
+    aegis_last_error(&error);
+    if (strstr(error.message, text) != NULL) return true;
+    printf("    message: %s\n", error.message);
+    return false;
+}
+
 #endif

@@ -41,14 +41,6 @@ static inline vfs_file *file_named(const char *name, unsigned flags) {
 }
 
 /* The last failure, by what a person reads. */
-static inline bool said(const char *text) {
-    aegis_error error;
-    aegis_last_error(&error);
-    if (strstr(error.message, text) != NULL) return true;
-    printf("    message: %s\n", error.message);
-    return false;
-}
-
 static inline bool said_path(const char *path) {
     aegis_error error;
     aegis_last_error(&error);

@@ -48,7 +48,7 @@ TEST(each_mode_does_what_it_says) {
     EXPECT_CODE(open_code(&o), AEGIS_E_NOTFOUND);
     o.mode = AEGIS_MODE_WRITE;
     EXPECT_CODE(open_code(&o), AEGIS_E_NOTFOUND);
-    EXPECT(last_message_has("there is no store at"));
+    EXPECT(message_has("there is no store at"));
     o.mode = AEGIS_MODE_CREATE;
     EXPECT_OK(aegis_open(path, &o, &store, &report));
     EXPECT_EQ_U64(report.created, 1);
@@ -126,7 +126,7 @@ TEST(a_directory_that_holds_something_else_is_no_store) {
     FILE *file = fopen(name, "w");
     EXPECT(file != NULL && fclose(file) == 0);
     EXPECT_CODE(open_code(&o), AEGIS_E_NOTSTORE);
-    EXPECT(last_message_has("letters.txt"));
+    EXPECT(message_has("letters.txt"));
     EXPECT(remove(name) == 0);
     EXPECT_OK(open_code(&o));    /* an empty one may become one */
     EXPECT_OK(aegis_close(store));
@@ -253,7 +253,7 @@ TEST(reading_without_a_place_for_it_is_refused) {
     EXPECT_CODE(aegis_read_entries(store, SESSION, 0, 1, 0, NULL, 0, &record, &count), AEGIS_E_SPACE);
     EXPECT_CODE(aegis_read_entries(store, AEGIS_TIER_AUDIT, 0, 1, 0, buffer, sizeof buffer, &record, &count), AEGIS_E_RANGE);
     EXPECT_CODE(aegis_read(store, AEGIS_TIER_AUDIT, 0, buffer, sizeof buffer, &record), AEGIS_E_RANGE);
-    EXPECT(last_message_has("tier audit has none"));
+    EXPECT(message_has("tier audit has none"));
     end_store();
 }
 
@@ -356,7 +356,7 @@ TEST(sealed_segments_are_listed_and_signed_once) {
     EXPECT_CODE(aegis_segment(store, SESSION, 0, &footer), AEGIS_E_RANGE);
     fill(500);
     EXPECT_CODE(aegis_sign_segment(store, SESSION, 0, 0, one), AEGIS_E_ARGUMENT);
-    EXPECT(last_message_has("has no footer yet"));
+    EXPECT(message_has("has no footer yet"));
     upkeep_until_idle(store);
     for (; aegis_segment(store, SESSION, position, &footer) == AEGIS_OK; position++) {
         EXPECT_EQ_U64(footer.segment, position);
@@ -442,7 +442,7 @@ static void use_in_child(void) {
     EXPECT_CODE(aegis_refresh(store), AEGIS_E_FORKED);
     EXPECT_CODE(aegis_describe(store, &info), AEGIS_E_FORKED);
     EXPECT_CODE(aegis_background(store, &number), AEGIS_E_FORKED);
-    EXPECT(last_message_has("open it again in the child"));
+    EXPECT(message_has("open it again in the child"));
     aegis_verify_end(begun);
     EXPECT_CODE(aegis_close(store), AEGIS_E_FORKED);
     EXPECT_OK(aegis_abandon(store));

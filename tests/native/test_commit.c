@@ -75,7 +75,7 @@ TEST(what_is_not_committed_is_not_readable) {
     EXPECT_EQ_U64(size_of(store, SESSION), 0);
     EXPECT_CODE(aegis_read(store, SESSION, 0, buffer, sizeof buffer, &record), AEGIS_E_RANGE);
     EXPECT_CODE(aegis_commit(store, SESSION, 1), AEGIS_E_RANGE);
-    EXPECT(last_message_has("the next one is 1"));
+    EXPECT(message_has("the next one is 1"));
     EXPECT_CODE(aegis_commit(store, SESSION, UINT64_MAX), AEGIS_E_RANGE);
     EXPECT_OK(aegis_commit(store, SESSION, 0));
     EXPECT(has_record(store, SESSION, 0, PAYLOAD));

@@ -10,14 +10,6 @@
 
 static uint8_t buffer[600000];
 
-static bool last_message_has(const char *text) {
-    aegis_error error;
-    aegis_last_error(&error);
-    if (strstr(error.message, text) != NULL) return true;
-    printf("    message: %s\n", error.message);
-    return false;
-}
-
 static bool lock_says_poisoned(vfs_sim *sim) {
     char word[9] = "";
     size_t got = 0;
@@ -67,14 +59,14 @@ TEST(a_failed_write_or_sync_of_a_group_poisons_and_reopening_recovers) {
         vfs_sim_fail(sim, &(vfs_sim_fault){.nth = 1, .kinds = 1u << failures[n].kind, .code = failures[n].code,
                                           .written_bytes = failures[n].written_bytes});
         EXPECT_CODE(aegis_commit(store, SESSION, 12), AEGIS_E_UNKNOWN);
-        EXPECT(last_message_has("record 12 is stored"));
-        EXPECT(last_message_has(aegis_error_name(failures[n].code)));
+        EXPECT(message_has("record 12 is stored"));
+        EXPECT(message_has(aegis_error_name(failures[n].code)));
         vfs_sim_fail(sim, NULL);
         /* Everybody of that group is told the same; nothing is tried again. */
         uint64_t calls = vfs_sim_calls(sim);
         for (uint64_t i = 10; i < 15; i++) EXPECT_CODE(aegis_commit(store, SESSION, i), AEGIS_E_UNKNOWN);
         EXPECT_CODE(append_record(store, SESSION, 15, PAYLOAD), AEGIS_E_POISONED);
-        EXPECT(last_message_has("close the store and open it again"));
+        EXPECT(message_has("close the store and open it again"));
         upkeep_until_idle(store);
         EXPECT_EQ_U64(vfs_sim_calls(sim), calls);
         EXPECT_OK(aegis_commit(store, SESSION, 9));

@@ -40,14 +40,6 @@ static aegis_head head_now(void) {
     return head;
 }
 
-static bool message_has(const char *text) {
-    aegis_error error;
-    aegis_last_error(&error);
-    if (strstr(error.message, text) != NULL) return true;
-    printf("    message: %s\n", error.message);
-    return false;
-}
-
 /* ---- what comes of it ------------------------------------------------------------------------------------------------- */
 
 static const uint8_t SHORT[] = "another encoding of the same state";

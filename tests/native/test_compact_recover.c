@@ -17,7 +17,6 @@ static bool begin_store(uint64_t segments) {
     return size > 0;
 }
 
-
 static void reopen(void) {
     EXPECT_OK(aegis_close(store));
     store = open_test(v, AEGIS_MODE_WRITE, NULL);
@@ -27,14 +26,6 @@ static void end_store(void) {
     EXPECT_OK(aegis_close(store));
     EXPECT_EQ_U64(vfs_sim_open_count(sim), 0);
     vfs_sim_free(sim);
-}
-
-static bool message_has(const char *text) {
-    aegis_error error;
-    aegis_last_error(&error);
-    if (strstr(error.message, text) != NULL) return true;
-    printf("    message: %s\n", error.message);
-    return false;
 }
 
 /* ---- what recovery makes of it ---------------------------------------------------------------------------------------- */

@@ -263,7 +263,7 @@ static void as_a_stranger(void) {
     aegis_options o = test_options(AEGIS_MODE_WRITE);
     if (geteuid() == 0) EXPECT(setgid(65534) == 0 && setuid(65534) == 0);
     EXPECT_CODE(aegis_open(store_path, &o, &store, NULL), AEGIS_E_READONLY);
-    EXPECT(last_message_has("LOCK"));
+    EXPECT(message_has("LOCK"));
     o.mode = AEGIS_MODE_READ;
     if (!EXPECT_OK(aegis_open(store_path, &o, &store, NULL))) return;
     EXPECT_EQ_U64(size_of(store, SESSION), 100);
@@ -299,7 +299,7 @@ TEST(links_in_the_place_of_files_are_refused_by_name) {
         snprintf(aside, sizeof aside, "%s/elsewhere", place_path);
         EXPECT(rename(path, aside) == 0 && symlink(aside, path) == 0);
         EXPECT_CODE(aegis_open(store_path, &o, &store, NULL), AEGIS_E_NOTSTORE);
-        EXPECT(last_message_has(files[i]));
+        EXPECT(message_has(files[i]));
         EXPECT(unlink(path) == 0 && rename(aside, path) == 0);
         end_life();
     }

@@ -96,7 +96,7 @@ TEST(footer_condition_2_store_tier_number_and_generation_are_those_of_the_header
         EXPECT_OK(vfs_sim_get(sim, PATH, file_size - FOOTER_FIXED + fields[i].at, &old, fields[i].size, &got));
         forge(&s, fields[i].at, fields[i].value, fields[i].size);
         EXPECT_CODE(read_again(), AEGIS_E_FOREIGN);
-        EXPECT(said("another segment"));
+        EXPECT(message_has("another segment"));
         forge(&s, fields[i].at, old, fields[i].size);
         EXPECT_OK(read_again());
     }
@@ -114,7 +114,7 @@ TEST(footer_condition_3_first_and_count_do_not_overflow_and_fit_the_file) {
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         forge(&s, 56, counts[i], 8);
         EXPECT_CODE(read_again(), AEGIS_E_CORRUPT);
-        EXPECT(said("does not fit its file"));
+        EXPECT(message_has("does not fit its file"));
     }
     forge(&s, 56, 15, 8);
     EXPECT_OK(read_again());
@@ -161,7 +161,7 @@ TEST(footer_condition_3_first_and_count_are_what_the_manifest_says) {
     EXPECT_OK(vfs_sim_patch(sim, "session/00000000.seg", file_size - FOOTER_FIXED, fixed, sizeof fixed));
     const aegis_options o = test_options(AEGIS_MODE_WRITE);
     EXPECT_CODE(store_open(s.vfs, "store", &o, &store, NULL), AEGIS_E_CORRUPT);
-    EXPECT(said("the footer of 00000000.seg says records 1099511627776"));
+    EXPECT(message_has("the footer of 00000000.seg says records 1099511627776"));
     vfs_sim_free(sim);
 }
 
@@ -212,7 +212,7 @@ TEST(footer_condition_5_the_frontier_gives_the_root) {
         EXPECT_CODE(footer_frontier(&s, &seg, &good, &found), AEGIS_E_CORRUPT);
         flip(PATH, bit);
     }
-    EXPECT(said("frontier"));
+    EXPECT(message_has("frontier"));
     EXPECT(said_path(PATH));
     end_with_segment();
 }
@@ -221,7 +221,7 @@ TEST(footer_condition_6_the_code_matches_for_who_has_the_secret) {
     if (!begin_sealed()) return;
     forge(NULL, 80, 1, 8);    /* another root, under a checksum that fits */
     EXPECT_CODE(read_again(), AEGIS_E_CORRUPT);
-    EXPECT(said("not written by this store"));
+    EXPECT(message_has("not written by this store"));
     s.keyed = false;
     EXPECT_OK(read_again());
     s.keyed = true;

@@ -68,7 +68,7 @@ TEST(a_second_writer_is_told_who_holds_the_store) {
     if (!begin_writing()) return;
     size_t handles = vfs_sim_open_count(sim);
     EXPECT_CODE(lockfile_open_writer(&second, v, root, &poisoned), AEGIS_E_LOCKED);
-    EXPECT(said("pid 1 on a simulated machine"));
+    EXPECT(message_has("pid 1 on a simulated machine"));
     EXPECT(said_path("LOCK"));
     EXPECT(second.file == NULL);
     EXPECT_EQ_U64(vfs_sim_open_count(sim), handles);
@@ -76,10 +76,10 @@ TEST(a_second_writer_is_told_who_holds_the_store) {
     memset(holder, 'h', sizeof holder);
     EXPECT_OK(vfs_sim_patch(sim, "LOCK", 80, holder, sizeof holder));
     EXPECT_CODE(lockfile_open_writer(&second, v, root, &poisoned), AEGIS_E_LOCKED);
-    EXPECT(said("hhhhhhhh"));
+    EXPECT(message_has("hhhhhhhh"));
     EXPECT_OK(vfs_sim_resize(sim, "LOCK", 0));
     EXPECT_CODE(lockfile_open_writer(&second, v, root, &poisoned), AEGIS_E_LOCKED);
-    EXPECT(said("another process"));
+    EXPECT(message_has("another process"));
     lockfile_close(&held);
     EXPECT_OK(lockfile_open_writer(&second, v, root, &poisoned));
     lockfile_close(&second);

@@ -302,7 +302,7 @@ TEST(a_forged_record_with_a_checksum_that_fits_is_refused) {
         put_frame(&s, forged, i, 0, 0, seg->nonce, at, r.entry, r.entry_length, r.payload, r.payload_length);
         EXPECT_OK(vfs_sim_patch(sim, path, at, forged, (size_t)size));
         EXPECT_CODE(read_one(i), AEGIS_E_CORRUPT);
-        EXPECT(said("is not the one that the tree was made with"));
+        EXPECT(message_has("is not the one that the tree was made with"));
         EXPECT_OK(vfs_sim_patch(sim, path, at, bytes, (size_t)size));
         EXPECT_OK(read_one(i));
     }
@@ -415,7 +415,7 @@ static void end_directory(void) {
 TEST(a_tier_whose_directory_is_missing_is_named) {
     if (!begin_directory()) return;
     EXPECT_CODE(log_init(&opened, &s, root, false, &m, &held, 0), AEGIS_E_CORRUPT);
-    EXPECT(said("the directory of tier session is missing"));
+    EXPECT(message_has("the directory of tier session is missing"));
     EXPECT_OK(log_init(&opened, &s, root, true, &m, &held, 0));
     EXPECT(opened.writable);
     log_free(&opened);

@@ -117,7 +117,7 @@ TEST(manifest_condition_1_magic_and_checksum_match) {
         flip(PATH, bit);
         flip(PATH, bit + image_size / 2 * 8);
     }
-    EXPECT(said("both copies"));
+    EXPECT(message_has("both copies"));
     EXPECT(said_path(PATH));
     EXPECT_OK(load_and_forget(&damaged));
     EXPECT_CODE(load_forged(0, 'B', 1), AEGIS_E_CORRUPT);
@@ -129,7 +129,7 @@ TEST(manifest_condition_2_the_format_version_is_known) {
     if (!begin_written(&m)) return;
     read_image();
     EXPECT_CODE(load_forged(8, 1, 4), AEGIS_E_VERSION);
-    EXPECT(said("format 1"));
+    EXPECT(message_has("format 1"));
     EXPECT_OK(load_forged(8, 0, 4));
     end_with(&m);
 }
@@ -514,6 +514,6 @@ TEST(random_files_of_every_length_are_refused) {
     }
     EXPECT_OK(vfs_sim_resize(sim, PATH, (64u << 20) + 1));
     EXPECT_CODE(load_and_forget(&damaged), AEGIS_E_CORRUPT);
-    EXPECT(said("larger than one can be"));
+    EXPECT(message_has("larger than one can be"));
     end();
 }

@@ -69,7 +69,7 @@ static void refused(int code, const char *path, const char *message) {
     for (uint32_t mode = AEGIS_MODE_READ; mode <= AEGIS_MODE_APPEND; mode++) {
         vfs_sim *before = vfs_sim_clone(sim);
         if (!EXPECT_CODE(open_code(mode), code) && store != NULL) EXPECT_OK(aegis_abandon(store));
-        EXPECT(said(message));
+        EXPECT(message_has(message));
         EXPECT(said_path(path));
         EXPECT(vfs_sim_same(before, sim, text, sizeof text));
         vfs_sim_free(before);
@@ -176,7 +176,7 @@ TEST(a_missing_segment_is_refused_by_name) {
     EXPECT_OK(vfs_sim_remove(sim, "session"));
     for (uint32_t mode = AEGIS_MODE_READ; mode <= AEGIS_MODE_APPEND; mode++) {
         EXPECT_CODE(open_code(mode), AEGIS_E_CORRUPT);
-        EXPECT(said("the directory of tier session is missing"));
+        EXPECT(message_has("the directory of tier session is missing"));
     }
     vfs_sim_free(whole);
     end_segments();
@@ -227,7 +227,7 @@ TEST(a_renamed_duplicated_or_swapped_segment_is_refused_by_name) {
     /* A copy under a number that nobody lists holds records: something is wrong with the manifest then, or with the copy. */
     EXPECT_OK(vfs_sim_copy_file(whole, "session/00000001.seg", sim, "session/00000077.seg"));
     EXPECT_CODE(open_code(AEGIS_MODE_WRITE), AEGIS_E_CORRUPT);
-    EXPECT(said("00000077.seg holds records and the manifest does not name it"));
+    EXPECT(message_has("00000077.seg holds records and the manifest does not name it"));
     EXPECT_OK(vfs_sim_remove(sim, "session/00000077.seg"));
     if (reopen(AEGIS_MODE_READ)) EXPECT_OK(aegis_close(store));
     vfs_sim_free(whole);
@@ -255,7 +255,7 @@ TEST(a_segment_of_another_store_or_tier_is_refused_by_name) {
     EXPECT_OK(vfs_sim_copy_file(other, "audit/00000001.seg", sim, "session/00000001.seg"));
     o.mode = AEGIS_MODE_WRITE;
     EXPECT_CODE(store_open(v, "store", &o, &store, NULL), AEGIS_E_FOREIGN);
-    EXPECT(said("belongs to tier 1"));
+    EXPECT(message_has("belongs to tier 1"));
     vfs_sim_free(sim);
     /* The keys are for one store: a directory of another is refused as a whole. */
     v = vfs_sim_vfs(other);
@@ -280,7 +280,7 @@ TEST(a_sealed_segment_of_another_history_is_refused) {
     sim = whole;
     v = vfs_sim_vfs(sim);
     EXPECT(open_code(AEGIS_MODE_WRITE) == AEGIS_E_CORRUPT);
-    EXPECT(said("says records") || said("damaged"));
+    EXPECT(message_has("says records") || message_has("damaged"));
     end_segments();
 }
 
@@ -353,7 +353,7 @@ TEST(a_manifest_older_than_the_segments_is_refused) {
     EXPECT_OK(aegis_abandon(store));
     EXPECT_OK(vfs_sim_copy_file(sim, "session/old", sim, "MANIFEST"));
     EXPECT_CODE(open_code(AEGIS_MODE_WRITE), AEGIS_E_CORRUPT);
-    EXPECT(said("holds records and the manifest does not name it"));
+    EXPECT(message_has("holds records and the manifest does not name it"));
     end_segments();
 }
 

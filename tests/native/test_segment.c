@@ -46,7 +46,7 @@ TEST(segment_condition_1_magic_and_checksum_match) {
         if (!EXPECT_CODE(reopen(&again), AEGIS_E_CORRUPT)) printf("    bit %llu\n", (unsigned long long)bit);
         flip(PATH, bit);
     }
-    EXPECT(said("header"));
+    EXPECT(message_has("header"));
     EXPECT(said_path(PATH));
     EXPECT_OK(reopen(&again));
     forge_header(0, 0x1122334455667788, 8);
@@ -59,7 +59,7 @@ TEST(segment_condition_2_the_format_version_is_known) {
     if (!begin_with_segment()) return;
     forge_header(8, 1, 4);
     EXPECT_CODE(reopen(&again), AEGIS_E_VERSION);
-    EXPECT(said("format 1"));
+    EXPECT(message_has("format 1"));
     EXPECT(said_path(PATH));
     end_with_segment();
 }
@@ -70,11 +70,11 @@ TEST(segment_condition_3_store_id_and_tier_are_ours) {
     scope other = s;
     other.store_id[15] ^= 1;
     EXPECT_CODE(open_as(&other, NUMBER, GENERATION, &again), AEGIS_E_FOREIGN);
-    EXPECT(said("another store"));
+    EXPECT(message_has("another store"));
     other = s;
     other.tier = AEGIS_TIER_AUDIT;
     EXPECT_CODE(open_as(&other, NUMBER, GENERATION, &again), AEGIS_E_FOREIGN);
-    EXPECT(said("tier 3"));
+    EXPECT(message_has("tier 3"));
     EXPECT(said_path(PATH));
     end_with_segment();
 }
@@ -83,10 +83,10 @@ TEST(segment_condition_4_number_and_generation_are_those_of_the_manifest) {
     segment again;
     if (!begin_with_segment()) return;
     EXPECT_CODE(open_as(&s, NUMBER, GENERATION + 1, &again), AEGIS_E_FOREIGN);
-    EXPECT(said("generation 7"));
+    EXPECT(message_has("generation 7"));
     EXPECT_OK(vfs_sim_copy_file(sim, PATH, sim, "00000006.seg"));
     EXPECT_CODE(open_as(&s, NUMBER + 1, GENERATION, &again), AEGIS_E_FOREIGN);
-    EXPECT(said("segment 00000005 under another's name"));
+    EXPECT(message_has("segment 00000005 under another's name"));
     EXPECT(said_path("00000006.seg"));
     end_with_segment();
 }
@@ -97,7 +97,7 @@ TEST(segment_condition_5_the_alignment_is_that_of_the_store) {
     scope other = s;
     other.align = 4096;
     EXPECT_CODE(open_as(&other, NUMBER, GENERATION, &again), AEGIS_E_FOREIGN);
-    EXPECT(said("alignment"));
+    EXPECT(message_has("alignment"));
     end_with_segment();
 }
 
@@ -192,11 +192,11 @@ TEST(a_missing_or_short_segment_is_named) {
     segment again;
     if (!begin_with_segment()) return;
     EXPECT_CODE(open_as(&s, 9, GENERATION, &again), AEGIS_E_CORRUPT);
-    EXPECT(said("00000009.seg is missing"));
+    EXPECT(message_has("00000009.seg is missing"));
     EXPECT(said_path("00000009.seg"));
     EXPECT_OK(vfs_sim_resize(sim, PATH, 511));
     EXPECT_CODE(reopen(&again), AEGIS_E_CORRUPT);
-    EXPECT(said("cut off within its header"));
+    EXPECT(message_has("cut off within its header"));
     EXPECT_OK(vfs_sim_resize(sim, PATH, 0));
     EXPECT_CODE(reopen(&again), AEGIS_E_CORRUPT);
     end_with_segment();
@@ -353,7 +353,7 @@ TEST(a_file_that_ends_before_its_frames_is_refused_and_named) {
     for (int i = 0; i < 4; i++) {
         EXPECT_OK(vfs_sim_resize(sim, PATH, sizes[i]));
         EXPECT_CODE(reopen(&again), AEGIS_E_CORRUPT);
-        EXPECT(said("is cut off before its frames"));
+        EXPECT(message_has("is cut off before its frames"));
     }
     end_with_segment();
 }

@@ -327,7 +327,7 @@ TEST(a_log_that_does_not_lead_to_the_root_is_refused) {
     flip("tiles/0/001", 0);
     EXPECT_OK(tree_init(&again, &s, tiles, true, 0, give_leaves, &context));
     EXPECT_CODE(tree_start(&again, &range), AEGIS_E_CORRUPT);
-    EXPECT(said("do not lead to the root"));
+    EXPECT(message_has("do not lead to the root"));
     tree_free(&again);
     end_tree(&t);
 }

@@ -38,7 +38,7 @@ TEST(an_unlisted_segment_without_records_is_removed_and_one_with_records_refused
             EXPECT_OK(vfs_sim_patch(sim, paths[i], at, "A", 1));
             vfs_sim *before = vfs_sim_clone(sim);
             EXPECT_CODE(unlisted_remove_empty(&opened, &left), AEGIS_E_CORRUPT);
-            EXPECT(said("holds records and the manifest does not name it"));
+            EXPECT(message_has("holds records and the manifest does not name it"));
             EXPECT(said_path(paths[i] + strlen("session/")));
             EXPECT(vfs_sim_same(sim, before, text, sizeof text));
             vfs_sim_free(before);
@@ -182,7 +182,7 @@ TEST(a_file_of_another_place_with_records_is_still_refused) {
     copy_to("kept", "session/00000007-00000001.seg");
     EXPECT_OK(vfs_sim_settle(sim, true));
     EXPECT_CODE(store_open(v, "store", &o, &store, NULL), AEGIS_E_CORRUPT);
-    EXPECT(said("00000007-00000001.seg holds records and the manifest does not name it"));
+    EXPECT(message_has("00000007-00000001.seg holds records and the manifest does not name it"));
     EXPECT(lies_there(sim, "00000007-00000001.seg"));
     vfs_sim_free(sim);
 }

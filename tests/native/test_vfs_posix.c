@@ -143,12 +143,12 @@ TEST(no_progress_and_system_errors_are_reported) {
     vfs_file *file = new_file("a");
     on_write = (trick){.what = NO_PROGRESS, .times = 1};
     EXPECT_CODE(v->write(v, file, 0, "abc", 3), AEGIS_E_IO);
-    EXPECT(last_message_has("a: nothing was written"));
+    EXPECT(message_has("a: nothing was written"));
     on_write = (trick){.what = FAIL, .times = 1, .error = ENOSPC};
     EXPECT_CODE(v->write(v, file, 0, "abc", 3), AEGIS_E_NOSPACE);
     on_read = (trick){.what = FAIL, .times = 1, .error = EIO};
     EXPECT_CODE(v->read(v, file, 0, in, 3, &got), AEGIS_E_IO);
-    EXPECT(last_message_has("read a"));
+    EXPECT(message_has("read a"));
     on_allocate = (trick){.what = FAIL, .times = 1, .error = EDQUOT};
     EXPECT_CODE(v->allocate(v, file, 0, 4096), AEGIS_E_NOSPACE);
     v->close(v, file);
@@ -161,7 +161,7 @@ TEST(rule_5_a_failed_sync_is_reported_once_and_not_retried) {
     on_sync = (trick){.what = FAIL, .times = 1, .error = EIO};
     EXPECT_CODE(v->sync(v, file), AEGIS_E_IO);
     EXPECT_EQ_U64((uint64_t)on_sync.calls, 1);
-    EXPECT(last_message_has("sync a"));
+    EXPECT(message_has("sync a"));
     v->close(v, file);
     end();
 }
@@ -232,7 +232,7 @@ TEST(missing_and_existing_names_are_told) {
     EXPECT_OK(v->open_dir(v, root, "d", VFS_CREATE, &dir));
     EXPECT(stat(under("d"), &info) == 0 && (info.st_mode & 07777) == 0700);
     EXPECT_CODE(v->open(v, dir, "below", VFS_READ, &file), AEGIS_E_NOTFOUND);
-    EXPECT(last_message_has("open d/below"));
+    EXPECT(message_has("open d/below"));
     EXPECT_OK(v->sync_dir(v, dir));
     v->close_dir(v, dir);
     EXPECT_OK(v->open_dir(v, root, "d", VFS_CREATE, &dir));
@@ -268,7 +268,7 @@ TEST(the_root_is_made_only_where_asked) {
     EXPECT_OK(v->sync_parent(v, dir));
     v->close_dir(v, dir);
     EXPECT_CODE(v->open_root(v, path, VFS_CREATE | VFS_EXCLUSIVE, &dir), AEGIS_E_EXISTS);
-    EXPECT(last_message_has(path));
+    EXPECT(message_has(path));
     EXPECT_OK(v->open_root(v, path, VFS_CREATE, &dir));
     v->close_dir(v, dir);
     end();
@@ -292,7 +292,7 @@ TEST(a_rename_replaces) {
     EXPECT_OK(v->unlink(v, root, "a"));
     EXPECT_CODE(v->unlink(v, root, "a"), AEGIS_E_NOTFOUND);
     EXPECT_CODE(v->rename(v, root, "a", "b"), AEGIS_E_NOTFOUND);
-    EXPECT(last_message_has("rename a"));
+    EXPECT(message_has("rename a"));
     v->close(v, old);
     v->close(v, new);
     v->close(v, file);
@@ -353,7 +353,7 @@ TEST(rule_3_only_regular_files_are_opened_and_without_waiting) {
     EXPECT(s >= 0 && bind(s, (const struct sockaddr *)&address, sizeof address) == 0);
     alarm(20);
     EXPECT_CODE(v->open(v, root, "fifo", VFS_READ, &file), AEGIS_E_NOTSTORE);
-    EXPECT(last_message_has("fifo is not a regular file"));
+    EXPECT(message_has("fifo is not a regular file"));
     EXPECT_CODE(v->open(v, root, "fifo", VFS_WRITE, &file), AEGIS_E_NOTSTORE);
     EXPECT_CODE(v->open(v, root, "d", VFS_READ, &file), AEGIS_E_NOTSTORE);
     EXPECT_CODE(v->open(v, root, "d", VFS_WRITE, &file), AEGIS_E_NOTSTORE);

@@ -117,7 +117,7 @@ static void use_what_was_inherited(void) {
     EXPECT(vfs_fork_count() != count_before);
     EXPECT_EQ_U64((uint64_t)descriptors_here(false), 0);
     EXPECT_CODE(v->read(v, inherited, 0, &byte, 1, &got), AEGIS_E_FORKED);
-    EXPECT(last_message_has("a was opened before fork()"));
+    EXPECT(message_has("a was opened before fork()"));
     EXPECT_CODE(v->write(v, inherited, 0, &byte, 1), AEGIS_E_FORKED);
     EXPECT_CODE(v->allocate(v, inherited, 0, 1), AEGIS_E_FORKED);
     EXPECT_CODE(v->sync(v, inherited), AEGIS_E_FORKED);

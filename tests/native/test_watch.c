@@ -250,7 +250,7 @@ TEST(what_cannot_be_meant_is_refused_and_leaves_nothing_behind) {
     aegis_watcher *none = NULL;
     if (!begin_watching(1)) return;
     EXPECT_CODE(aegis_request(store, SESSION, 1, watcher), AEGIS_E_RANGE);
-    EXPECT(last_message_has("the next one is 1"));
+    EXPECT(message_has("the next one is 1"));
     EXPECT_CODE(aegis_request(store, SESSION, UINT64_MAX, watcher), AEGIS_E_RANGE);
     EXPECT_CODE(aegis_request(store, AEGIS_TIER_AUDIT, 0, watcher), AEGIS_E_RANGE);
     EXPECT_CODE(aegis_request(store, 9, 0, watcher), AEGIS_E_ARGUMENT);
@@ -263,7 +263,7 @@ TEST(what_cannot_be_meant_is_refused_and_leaves_nothing_behind) {
     EXPECT_CODE(aegis_watch_result(watcher, AEGIS_TIERS + 1, 0), AEGIS_E_ARGUMENT);
     aegis_watch_end(NULL);
     EXPECT_CODE(aegis_watch_result(watcher, SESSION, 0), AEGIS_E_ARGUMENT);
-    EXPECT(last_message_has("no answer yet"));
+    EXPECT(message_has("no answer yet"));
     for (uint64_t i = 1; i < 5; i++) EXPECT_OK(append_committed(store, SESSION, i, PAYLOAD));
     EXPECT_EQ_U64(vfs_sim_rings(sim), 0);
     vfs_sim_fail(sim, &(vfs_sim_fault){.nth = 1, .kinds = 1u << VFS_SIM_OPEN, .code = AEGIS_E_DESCRIPTORS});
@@ -312,7 +312,7 @@ TEST(a_failure_is_told_and_named_like_that_of_a_commit) {
             aegis_last_error(&error);
             snprintf(said, sizeof said, "%s", error.message);
             EXPECT_CODE(aegis_commit(store, SESSION, n), AEGIS_E_UNKNOWN);
-            EXPECT(last_message_has(said));
+            EXPECT(message_has(said));
         }
         EXPECT_OK(aegis_watch_result(watcher, SESSION, 2));
         /* Who asks only now is told as well, and nothing is written any more. */
@@ -363,7 +363,7 @@ TEST(giving_the_store_up_is_told_too) {
     EXPECT_EQ_U64(vfs_sim_rings(sim), 1);
     EXPECT_EQ_U64(look().closed, 1);
     EXPECT_CODE(aegis_watch_result(watcher, SESSION, 1), AEGIS_E_UNKNOWN);
-    EXPECT(last_message_has("given up before record 1"));
+    EXPECT(message_has("given up before record 1"));
     aegis_watch_end(watcher);
     vfs_sim_free(sim);
 }

@@ -65,14 +65,6 @@ static inline void in_child(void (*run)(void)) {
 }
 
 /* The messages name what they are about. */
-static inline bool last_message_has(const char *text) {
-    aegis_error error;
-    aegis_last_error(&error);
-    if (strstr(error.message, text) != NULL) return true;
-    printf("    message: %s\n", error.message);
-    return false;
-}
-
 typedef struct names {
     int count;
     int stop_at;
