@@ -186,7 +186,8 @@ class Chain:
         with self.lock:
             owed, durable = self._owed, 0
             while durable < len(owed) and owed[durable].row.index <= index:
-                self._owner.note(owed[durable].row)
+                if self._closed is None:  # else it was erased meanwhile, and a row would bring its name back
+                    self._owner.note(owed[durable].row)
                 durable += 1
             del owed[:durable]
 

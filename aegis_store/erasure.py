@@ -90,7 +90,7 @@ class Eraser:
         self._demand(session_id, reason, by)
         with self._holds.going:
             found = self._found(session_id)
-            targets = [found, *(self._forks_of(found, 0) if forks else ())]
+            targets = [found, *(self._forks_of(self._survey(), found, 0) if forks else ())]
             for target in targets:
                 self._holds.demand_none(target, None, op="erase")
             for target in targets:
@@ -112,15 +112,14 @@ class Eraser:
                     hint="what a fork inherited is erased in the session that made it",
                 )
             self._holds.demand_none(found, ordinal, op="erase")
-            self._work.settled()
-            everything = survey(records.engine, records.tier)
+            everything = self._survey()
             strand = everything.strands[found.tag]
             at = ordinal - found.first_ordinal
             dictionaries = peculiar(records, everything, [strand.indexes[at]])
             pieces = (index for index, _ in strand.chunks.get(ordinal, ()))
             covered = Runs.of(sorted([strand.indexes[at], *pieces, *dictionaries]))
             written = self._write(found, covered, reason, by, Ordinal(ordinal), dictionaries)
-            left = self._forks_of(found, ordinal)
+            left = self._forks_of(everything, found, ordinal)
         return self._finish([found], Ordinal(ordinal), written, left, wait_seconds)
 
     # ---- within -----------------------------------------------------------------------------------------------------------
@@ -150,13 +149,19 @@ class Eraser:
             )
         return found
 
-    def _forks_of(self, found: SessionRecord, ordinal: int) -> list[SessionRecord]:
+    def _survey(self) -> Survey:
+        """The tier as it is now, with what is on its way; the catalogue knows as much. Under `going` no fork begins
+        afterwards, so it knows them all until that is let go of."""
+        self._work.settled()
+        # Who queued a record tells the catalogue of it when they have seen it durable, which may be later.
+        self._owner.lost_track()
+        self._owner.catch_up()
+        return survey(self._owner.records.engine, self._owner.records.tier)
+
+    def _forks_of(self, everything: Survey, found: SessionRecord, ordinal: int) -> list[SessionRecord]:
         """The sessions that went on from a checkpoint of this one, `ordinal` or later, and from one of theirs, and so on."""
-        catalog, tier = self._owner.catalog, self._owner.records.tier
-        strands = survey(self._owner.records.engine, tier)
-        return [
-            session for tag in _forks_of(strands, found.tag, ordinal) if (session := catalog.session_by_tag(tag)) is not None
-        ]
+        by_tag = self._owner.catalog.session_by_tag
+        return [session for tag in _forks_of(everything, found.tag, ordinal) if (session := by_tag(tag)) is not None]
 
     def _write_sessions(self, targets: list[SessionRecord], reason: str, by: str) -> tuple[list[LogIndex], list[SessionRecord]]:
         """Write the erase records. From then on the sessions are gone; where it fails before, they go on."""
@@ -167,8 +172,7 @@ class Eraser:
                 chain.close(
                     Erased(f"session {chain.id!r} is being erased", op="checkpoint", path=self._owner.records.engine.path)
                 )
-            self._work.settled()
-            found = survey(self._owner.records.engine, self._owner.records.tier)
+            found = self._survey()
             going = [found.strands[target.tag] for target in targets]
             dictionaries = peculiar(self._owner.records, found, [index for strand in going for index in strand.indexes])
             for target, strand in zip(targets, going, strict=True):
@@ -179,11 +183,12 @@ class Eraser:
             if not written:
                 for chain in chains:
                     chain.close(None)
+                self._owner.lost_track()  # of what was settled while they were closed
             raise
         for target in targets:
             self._owner.forget_session(target.id)
         gone = {target.tag for target in targets}
-        left = [each for each in self._forks_of(targets[0], 0) if each.tag not in gone]
+        left = [each for each in self._forks_of(found, targets[0], 0) if each.tag not in gone]
         return written, left
 
     def _write(

@@ -137,6 +137,20 @@ def test_forks_are_named_and_keep_what_they_hold_or_go_with_it(place):
         assert store.verify(deep=True).findings == ()
 
 
+@pytest.mark.parametrize("forks", [False, True])
+def test_a_fork_that_is_on_its_way_is_named_or_goes_with_it(place, forks):
+    with aegis_store.open(place, config=SMALL) as store:
+        save(store, "s", with_text(5))
+        fork, begun = store.session("s").submit_fork("fork-Kowalczyk")
+        erased = store.session("s").erase(reason="request 17", forks=forks)
+        assert sorted(erased.sessions) == (["fork-Kowalczyk", "s"] if forks else ["s"])
+        assert erased.forks == (() if forks else ("fork-Kowalczyk",))
+        fork._land(begun)
+        assert [info.id for info in store.sessions()] == ([] if forks else ["fork-Kowalczyk"])
+        assert store.verify(deep=True).findings == ()
+    assert bool(holds(place, b"fork-Kowalczyk")) is not forks
+
+
 def test_a_fork_without_checkpoints_of_its_own_goes_on_from_nothing(place):
     with aegis_store.open(place, config=SMALL) as store:
         save(store, "s", with_text(5))
