@@ -18,14 +18,14 @@ from typing import Final, NoReturn
 import msgspec
 
 from aegis_store._engine import PAYLOAD_MAX
-from aegis_store.catalog import CheckpointMade, Other, Row, SessionBegan, SessionEnded
+from aegis_store.catalog import CheckpointMade, Other, Row, SessionBegan, SessionEnded, number_of
 from aegis_store.codec import payload as payload_codec
 from aegis_store.codec.payload import Sealed
 from aegis_store.errors import Conflict, Ended, Erased, Gone, NotFound
 from aegis_store.lineage import Lineage, Owner, ref_of
 from aegis_store.records import Position
-from aegis_store.schema import checkpoint as checkpoint_schema
 from aegis_store.schema import session as session_schema
+from aegis_store.schema.requests import request_id_of
 from aegis_store.trust.signer import Signer
 from aegis_store.types import HASH_SIZE, Kind, LogIndex, Ordinal, Ref, Tier, TimeMs
 
@@ -47,7 +47,7 @@ class Pending(msgspec.Struct, frozen=True):
 
 
 class _Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a session stands: its number and tag, the record that the next one follows, the newest checkpoint."""
+    """Where a session stands: the record that begins it, its tag, the record that the next one follows, its newest."""
 
     number: LogIndex
     tag: bytes
@@ -122,7 +122,7 @@ class Chain:
             sealed = self._in_chunks(standing, sealed, signer)
         self._standing = None
         here = records.append(
-            Kind.CHECKPOINT,
+            records.link_kind,
             sealed,
             signer,
             tag=standing.tag,
@@ -170,14 +170,16 @@ class Chain:
             if each.request_id == request_id and isinstance(each.row, CheckpointMade):
                 return self._ref(each.row)
         records = self._owner.records
-        found = self._owner.catalog.requested(standing.number, records.request_tag(standing.tag, request_id))
+        found = self._owner.catalog.requested(
+            number_of(records.tier, standing.number), records.request_tag(standing.tag, request_id)
+        )
         if found is None:
             return None
         made = records.entry_at(found.index)
         # Another request has the same tag once in 2**64. Where the checkpoint is gone, what it was asked for is not known
         # better.
         with suppress(Gone):
-            if checkpoint_schema.request_id_of(records.read(found.index).envelope) != request_id:
+            if request_id_of(records.link_kind, records.read(found.index).envelope) != request_id:
                 return None
         return ref_of(made, self.id) if made.entry.session_tag == standing.tag else None
 
@@ -305,7 +307,7 @@ class Chain:
         elif found.first_ordinal > 0:
             newest = self.lineage.ref(found, found.first_ordinal - 1)
         self._standing = _Standing(
-            number=found.number,
+            number=found.begun,
             tag=found.tag,
             last=last,
             next_ordinal=Ordinal(found.first_ordinal if found.last_ordinal is None else found.last_ordinal + 1),

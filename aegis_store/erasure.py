@@ -138,7 +138,7 @@ class Eraser:
 
     def _found(self, session_id: str) -> SessionRecord:
         self._owner.catch_up()
-        found = self._owner.catalog.session(session_id)
+        found = self._owner.catalog.session(session_id, self._owner.records.tier)
         if found is None:
             path = self._owner.records.engine.path
             raise NotFound(

@@ -37,7 +37,7 @@ from aegis_store.schema import keys as key_schema
 from aegis_store.schema import session as session_schema
 from aegis_store.schema.entry import NO_TAG, Entry
 from aegis_store.trust.signer import key_id
-from aegis_store.types import OF_THE_STORE, Kind, LogIndex
+from aegis_store.types import LINKS, OF_THE_STORE, Kind, LogIndex
 
 #: Names and keys are small; whatever claims more is not one.
 ENVELOPE_BYTES_MAX: Final = 16 << 20
@@ -125,7 +125,7 @@ class _Rows:
             return self._suspect(record.index, error, None if record.kind == Kind.SESSION_BEGIN and record.flags & GAP else tag)
         if entry.kind is Kind.SESSION_BEGIN:
             self._ends[tag] = record.index, record.leaf, entry.ordinal
-        elif entry.kind is Kind.CHECKPOINT:
+        elif entry.kind in LINKS:
             self._ends[tag] = record.index, record.leaf, entry.ordinal + 1
         elif entry.kind is Kind.SESSION_END:
             self._ends[tag] = record.index, record.leaf, None
@@ -164,7 +164,7 @@ class _Rows:
         if known is not None:
             if record.index <= known.last_index:
                 # It was taken in before, when it was written: only a record before it was not.
-                return None if entry.kind is not Kind.SESSION_BEGIN or record.index == known.number else _BEGUN
+                return None if entry.kind is not Kind.SESSION_BEGIN or record.index == known.begun else _BEGUN
             following = known.first_ordinal if known.last_ordinal is None else known.last_ordinal + 1
             end = known.last_index, known.last_leaf, None if known.ended is not None else following
         if entry.kind is Kind.SESSION_BEGIN:
@@ -181,14 +181,14 @@ class _Rows:
             return None
         if (parent, entry.parent_leaf) != (index, leaf):
             return f"does not follow record {index}, the one before it in its session"
-        if entry.kind is Kind.CHECKPOINT and entry.ordinal != ordinal:
+        if entry.kind in LINKS and entry.ordinal != ordinal:
             return f"is checkpoint {entry.ordinal} of its session where {ordinal} comes"
         return None
 
     def _row_of(self, record: Record, entry: Entry) -> Row:
         tier, index = self._records.tier, LogIndex(record.index)
         match entry.kind:
-            case Kind.CHECKPOINT:
+            case Kind.CHECKPOINT | Kind.AUDIT_EVENT | Kind.MEMORY_ITEM:
                 return CheckpointMade(
                     tier=tier,
                     index=index,

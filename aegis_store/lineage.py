@@ -24,7 +24,7 @@ from aegis_store.checkpoint import Checkpoint, as_checkpoint, moment
 from aegis_store.codec.registry import StateTypes
 from aegis_store.errors import AegisError, Corrupt, Foreign, Gone, NotFound
 from aegis_store.gaps import Cause
-from aegis_store.records import Records, TrustedEntry
+from aegis_store.records import Records, TrustedEntry, TrustedRecord
 from aegis_store.schema import session as session_schema
 from aegis_store.trust.signer import Signer
 from aegis_store.types import Kind, LogIndex, Ordinal, Ref, TimeMs
@@ -138,7 +138,7 @@ class Lineage:
     def look(self) -> SessionRecord | None:
         """What the catalogue knows, once it has caught up. Not believed yet, and perhaps not the newest."""
         self._owner.catch_up()
-        return self._owner.catalog.session(self.id)
+        return self._owner.catalog.session(self.id, self._owner.records.tier)
 
     def newest(self) -> SessionRecord | None:
         """The session as of its newest record. Raises where a later one may be hidden by damage."""
@@ -167,10 +167,10 @@ class Lineage:
         """The catalogue says which tag a session has; its session-begin record must say so too. Once a session."""
         if found.tag in self._believed:
             return
-        record = self._owner.records.entry_at(found.number)
+        record = self._owner.records.entry_at(found.begun)
         name = found.id
         if record.entry.kind is Kind.SESSION_BEGIN and not found.is_erased:
-            name = session_schema.decode_begin(self._owner.records.read(found.number).envelope).session
+            name = session_schema.decode_begin(self._owner.records.read(found.begun).envelope).session
         if (name, record.entry.kind, record.entry.session_tag, record.entry.parent, record.entry.ordinal) != (
             found.id,
             Kind.SESSION_BEGIN,
@@ -179,10 +179,10 @@ class Lineage:
             found.first_ordinal,
         ):
             raise Foreign(
-                f"the session {found.id!r} does not begin at record {found.number}",
+                f"the session {found.id!r} does not begin at record {found.begun}",
                 op="read",
                 tier=record.entry.tier.label,
-                index=found.number,
+                index=found.begun,
             )
         if found.parent is not None:
             self._origins[found.tag] = self._origin(found, found.parent, record.entry.parent_leaf)
@@ -193,7 +193,11 @@ class Lineage:
         record = self._owner.records.entry_at(parent)  # what it held may be gone
         entry = record.entry
         origin = self._owner.catalog.session_by_tag(entry.session_tag)
-        if origin is None or (entry.kind, entry.ordinal + 1, record.leaf) != (Kind.CHECKPOINT, fork.first_ordinal, leaf):
+        if origin is None or (entry.kind, entry.ordinal + 1, record.leaf) != (
+            self._owner.records.link_kind,
+            fork.first_ordinal,
+            leaf,
+        ):
             raise Foreign(
                 f"the fork {fork.id!r} does not go on from checkpoint {fork.first_ordinal - 1} at record {parent}",
                 op="read",
@@ -232,6 +236,11 @@ class Lineage:
     def checkpoint(self, found: SessionRecord, ordinal: int) -> Checkpoint:
         """The checkpoint of an ordinal from 0 to the newest, every check made. Corrupt, BadSignature, Foreign: damaged."""
         holder = self._holder(found, ordinal)
+        return as_checkpoint(self.record(holder, ordinal), holder.id, self._owner.types)
+
+    def record(self, found: SessionRecord, ordinal: int) -> TrustedRecord:
+        """The same as a record: in the audit tier an event, in the memory tier a version of a key."""
+        holder = self._holder(found, ordinal)
         if ordinal == holder.last_ordinal:
             return self._read(holder, ordinal, holder.last_index)
         point = self._owner.catalog.checkpoint(holder.number, ordinal)
@@ -262,6 +271,11 @@ class Lineage:
 
     def descend(self, found: SessionRecord, due: int) -> Iterator[Checkpoint]:
         """The checkpoints from ordinal `due` down to 0 that were neither pruned nor erased. Damage raises where it lies."""
+        for holder, record in self.records_down(found, due):
+            yield as_checkpoint(record, holder.id, self._owner.types)
+
+    def records_down(self, found: SessionRecord, due: int) -> Iterator[tuple[SessionRecord, TrustedRecord]]:
+        """The same as records, each with the session that it was made in."""
         while due >= 0:
             holder = self._holder(found, due)
             limit = min(HISTORY_PAGE, due - holder.first_ordinal + 1)
@@ -272,7 +286,7 @@ class Lineage:
                 if each.ordinal != due:
                     break  # the next page does not start where it should, and that is said then
                 with suppress(Gone):
-                    yield self._read(holder, each.ordinal, each.index, keep_way=True)
+                    yield holder, self._read(holder, each.ordinal, each.index, keep_way=True)
                 due -= 1
 
     def gaps(self, found: SessionRecord) -> list[GapInfo]:
@@ -307,18 +321,17 @@ class Lineage:
             tier=self._owner.records.tier.label,
         )
 
-    def _read(self, found: SessionRecord, ordinal: int, index: LogIndex, *, keep_way: bool = False) -> Checkpoint:
+    def _read(self, found: SessionRecord, ordinal: int, index: LogIndex, *, keep_way: bool = False) -> TrustedRecord:
         try:
             record = self._owner.records.read(index, keep_way=keep_way)
         except Gone as error:
             raise self._gone(error, found, ordinal) from None
         self._demand_place(record, found, ordinal)
-        return as_checkpoint(record, found.id, self._owner.types)
+        return record
 
-    @staticmethod
-    def _demand_place(record: TrustedEntry, found: SessionRecord, ordinal: int) -> None:
+    def _demand_place(self, record: TrustedEntry, found: SessionRecord, ordinal: int) -> None:
         entry = record.entry
-        if (entry.kind, entry.session_tag, entry.ordinal) != (Kind.CHECKPOINT, found.tag, ordinal):
+        if (entry.kind, entry.session_tag, entry.ordinal) != (self._owner.records.link_kind, found.tag, ordinal):
             raise Foreign(
                 f"record {record.index} is not checkpoint {ordinal} of session {found.id!r}",
                 op="read",

@@ -52,7 +52,7 @@ from aegis_store.schema.entry import (
 )
 from aegis_store.states import Link, State, States, link_of
 from aegis_store.trust.signer import Signer, key_id, verify_signature
-from aegis_store.types import OF_THE_STORE, Clock, Kind, LogIndex, Randomness, Tier, TimeMs
+from aegis_store.types import LINK_OF, LINKS, OF_THE_STORE, Clock, Kind, LogIndex, Randomness, Tier, TimeMs
 
 #: What an envelope may have around its state: names, claims, metadata.
 ENVELOPE_MARGIN_BYTES: Final = 1 << 20
@@ -111,6 +111,8 @@ class Records:
         self.engine = engine
         self.catalog = catalog
         self.tier = tier
+        #: The kind that this tier's chains are made of.
+        self.link_kind: Final = LINK_OF.get(tier, Kind.CHECKPOINT)
         self._prefix = signing_prefix(store_id, tier)
         self._enrolment_key = enrolment_key
         self._log_signer = log_signer
@@ -163,6 +165,9 @@ class Records:
         `root` is its session's number, if that is no fork. Where what such sessions have in common is worth a dictionary, that
         is queued, and its row comes with the rest."""
         self.demand_envelope(envelope)
+        if self.tier is Tier.AUDIT:
+            # Each event stands alone: damage to one is damage to no other.
+            return seal(envelope, self._draw(SALT_SIZE)), State(envelope), None
         dictionaries, made = self.dictionaries, None
         before = None if newest is None else self._state(newest)
         most = 0 if before is None else before.longest_delta(len(envelope))
@@ -365,11 +370,11 @@ class Records:
             commitment=entry.commitment,
             limit=self._envelope_max,
             chunk=None if entry.kind in _WHOLE else self._chunks_of(index, entry),
-            dictionary=self._dictionaries_before(index) if entry.kind is Kind.CHECKPOINT else None,
-            restore=restored if entry.kind is Kind.CHECKPOINT else None,
+            dictionary=self._dictionaries_before(index) if entry.kind in LINKS else None,
+            restore=restored if entry.kind in LINKS else None,
         )
         state = State(envelope, before.links, before.chain_bytes)
-        if entry.kind is Kind.CHECKPOINT:
+        if entry.kind in LINKS:
             states.put(index, state)
         return state
 
@@ -380,7 +385,7 @@ class Records:
         entry = self.entry_of(record)
         if record.flags & GAP:
             raise Corrupt(f"record {index} has no payload any more", op="read")
-        if entry.kind is not Kind.CHECKPOINT:
+        if entry.kind not in LINKS:
             raise Foreign(f"record {index} is of kind {entry.kind.label}", op="read")
         body = body_of(
             record.payload,

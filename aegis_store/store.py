@@ -22,6 +22,7 @@ from blake3 import blake3
 
 from aegis_store import verification
 from aegis_store._engine import Engine, Footer, Report, TierStats
+from aegis_store.audit import Audit
 from aegis_store.catalog import Catalog, Row, Stretch
 from aegis_store.chain import Chain
 from aegis_store.codec.registry import StateTypes
@@ -33,6 +34,7 @@ from aegis_store.holding import HoldInfo
 from aegis_store.housekeeping import Housekeeping
 from aegis_store.indexing import rows_of, whole
 from aegis_store.keeping import Compaction, Keeping
+from aegis_store.open_tier import OpenTier
 from aegis_store.opening import (
     KEYS_SUFFIX,
     Anchor,
@@ -54,7 +56,7 @@ from aegis_store.session import Session, SessionInfo, session_info
 from aegis_store.trust.heads import SignedHead, sign_head
 from aegis_store.trust.keys import KeyDirectory, SystemRandomness
 from aegis_store.trust.signer import Signer
-from aegis_store.types import Clock, Head, Randomness, Ref, SystemClock, Tier
+from aegis_store.types import LINK_OF, Clock, Head, Randomness, Ref, SystemClock, Tier
 
 DEFAULT_AGENT: Final = "agent"
 CATALOG_FOLDER: Final = "catalog"
@@ -63,6 +65,8 @@ _REQUEST_CONTEXT: Final = "aegis-store 2026 request tags"
 #: Checkpoints after which sealed segments that are not signed yet are looked for.
 HOUSEKEEPING_RECORDS: Final = 1024
 SESSIONS_PAGE: Final = 256
+#: Of `state_cache_bytes`, what a tier takes at the most: of events nothing is made.
+CACHE_SHARES: Final = {Tier.SESSION: 1 << 62, Tier.MEMORY: 8 << 20, Tier.AUDIT: 0}
 #: Sessions that are remembered though nobody holds them: about a kilobyte each.
 RECENT_SESSIONS: Final = 4096
 
@@ -112,8 +116,8 @@ class Store:
         # A mark of the last call that did not come to its end, and of the last one whose records were looked for.
         self._lost: object = None
         self._found: object = None
-        self._signers: dict[str, Signer] = {}
-        self._unsigned_from = 0
+        self._signers: dict[tuple[str, Tier], Signer] = {}
+        self._unsigned_from: dict[Tier, int] = {}
         self._since_housekeeping = 0
         self._housekeeping: Final = Housekeeping(self._keep_house)
         self._closed = False
@@ -121,26 +125,33 @@ class Store:
             path / CATALOG_FOLDER,
             store_id=keys.store_id,
             mac_key=blake3(keys.secret, derive_key_context=_CATALOG_CONTEXT).digest(),
-            log_sizes={Tier.SESSION: engine.size(Tier.SESSION)},
+            log_sizes={tier: engine.size(tier) for tier in LINK_OF},
             root_at=lambda tier, size: engine.head(tier, size).root,
             refill=self._all_rows,
             writable=mode != "r",
             due=self._housekeeping.due,
         )
-        self.records: Final = Records(
-            engine,
+        self._records: Final = {tier: self._records_of(tier) for tier in LINK_OF}
+        #: Of the session tier.
+        self.records: Final = self._records[Tier.SESSION]
+        self.keeping: Final = Keeping(self)
+        self.audit: Final = Audit(OpenTier(self, self._records[Tier.AUDIT]))
+
+    def _records_of(self, tier: Tier) -> Records:
+        keys, config = self.keys, self.config
+        return Records(
+            self._engine,
             self.catalog,
-            Tier.SESSION,
+            tier,
             store_id=keys.store_id,
             enrolment_key=keys.enrolment.public_key,
             log_signer=keys.log,
             request_key=blake3(keys.secret, derive_key_context=_REQUEST_CONTEXT).digest(),
-            clock=clock,
-            randomness=randomness,
+            clock=self.clock,
+            randomness=self._randomness,
             state_limit_bytes=config.state_limit_bytes,
-            state_cache_bytes=config.state_cache_bytes,
+            state_cache_bytes=min(config.state_cache_bytes, CACHE_SHARES[tier]),
         )
-        self.keeping: Final = Keeping(self)
 
     # ---- opening and closing ----------------------------------------------------------------------------------------------
 
@@ -221,7 +232,7 @@ class Store:
                     heads = [self._engine.head(tier) for tier in Tier if self._engine.size(tier) > 0]
             finally:
                 # A catalogue with gaps is not vouched for: the next open is to find out about them too.
-                if self.records.suspects:
+                if any(records.suspects for records in self._records.values()):
                     self.catalog.abandon()
                 else:
                     self.catalog.close()
@@ -400,7 +411,7 @@ class Store:
         self.catch_up()
         return verification.verify(
             self._engine,
-            {self.records.tier: self.records},
+            self._records,
             self.keys.log.public_key,
             deep=deep,
             watch=watch,
@@ -427,9 +438,9 @@ class Store:
         """Closed, UsedAfterFork: asked before any lock, for in a forked child a lock may never be let go."""
         self._engine.demand_open("use")
 
-    def signer_for(self, agent: str) -> Signer:
-        """The agent's key, allowed by the log from here on."""
-        signer = self._signers.get(agent)
+    def signer_for(self, agent: str, tier: Tier = Tier.SESSION) -> Signer:
+        """The agent's key, allowed by the tier's log from here on."""
+        signer = self._signers.get((agent, tier))
         if signer is None:
             if self._mode == "r":
                 raise ReadOnly(
@@ -438,8 +449,8 @@ class Store:
             self.catch_up()
             taken = {each.key_id for each in self.keys.agents()} | {self.keys.enrolment.key_id}
             signer = self.keys.agent(agent, taken=taken)
-            self.records.enrol(signer, self.keys.enrolment)
-            self._signers[agent] = signer
+            self._records[tier].enrol(signer, self.keys.enrolment)
+            self._signers[agent, tier] = signer
         return signer
 
     def store_signer(self, op: str) -> Signer:
@@ -505,48 +516,53 @@ class Store:
             self._index_rest(alone=True)
         elif self._found is not self._lost:
             lost = self._lost
-            self.records.flush()
+            for records in self._records.values():
+                records.flush()
             self._index_rest(alone=False)
             self._found = lost
 
     # ---- within -----------------------------------------------------------------------------------------------------------
 
-    def _all_rows(self) -> Iterable[Row | Stretch]:
-        return whole(self.records)
+    def _all_rows(self) -> Iterator[Row | Stretch]:
+        for records in self._records.values():
+            yield from whole(records)
 
     def _index_rest(self, *, alone: bool) -> None:
         """Tell the catalogue what it has not seen of the log; in bulk, if that is all of it and nobody notes meanwhile."""
         with self._lock:
-            covered = self.catalog.covered(self.records.tier)
-            if covered < self.records.size():
-                bulk = alone and covered == 0
-                self.catalog.apply(self._all_rows() if bulk else rows_of(self.records, covered))
+            for tier, records in self._records.items():
+                covered = self.catalog.covered(tier)
+                if covered < records.size():
+                    self.catalog.apply(whole(records) if alone and covered == 0 else rows_of(records, covered))
 
     def _sign_segments(self) -> None:
         """Sign the footers of sealed segments, off the commit path."""
-        if self._mode == "r":
-            return
+        if self._mode != "r":
+            for tier in self._records:
+                self._sign_segments_of(tier)
+
+    def _sign_segments_of(self, tier: Tier) -> None:
         newest: Footer | None = None
         # A damaged footer is not signed, and keeps no other from being: verifying names it.
-        for footer in self._engine.segments(Tier.SESSION, lambda error: None):
-            if footer.position < self._unsigned_from or not footer.sealed:
+        for footer in self._engine.segments(tier, lambda error: None):
+            if footer.position < self._unsigned_from.get(tier, 0) or not footer.sealed:
                 continue
             if footer.signature is None:
-                self.sign_segment(footer)
+                self.sign_segment(footer, tier)
             else:
                 newest = footer
-            self._unsigned_from = footer.position + 1
+            self._unsigned_from[tier] = footer.position + 1
         if newest is not None:
             # A crash may have cut it short; not those before it, for each was synced before the next was begun. Where another
             # one stands, verify says so.
             with suppress(KeysWrong):
-                self.sign_segment(newest)
+                self.sign_segment(newest, tier)
 
-    def sign_segment(self, footer: Footer) -> None:
+    def sign_segment(self, footer: Footer, tier: Tier = Tier.SESSION) -> None:
         """Sign the footer of a sealed segment."""
         signature = self.keys.log.sign(verification.footer_message(footer))
         with suppress(NotFound):  # rewritten since: the file that took its place is signed when its turn comes
-            self._engine.sign_segment(Tier.SESSION, footer.position, signature, segment=footer.segment)
+            self._engine.sign_segment(tier, footer.position, signature, segment=footer.segment)
 
 
 def tier_named(tier: str | Tier) -> Tier:

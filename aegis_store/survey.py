@@ -16,7 +16,7 @@ import msgspec
 from aegis_store._engine import GAP, Engine, entries
 from aegis_store.codec.runs import Runs
 from aegis_store.errors import AegisError
-from aegis_store.types import Kind, LogIndex, Ordinal, Tier
+from aegis_store.types import LINK_OF, Kind, LogIndex, Ordinal, Tier
 
 _TAG: Final = slice(8, 24)
 _ORDINAL: Final = slice(24, 28)
@@ -78,10 +78,10 @@ def survey(engine: Engine, tier: Tier, step: Callable[[], object] = lambda: None
     size = engine.size(tier)
     strands: dict[bytes, Strand] = {}
     dictionaries: list[LogIndex] = []
-    checkpoint, chunk = int(Kind.CHECKPOINT), int(Kind.CHUNK)
+    link, chunk = int(LINK_OF.get(tier, Kind.CHECKPOINT)), int(Kind.CHUNK)
     for index, kind, flags, payload_bytes, entry in entries(engine, tier, 0, size):
         step()
-        if kind == checkpoint:
+        if kind == link:
             strand = strands.get(entry[_TAG])
             if strand is None:
                 continue  # of no session: verification says so

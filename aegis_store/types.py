@@ -81,16 +81,21 @@ WRITTEN: Final = frozenset(
         Kind.KEY_REVOKE,
         Kind.CHUNK,
         Kind.DICTIONARY,
+        Kind.AUDIT_EVENT,
+        Kind.MEMORY_ITEM,
         Kind.HOLD,
         Kind.HOLD_RELEASE,
         Kind.PRUNE,
         Kind.ERASE,
     }
 )
+#: What the chains of a tier are made of, one kind a tier: what a session, a subject or a key of the memory has saved.
+LINK_OF: Final = {Tier.SESSION: Kind.CHECKPOINT, Tier.AUDIT: Kind.AUDIT_EVENT, Tier.MEMORY: Kind.MEMORY_ITEM}
+LINKS: Final = frozenset(LINK_OF.values())
 #: Those that the store itself signs, with its log key, and no agent.
 OF_THE_STORE: Final = frozenset({Kind.DICTIONARY, Kind.HOLD, Kind.HOLD_RELEASE, Kind.PRUNE, Kind.ERASE})
 #: Those that belong to a session and are what it says, so that they go when it is erased.
-OF_A_SESSION: Final = frozenset({Kind.SESSION_BEGIN, Kind.CHECKPOINT, Kind.SESSION_END, Kind.CHUNK})
+OF_A_SESSION: Final = LINKS | {Kind.SESSION_BEGIN, Kind.SESSION_END, Kind.CHUNK}
 
 
 class Ref(msgspec.Struct, frozen=True, kw_only=True):

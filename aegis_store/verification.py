@@ -21,7 +21,7 @@ from aegis_store.records import Records
 from aegis_store.schema.entry import SIGNATURE_SIZE, Entry, signing_prefix
 from aegis_store.states import States
 from aegis_store.trust.signer import verify_signature, verify_signatures
-from aegis_store.types import OF_THE_STORE, Kind, Tier
+from aegis_store.types import LINKS, OF_THE_STORE, Kind, Tier
 
 #: Where a field of the name `bytes` hides the type.
 _Bytes = bytes
@@ -391,11 +391,11 @@ class _Chains:
             return f"record {index} comes after the end of its session"
         elif (entry.parent, entry.parent_leaf) != chain[:2]:
             return f"record {index} does not follow record {chain[0]}, the one before it in its session"
-        elif kind is Kind.CHECKPOINT and entry.ordinal != chain[3]:
+        elif kind in LINKS and entry.ordinal != chain[3]:
             problem = f"record {index} is checkpoint {entry.ordinal} where {chain[3]} comes"
         elif entry.time_ms < chain[2]:
             problem = f"record {index} is older than the one that it follows"
-        following = None if kind is Kind.SESSION_END else entry.ordinal + (kind is Kind.CHECKPOINT)
+        following = None if kind is Kind.SESSION_END else entry.ordinal + (kind in LINKS)
         self._sessions[tag] = index, leaf, entry.time_ms, following
         return problem
 
@@ -407,7 +407,7 @@ class _Chains:
         except Corrupt:
             return None  # it is reported in its own place
         if parent is not None and (parent.entry.kind, parent.entry.ordinal + 1, parent.leaf) == (
-            Kind.CHECKPOINT,
+            self._records.link_kind,
             entry.ordinal,
             entry.parent_leaf,
         ):

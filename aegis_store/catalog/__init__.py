@@ -27,6 +27,7 @@ from aegis_store.catalog.rows import (
     SessionBegan,
     SessionEnded,
     SessionRecord,
+    number_of,
 )
 
 __all__ = [
@@ -49,4 +50,5 @@ __all__ = [
     "SessionEnded",
     "SessionRecord",
     "Stretch",
+    "number_of",
 ]

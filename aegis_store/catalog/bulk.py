@@ -12,9 +12,10 @@ from collections.abc import Iterator
 import msgspec
 
 from aegis_store._engine import REQUEST_SIZE, Folded
-from aegis_store.catalog.rows import Row, SessionBegan
+from aegis_store.catalog.rows import Row, SessionBegan, number_of
 from aegis_store.catalog.tables import (
     GROUP,
+    NAMED,
     NO_POINT,
     POINT_SIZE,
     Item,
@@ -23,7 +24,9 @@ from aegis_store.catalog.tables import (
     fold,
     group_key,
     id_key,
+    name_key,
     number_key,
+    request_key,
     session_value,
 )
 from aegis_store.types import Tier
@@ -41,25 +44,30 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True):
 
 def load(stretch: Stretch, tables: Tables) -> None:
     """Put a stretch into tables that hold the stretches before it and nothing else, or this one already."""
-    ids = {id_key(row.id): number_key(row.index) for row in stretch.begun if row.id is not None}
+    tier = stretch.tier
+    numbered = [(number_of(tier, row.index), row) for row in stretch.begun]
+    ids = {id_key(row.id, tier): number_key(number) for number, row in numbered if row.id is not None}
     tables.load(Table.IDS, iter(sorted(ids.items())))
-    tables.load(Table.TAGS, iter(sorted((row.tag, number_key(row.index)) for row in stretch.begun)))
-    tables.load(Table.SESSIONS, ((number_key(row.index), session_value(row)) for row in stretch.begun))
-    tables.load(Table.HEADS, _heads(stretch.folded))
-    tables.load(Table.POINTS, _points(stretch.folded, tables))
-    tables.load(Table.REQUESTS, _requests(stretch.folded, tables))
+    tables.load(Table.TAGS, iter(sorted((row.tag, number_key(number)) for number, row in numbered)))
+    if tier in NAMED:
+        names = (name_key(tier, row.id, number) for number, row in numbered if row.id is not None)
+        tables.load(Table.NAMES, ((name, b"") for name in sorted(names)))
+    tables.load(Table.SESSIONS, ((number_key(number), session_value(row)) for number, row in numbered))
+    tables.load(Table.HEADS, _heads(tier, stretch.folded))
+    tables.load(Table.POINTS, _points(tier, stretch.folded, tables))
+    tables.load(Table.REQUESTS, _requests(tier, stretch.folded, tables))
     tables.write(fold(stretch.told, tables.get))
 
 
-def _heads(folded: Folded) -> Iterator[Item]:
-    for _, number, _, _, _, head in folded.chains():
-        yield number_key(number), head
+def _heads(tier: Tier, folded: Folded) -> Iterator[Item]:
+    for _, begun, _, _, _, head in folded.chains():
+        yield number_key(number_of(tier, begun)), head
 
 
-def _points(folded: Folded, tables: Tables) -> Iterator[Item]:
+def _points(tier: Tier, folded: Folded, tables: Tables) -> Iterator[Item]:
     points = bytes(folded.points)
-    for _, number, begin, count, first, _ in folded.chains():
-        done = 0
+    for _, begun, begin, count, first, _ in folded.chains():
+        number, done = number_of(tier, begun), 0
         while done < count:
             group, slot = divmod(first + done, GROUP)
             here = min(GROUP - slot, count - done)
@@ -76,11 +84,12 @@ def _spliced(value: bytes, slot: int, points: bytes) -> bytes:
     return before + NO_POINT * (slot - len(before) // POINT_SIZE) + points
 
 
-def _requests(folded: Folded, tables: Tables) -> Iterator[Item]:
+def _requests(tier: Tier, folded: Folded, tables: Tables) -> Iterator[Item]:
     requests = bytes(folded.requests)
     found: dict[bytes, bytes] = {}
     for at in range(0, len(requests), REQUEST_SIZE):
-        found.setdefault(requests[at : at + REQUEST_SIZE - 4], requests[at + REQUEST_SIZE - 4 : at + REQUEST_SIZE])
+        begun, request_tag = int.from_bytes(requests[at : at + 6], "big"), requests[at + 6 : at + REQUEST_SIZE - 4]
+        found.setdefault(request_key(number_of(tier, begun), request_tag), requests[at + REQUEST_SIZE - 4 : at + REQUEST_SIZE])
     for key in sorted(found):
         if folded.first == 0 or tables.get(Table.REQUESTS, key) is None:
             yield key, found[key]

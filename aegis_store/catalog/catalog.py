@@ -30,6 +30,7 @@ from aegis_store.catalog.coverage import Coverage
 from aegis_store.catalog.disk import DiskTables
 from aegis_store.catalog.memory import MemoryTables
 from aegis_store.catalog.rows import (
+    INDEX_BITS,
     CheckpointRecord,
     DictionaryRecord,
     HoldPlaced,
@@ -41,10 +42,13 @@ from aegis_store.catalog.rows import (
     PayloadsGone,
     Row,
     SessionRecord,
+    number_of,
 )
 from aegis_store.catalog.sidecar import Seal
 from aegis_store.catalog.tables import (
     GROUP,
+    NAMED,
+    NUMBER_BYTES,
     NUMBER_MAX,
     ORDINAL_MAX,
     TAG_SIZE,
@@ -59,6 +63,8 @@ from aegis_store.catalog.tables import (
     index_of,
     key_records,
     last_ordinal,
+    name_key,
+    name_prefix,
     no_updates,
     number_key,
     request_key,
@@ -344,9 +350,9 @@ class Catalog:
 
     # ---- lookups ----------------------------------------------------------------------------------------------------------
 
-    def session(self, session_id: str) -> SessionRecord | None:
-        """The session of that id."""
-        key = id_key(session_id)
+    def session(self, session_id: str, tier: Tier = Tier.SESSION) -> SessionRecord | None:
+        """The session of that id in a tier."""
+        key = id_key(session_id, tier)
         found = self._look(lambda: self._session(self._get(Table.IDS, key)))
         return found if found is not None and found.id == session_id else None
 
@@ -356,22 +362,51 @@ class Catalog:
             return None
         return self._look(lambda: self._session(self._get(Table.TAGS, tag)))
 
-    def sessions(self, *, after: int | None = None, limit: int = 100) -> list[SessionRecord]:
-        """At most `limit` sessions with numbers above `after`, oldest first."""
+    def sessions(self, *, tier: Tier = Tier.SESSION, after: int | None = None, limit: int = 100) -> list[SessionRecord]:
+        """At most `limit` sessions of a tier with numbers above `after`, oldest first."""
         _positive(limit)
+        lowest, highest = number_of(tier, 0), number_of(tier, (1 << INDEX_BITS) - 1)
         if after is not None and not 0 <= after <= NUMBER_MAX:
             raise InvalidArgument(f"no session has the number {after}", op="sessions")
-        key = b"" if after is None else number_key(after)
+        # The number of a session that a tier begins with is its lowest: nothing is above an empty key, either.
+        key = number_key(max(lowest - 1, 0) if after is None else after) if lowest or after is not None else b""
+        end = number_key(highest)
 
         def find() -> list[SessionRecord]:
             self._flush()
             found: list[SessionRecord] = []
             last = key
             while items := self._tables.sessions_after(last, limit - len(found)):
-                records = (session_record(number, value, self._head(number)) for number, value in items)
+                here = [item for item in items if item[0] <= end]
+                records = (session_record(number, value, self._head(number)) for number, value in here)
                 found.extend(record for record in records if not record.is_erased)
                 last = items[-1][0]
-                if len(found) == limit:
+                if len(found) == limit or len(here) < len(items):
+                    break
+            return found
+
+        return self._look(find)
+
+    def named(self, prefix: str, *, tier: Tier, after: SessionRecord | None = None, limit: int = 100) -> list[SessionRecord]:
+        """At most `limit` sessions of a tier whose ids start with `prefix`, behind that of `after`, in the order of the first
+        bytes of their ids. InvalidArgument: the tier's names are not kept in order."""
+        _positive(limit)
+        if tier not in NAMED:
+            raise InvalidArgument(f"the names of the {tier.label} tier are not looked for by prefix", op="lookup")
+        start = name_prefix(tier, prefix)
+
+        def find() -> list[SessionRecord]:
+            self._flush()
+            last = b"" if after is None else name_key(tier, after.id, after.number)
+            found: list[SessionRecord] = []
+            while items := self._tables.items(Table.NAMES, start, after=last, limit=limit - len(found)):
+                for key, _ in items:
+                    # An erased one has no id here any more; a long prefix shares its first bytes with others.
+                    session = self._session(key[-NUMBER_BYTES:])
+                    if session is not None and not session.is_erased and session.id.startswith(prefix):
+                        found.append(session)
+                last = items[-1][0]
+                if len(found) >= limit:
                     break
             return found
 

@@ -133,11 +133,13 @@ class DiskTables:
                 more = cursor.next()
         return found
 
-    def items(self, table: Table, prefix: bytes) -> list[Item]:
+    def items(self, table: Table, prefix: bytes, *, after: bytes = b"", limit: int | None = None) -> list[Item]:
         found: list[Item] = []
         with self._live().begin() as txn, txn.cursor(self._dbs[table]) as cursor:
-            more = cursor.set_range(prefix)
-            while more and cursor.key().startswith(prefix):
+            more = cursor.set_range(max(prefix, after))
+            if more and cursor.key() == after:
+                more = cursor.next()
+            while more and cursor.key().startswith(prefix) and (limit is None or len(found) < limit):
                 found.append(cursor.item())
                 more = cursor.next()
         return found

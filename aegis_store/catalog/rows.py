@@ -4,14 +4,27 @@ A row says what one record of a log means for lookups. The order of rows does no
 nothing, but for this: a session's begin comes before anything else of that session. So threads may note what they have
 committed in the order in which they come back from the commit.
 
-A session is numbered by the index of its session-begin record: unique, in order of creation, and the same in every rebuild.
+A session is numbered by its tier and the index of its session-begin record: unique, in order of creation within its tier,
+and the same in every rebuild. In the session tier the number is the index. What is called a session here is in the audit tier
+a subject, and in the memory tier a key: a chain of records under one tag, with a name.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from aegis_store.types import LogIndex, Ordinal, Tier, TimeMs
+
+#: Bits of a number that are the index; above them stands the tier, 0 for the session tier.
+INDEX_BITS: Final = 44
+_TIER_PLACES: Final = {Tier.SESSION: 0, Tier.AUDIT: 1, Tier.MEMORY: 2, Tier.TELEMETRY: 3}
+
+
+def number_of(tier: Tier, index: int) -> int:
+    """The number of the session that the record at `index` of a tier begins."""
+    return _TIER_PLACES[tier] << INDEX_BITS | index
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -121,7 +134,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     was made from. Its own checkpoints begin with `first_ordinal`: those below are its parent's.
     """
 
-    number: LogIndex
+    number: int
     id: str
     tag: bytes
     agent: str
@@ -138,6 +151,11 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     ended: LogIndex | None
     #: Then it has no names, and no lookup by id finds it; forks of it still do.
     is_erased: bool = False
+
+    @property
+    def begun(self) -> LogIndex:
+        """Index of its session-begin record."""
+        return LogIndex(self.number & (1 << INDEX_BITS) - 1)
 
 
 class CheckpointRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):

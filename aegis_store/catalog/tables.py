@@ -1,8 +1,10 @@
 """The tables: their keys and values in bytes, and how rows are folded into them.
 
     table     key                                    value
-    ids       BLAKE3(id) [16]                        session number u48
+    ids       BLAKE3(tier u8, id) [16]               session number u48
     tags      tag [16]                               session number u48
+    names     tier u8, the first 160 bytes of the    nothing; of the memory tier only, where names are looked for by prefix
+              id, session number u48
     sessions  number u48                             msgpack [tag, id or nil (erased), agent, role, forked from, parent,
                                                      first ordinal, created ms]; never changes
     heads     number u48                             60 bytes: the newest checkpoint, see _HEAD
@@ -15,8 +17,9 @@
               an erase record
     dicts     tier u8                                msgpack [[index, size, retired] ...] by index
 
-Integers in keys are big-endian, so that keys sort as numbers; those in values are little-endian. Texts are UTF-8 with
-surrogates passed through, and keys hold only hashes of them, so any length and any characters are fine.
+A number is tier and index (`rows.number_of`). Integers in keys are big-endian, so that keys sort as numbers; those in values
+are little-endian. Texts are UTF-8 with surrogates passed through, and keys hold only hashes of them, or their first bytes, so
+any length and any characters are fine.
 
 Checkpoints share a value, 64 of them, because LMDB's cost for a key (the key, a node header, half-empty pages where sessions
 grow side by side) is a multiple of the 12 bytes that a checkpoint needs. Measured at 100,000 checkpoints, with a key for each:
@@ -50,17 +53,23 @@ from aegis_store.catalog.rows import (
     SessionBegan,
     SessionEnded,
     SessionRecord,
+    number_of,
 )
 from aegis_store.errors import Corrupt
 from aegis_store.types import LogIndex, Ordinal, Tier, TimeMs
 
 #: Of the layout above: a file of another version is rebuilt.
-VERSION: Final = 2
+VERSION: Final = 3
 #: Checkpoints that share a value.
 GROUP: Final = 64
-NUMBER_MAX: Final = (1 << 48) - 1
+NUMBER_BYTES: Final = 6
+NUMBER_MAX: Final = (1 << 8 * NUMBER_BYTES) - 1
 ORDINAL_MAX: Final = (1 << 32) - 2
 TAG_SIZE: Final = 16
+#: Of a name, in the key of the table of names: LMDB takes keys of up to 511 bytes.
+NAME_BYTES: Final = 160
+#: Tiers whose names are looked for by prefix.
+NAMED: Final = frozenset({Tier.MEMORY})
 
 POINT_SIZE: Final = 12
 NO_POINT: Final = b"\xff" * POINT_SIZE
@@ -84,6 +93,7 @@ class Table(IntEnum):
     RELEASES = 8
     GAPS = 9
     DICTS = 10
+    NAMES = 11
 
 
 Item = tuple[bytes, bytes]
@@ -100,8 +110,8 @@ class Tables(Protocol):
         """At most `limit` items of the table of sessions with keys above `key`, in order."""
         ...
 
-    def items(self, table: Table, prefix: bytes) -> list[Item]:
-        """All items of a small table whose keys start with `prefix`, in order."""
+    def items(self, table: Table, prefix: bytes, *, after: bytes = b"", limit: int | None = None) -> list[Item]:
+        """The items of a table whose keys start with `prefix` and are above `after`, in order; at most `limit`, where given."""
         ...
 
     def write(self, updates: Updates) -> None:
@@ -121,8 +131,17 @@ def text_bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def id_key(session_id: str) -> bytes:
-    return blake3(text_bytes(session_id)).digest(16)
+def id_key(session_id: str, tier: Tier = Tier.SESSION) -> bytes:
+    return blake3(tier_key(tier) + text_bytes(session_id)).digest(16)
+
+
+def name_prefix(tier: Tier, text: str) -> bytes:
+    """What the keys of the table of names have in common whose ids start with `text`; those of others may, too."""
+    return tier_key(tier) + text_bytes(text)[:NAME_BYTES]
+
+
+def name_key(tier: Tier, session_id: str, number: int) -> bytes:
+    return name_prefix(tier, session_id) + number_key(number)
 
 
 def number_key(number: int) -> bytes:
@@ -165,7 +184,7 @@ def session_record(key: bytes, value: bytes, head: bytes) -> SessionRecord:
     tag, session_id, agent, role, forked_from, parent, first_ordinal, created_ms = _session_codec.decode(value)
     ordinal, index, time_ms, ended, leaf = _HEAD.unpack(head)
     return SessionRecord(
-        number=LogIndex(int.from_bytes(key, "big")),
+        number=int.from_bytes(key, "big"),
         id="" if session_id is None else _text(session_id),
         tag=tag,
         agent=_text(agent),
@@ -312,10 +331,12 @@ def fold(rows: Iterable[Row], get: Get) -> Updates:
                 if told is None or row.ordinal < int.from_bytes(told, "little"):
                     updates[Table.REQUESTS][key] = row.ordinal.to_bytes(4, "little")
         elif isinstance(row, SessionBegan):
-            number = number_key(row.index)
+            number = number_key(number_of(row.tier, row.index))
             updates[Table.TAGS][row.tag] = number
             if row.id is not None:
-                updates[Table.IDS][id_key(row.id)] = number
+                updates[Table.IDS][id_key(row.id, row.tier)] = number
+                if row.tier in NAMED:
+                    updates[Table.NAMES][name_key(row.tier, row.id, number_of(row.tier, row.index))] = b""
             updates[Table.SESSIONS][number] = session_value(row)
             # Told again, it must not undo what came after it.
             if row.tag not in touched:

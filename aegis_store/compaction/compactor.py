@@ -26,7 +26,7 @@ from aegis_store.gaps import Cause
 from aegis_store.records import Records
 from aegis_store.survey import survey
 from aegis_store.trust.signer import Signer
-from aegis_store.types import Kind, LogIndex
+from aegis_store.types import LogIndex
 
 #: What one step copies, and what the throttle counts in.
 STEP_BYTES: Final = 1 << 20
@@ -169,7 +169,7 @@ class Compactor:
         for record in self._engine.scan(self._records.tier):
             pace.spend(len(record.payload))
             index = LogIndex(record.index)
-            if index in todo.gaps or index in touched or record.kind != Kind.CHECKPOINT:
+            if index in todo.gaps or index in touched or record.kind != self._records.link_kind:
                 continue
             if payload_codec.dictionary_of(record.payload) in todo.dictionaries:
                 touched[index] = Touched(index, self._records.link(index, record).base, is_recoded=True)
@@ -231,7 +231,7 @@ class Compactor:
         if not touched:
             return {}
         for record in self._engine.scan(self._records.tier, footer.first, footer.first + footer.count):
-            if record.kind == Kind.CHECKPOINT:
+            if record.kind == self._records.link_kind:
                 coder.known[record.index] = record
             pace.step()
         payloads: dict[int, bytes] = {}

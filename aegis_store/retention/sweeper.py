@@ -43,21 +43,25 @@ class Owner(HoldingOwner, Protocol):
 
 
 class Sweeper:
-    """Retention of the session tier of a store."""
+    """Retention of a tier of a store."""
 
     def __init__(self, owner: Owner, holds: Holds) -> None:
         self._owner = owner
         self._holds = holds
 
+    @property
+    def _tier(self) -> Tier:
+        return self._owner.records.tier
+
     def sweep(self, rules: Sequence[Rule], *, dry_run: bool, watch: Watcher | None = None) -> Retained:
         """Decide, and unless it is a dry run write it down. Corrupt: what cannot be read cannot be decided on, and nothing
         goes."""
-        policy = Policy(rules=rules)
+        policy = Policy(rules=rules, tier=self._tier)
         now = TimeMs(self._owner.clock.now_ms())
         if policy.keeps_everything and not dry_run:
             return Retained(decisions=decide((), policy, now), views=())
         self._owner.catch_up()
-        found = survey(self._owner.records.engine, Tier.SESSION)
+        found = survey(self._owner.records.engine, self._tier)
         views = self._views(found, policy, watch)
         decisions = decide(views, policy, now)
         if dry_run:
@@ -74,8 +78,8 @@ class Sweeper:
         """The checkpoints that a hold or a fork keeps which came while it was decided."""
         owner = self._owner
         owner.records.flush()
-        spared = {parent for parent in parents(owner.records.engine, Tier.SESSION, found.size)}
-        for hold in owner.catalog.holds(Tier.SESSION):
+        spared = {parent for parent in parents(owner.records.engine, self._tier, found.size)}
+        for hold in owner.catalog.holds(self._tier):
             if hold.number < found.size:
                 continue
             for tag, ordinals in self._holds.reach(hold).items():
@@ -105,7 +109,7 @@ class Sweeper:
         catalog = self._owner.catalog
         pending = self._owner.records.gaps.pending()
         holds: dict[bytes, list[Hold]] = {}
-        for hold in catalog.holds(Tier.SESSION):
+        for hold in catalog.holds(self._tier):
             for tag, ordinals in self._holds.reach(hold).items():
                 held = None if tag == hold.tag and hold.ordinal is None else frozenset(map(Ordinal, ordinals))
                 holds.setdefault(tag, []).append(Hold(name=hold.reason, ordinals=held))
@@ -144,7 +148,7 @@ def _view(
     session: SessionRecord, points: list[Point], holds: Sequence[Hold], strand: Strand, starts: set[LogIndex]
 ) -> SessionView:
     return SessionView(
-        number=session.number,
+        number=session.begun,
         id=session.id,
         agent=session.agent,
         role=session.role,

@@ -19,7 +19,7 @@ from aegis_store.types import HASH_SIZE, LogIndex, MemoryPointer
 SCHEMA: Final = "checkpoint"
 VERSION: Final = 0
 
-_NAMES: Final = (
+NAMES: Final = (
     "schema",
     "version",
     "position",
@@ -33,7 +33,6 @@ _NAMES: Final = (
 )
 _INDEX_MAX: Final = 2**64 - 1
 _fields: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
-_text: Final = msgspec.msgpack.Decoder(str | None)
 _position: Final = msgspec.msgpack.Decoder(str)
 
 
@@ -69,26 +68,16 @@ def encode(checkpoint: Checkpoint, *, types: StateTypes = NO_TYPES) -> bytes:
             request_id,
             checkpoint.state,
         ],
-        _NAMES,
+        NAMES,
         types=types,
     )
-
-
-def request_id_of(data: bytes) -> str | None:
-    """The request id in the envelope of a checkpoint that the entry commits to, without a look at the rest."""
-    try:
-        fields = _fields.decode(data)
-        found: str | None = _text.decode(fields[_NAMES.index("request_id")])
-        return found
-    except (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError) as error:
-        raise Corrupt(f"a checkpoint's envelope has no request id: {error}", op="decode") from None
 
 
 def position_of(data: bytes) -> str | None:
     """The position in the envelope of a checkpoint that the entry commits to, where that is a str, without a look at the
     rest."""
     try:
-        found: str = _position.decode(_fields.decode(data)[_NAMES.index("position")])
+        found: str = _position.decode(_fields.decode(data)[NAMES.index("position")])
         return found
     except (msgspec.ValidationError, UnicodeDecodeError):
         return None
@@ -100,7 +89,7 @@ def decode(data: bytes, *, types: StateTypes = NO_TYPES) -> Checkpoint:
     """The checkpoint in an envelope. Corrupt if it is anything else; NewerFormat if a later version wrote it; UnknownType
     if it holds a named type that is not among `types`, or that has changed too much."""
     _, _, position, claims, pointer, approvals, last_tool_call, metadata, request_id, state = decode_envelope(
-        data, schema=SCHEMA, version=VERSION, names=_NAMES, types=types
+        data, schema=SCHEMA, version=VERSION, names=NAMES, types=types
     )
     if request_id is not None and type(request_id) is not str:
         raise Corrupt("the request id of a checkpoint is not a str", op="decode")

@@ -22,11 +22,13 @@ All integers are little-endian. An entry is well-formed if and only if
   (2) version is 0 and flags are 0 or 1,
   (3) the kind is one of `types.WRITTEN`, the tier one of 1 to 4,
   (4) the parent's leaf hash is zero exactly where there is no parent,
-  (5) a checkpoint and a session-end have a parent; of the others only a session-begin may have one,
+  (5) a link (checkpoint, audit-event, memory-item) and a session-end have a parent; of the others only a session-begin may have
+      one,
   (6) the session tag is zero exactly for key-add, key-revoke, dictionary and prune,
   (7) the ordinal of those is 0; that of a session-begin is 0 exactly where it has no parent,
-  (8) only a checkpoint has a request tag.
-(1)-(8) each have a test of that number in tests/schema/test_entry.py. Source: FORMAT.md, Entry.
+  (8) only a link has a request tag,
+  (9) an audit-event is in the audit tier, and a memory-item in the memory tier.
+(1)-(9) each have a test of that number in tests/schema/test_entry.py. Source: FORMAT.md, Entry.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from typing import Final
 import msgspec
 
 from aegis_store.errors import Corrupt, InvalidArgument, NewerFormat
-from aegis_store.types import HASH_SIZE, WRITTEN, Kind, LogIndex, Ordinal, Tier, TimeMs
+from aegis_store.types import HASH_SIZE, LINKS, WRITTEN, Kind, LogIndex, Ordinal, Tier, TimeMs
 
 ENTRY_SIZE: Final = 176
 #: Bytes that are signed, the request tag aside; the signature follows them.
@@ -67,8 +69,10 @@ _TIERS: Final = {tier.value: tier for tier in Tier}
 _REQUESTED: Final = 1
 #: Those that concern no one session.
 _OF_NO_SESSION: Final = frozenset({Kind.KEY_ADD, Kind.KEY_REVOKE, Kind.DICTIONARY, Kind.PRUNE})
-_WITH_PARENT: Final = frozenset({Kind.CHECKPOINT, Kind.SESSION_END})
+_WITH_PARENT: Final = LINKS | {Kind.SESSION_END}
 _WITHOUT_PARENT: Final = WRITTEN - _WITH_PARENT - {Kind.SESSION_BEGIN}
+#: Those that stand in one tier only. A checkpoint may stand in any: so it was before there were others.
+_ONLY_IN: Final[dict[int, int]] = {Kind.AUDIT_EVENT: Tier.AUDIT, Kind.MEMORY_ITEM: Tier.MEMORY}
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,10 +118,10 @@ def pack_unsigned(
         raise InvalidArgument(f"no entry has kind {kind} and tier {tier}", op="pack")
     if parent == _NO_PARENT:
         raise InvalidArgument(f"{parent} is not an index", op="pack")
-    fault = _fault(kind, session_tag, ordinal, parent, parent_leaf)
+    fault = _fault(kind, tier, session_tag, ordinal, parent, parent_leaf)
     if fault is not None:
         raise InvalidArgument(f"an entry {fault}", op="pack")
-    if request_tag is not None and (kind != Kind.CHECKPOINT or len(request_tag) != REQUEST_TAG_SIZE):
+    if request_tag is not None and (kind not in LINKS or len(request_tag) != REQUEST_TAG_SIZE):
         raise InvalidArgument(f"only a checkpoint has a request tag, of {REQUEST_TAG_SIZE} bytes", op="pack")
     if parent is None:
         parent = _NO_PARENT
@@ -222,10 +226,10 @@ def parse(data: bytes) -> Entry:
     parent: int | None = parent_high << 32 | parent_low
     if parent == _NO_PARENT:
         parent = None
-    fault = _fault(kind, session_tag, ordinal, parent, parent_leaf)
+    fault = _fault(kind, tier_number, session_tag, ordinal, parent, parent_leaf)
     if fault is not None:
         raise Corrupt(f"an entry {fault}", op="parse")
-    if flags == _REQUESTED and kind is not Kind.CHECKPOINT:
+    if flags == _REQUESTED and kind not in LINKS:
         raise Corrupt(f"an entry of kind {kind.label} has a request tag", op="parse")
     return Entry(
         kind=kind,
@@ -244,8 +248,10 @@ def parse(data: bytes) -> Entry:
     )
 
 
-def _fault(kind: int, session_tag: bytes, ordinal: int, parent: int | None, parent_leaf: bytes) -> str | None:
-    """Rules (4) to (7), in words that follow "an entry"."""
+def _fault(kind: int, tier: int, session_tag: bytes, ordinal: int, parent: int | None, parent_leaf: bytes) -> str | None:
+    """Rules (4) to (7) and (9), in words that follow "an entry"."""
+    if _ONLY_IN.get(kind, tier) != tier:
+        return f"of kind {Kind(kind).label} is in tier {Tier(tier).label}"
     if (parent is None) != (parent_leaf == NO_LEAF):
         return "names a parent by its index or its leaf hash, but not by both"
     if (session_tag == NO_TAG) != (kind in _OF_NO_SESSION):

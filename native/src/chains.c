@@ -6,10 +6,11 @@
  *       gives the same kind,
  *   (3) a parent's leaf hash is zero exactly where there is no parent; who has to have a parent has one, and nobody else,
  *   (4) the session tag is zero exactly for keys, dictionaries and prunes; ordinals are 0 where they have to be (there, and in a
- *       session-begin without a parent); only a checkpoint has a request tag,
- *   (5) a session begins once, before its checkpoints and its end, and no checkpoint follows its end,
- *   (6) a checkpoint and a session-end name the session's last record as parent, by index and leaf hash,
- *   (7) the first checkpoint has the ordinal that the session-begin gives, each other one the next.
+ *       session-begin without a parent); only a link has a request tag,
+ *   (5) a session begins once, before its links and its end, and no link follows its end,
+ *   (6) a link and a session-end name the session's last record as parent, by index and leaf hash,
+ *   (7) the first link has the ordinal that the session-begin gives, each other one the next.
+ * A link is a checkpoint, an audit-event or a memory-item: what the chains of a tier are made of, the latter two in a tier of their own.
  * Chunks, holds, hold-releases and erasures have a session's tag and any ordinal, and are not part of its chain: (5) to (7) do not ask them.
  * Whether a record is a stub makes no difference: its entry is what it was. Of what is told back the caller sees the flags.
  * (1)-(7) each have a test of that number in tests/native/test_chains.c. Where an entry lies in the log, and that it is in the tree,
@@ -34,9 +35,12 @@ enum {
     ENTRY_SIZE = 176,
 };
 enum {
-    SESSION_BEGIN = 1, CHECKPOINT = 2, SESSION_END = 3, KEY_ADD = 4, KEY_REVOKE = 5, CHUNK = 7, DICTIONARY = 8, HOLD = 12,
+    SESSION_BEGIN = 1, CHECKPOINT = 2, SESSION_END = 3, KEY_ADD = 4, KEY_REVOKE = 5, CHUNK = 7, DICTIONARY = 8,
+    AUDIT_EVENT = 9, MEMORY_ITEM = 10, HOLD = 12,
     HOLD_RELEASE = 13, PRUNE = 14, ERASE = 15,
 };
+
+enum { AUDIT_TIER = 1, MEMORY_TIER = 2 };
 
 #define FLAG_REQUEST 1
 #define NO_PARENT 0xffffffffffffu
@@ -156,6 +160,8 @@ static int wrong(const aegis_chains *c, uint64_t index, int code, const char *wh
 
 /* Kinds of the log as a whole: they belong to no session. */
 static bool is_of_log(unsigned kind) { return kind == KEY_ADD || kind == KEY_REVOKE || kind == DICTIONARY || kind == PRUNE; }
+/* Kinds that a session's chain is made of, from its begin to its end. */
+static bool is_link(unsigned kind) { return kind == CHECKPOINT || kind == AUDIT_EVENT || kind == MEMORY_ITEM; }
 /* Kinds that belong to a session and are no part of its chain. */
 static bool is_beside_chain(unsigned kind) { return kind == CHUNK || kind == HOLD || kind == HOLD_RELEASE || kind == ERASE; }
 /* Kinds that the caller has to look at. */
@@ -169,7 +175,7 @@ static int check_form(const aegis_chains *c, const uint8_t *entry, const aegis_r
     bool requested = entry[AT_FLAGS] == FLAG_REQUEST;
     if (record->entry_length != ENTRY_SIZE + (requested ? REQUEST_SIZE : 0u)) return wrong(c, index, AEGIS_E_CORRUPT, "has an entry of a wrong length");
     if (kind != record->kind || entry[AT_TIER] != c->tier) return wrong(c, index, AEGIS_E_FOREIGN, "has an entry of another place");
-    bool of_log = is_of_log(kind), beside = is_beside_chain(kind), chained = kind == CHECKPOINT || kind == SESSION_END;
+    bool of_log = is_of_log(kind), beside = is_beside_chain(kind), chained = is_link(kind) || kind == SESSION_END;
     if (!of_log && !beside && !chained && kind != SESSION_BEGIN) return wrong(c, index, AEGIS_E_VERSION, "is of a kind that is not known");
     bool parent = load_u48(entry + AT_PARENT) != NO_PARENT;
     uint32_t ordinal = load_u32(entry + AT_ORDINAL);
@@ -177,7 +183,9 @@ static int check_form(const aegis_chains *c, const uint8_t *entry, const aegis_r
         return wrong(c, index, AEGIS_E_CORRUPT, "has a parent where none can be, or none where one has to be");
     if (all_zero(entry + AT_TAG, CHAINS_TAG) != of_log) return wrong(c, index, AEGIS_E_CORRUPT, "has a session where none can be, or none where one has to be");
     if ((of_log && ordinal != 0) || (kind == SESSION_BEGIN && (ordinal == 0) == parent)) return wrong(c, index, AEGIS_E_CORRUPT, "has an ordinal that it cannot have");
-    if (requested && kind != CHECKPOINT) return wrong(c, index, AEGIS_E_CORRUPT, "has a request tag and is no checkpoint");
+    if (requested && !is_link(kind)) return wrong(c, index, AEGIS_E_CORRUPT, "has a request tag and is no checkpoint");
+    if ((kind == AUDIT_EVENT && c->tier != AUDIT_TIER) || (kind == MEMORY_ITEM && c->tier != MEMORY_TIER))
+        return wrong(c, index, AEGIS_E_CORRUPT, "is of a kind that this tier cannot have");
     return AEGIS_OK;
 }
 
@@ -214,7 +222,7 @@ static int follow(aegis_chains *c, const uint8_t *entry, const aegis_record *rec
     return AEGIS_OK;
 }
 
-static int add_checkpoint(aegis_chains *c, const uint8_t *entry, const aegis_record *record) {
+static int add_link(aegis_chains *c, const uint8_t *entry, const aegis_record *record) {
     chain *own = NULL;
     TRY(follow(c, entry, record, &own));
     if (load_u32(entry + AT_ORDINAL) != own->next || own->next == NO_ORDINAL)
@@ -261,7 +269,7 @@ int chains_add(aegis_chains *c, const uint8_t *buffer, const aegis_record *recor
         TRY(check_form(c, entry, record));
         switch (entry[AT_KIND]) {
         case SESSION_BEGIN: TRY(begin(c, entry, record)); break;
-        case CHECKPOINT: TRY(add_checkpoint(c, entry, record)); break;
+        case CHECKPOINT: case AUDIT_EVENT: case MEMORY_ITEM: TRY(add_link(c, entry, record)); break;
         case SESSION_END: TRY(end_session(c, entry, record)); break;
         default: break;
         }
