@@ -298,7 +298,7 @@ def test_a_fork_that_names_another_place_than_it_has_is_refused(store, monkeypat
     trunk.fork("fork", at=first)
     found = store.catalog.session("fork")
     wrong = msgspec.structs.replace(found, parent=second.index)
-    monkeypatch.setattr(store.catalog, "session", lambda name: wrong)
+    monkeypatch.setattr(store.catalog, "session", lambda name, tier: wrong)
     with pytest.raises(Foreign, match="does not begin at"):
         aegis_store.lineage.Lineage(store, "fork").newest()
 

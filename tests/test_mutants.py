@@ -22,7 +22,6 @@ from aegis_store import Tier, opening, records, verification
 from aegis_store._engine import Engine
 from aegis_store.catalog import disk, sidecar
 from aegis_store.chain import Chain
-from aegis_store.checkpoint import as_checkpoint
 from aegis_store.codec.payload import open_payload
 from aegis_store.errors import AegisError, BadSignature, Conflict, Corrupt, Foreign, KeysWrong, OutcomeUnknown, RolledBack
 from aegis_store.indexing import _Rows
@@ -88,7 +87,7 @@ def a_session_is_not_where_the_catalogue_says(place: Path) -> None:
     with aegis_store.open(place) as store:
         tables = store.catalog
         of = tables.session
-        tables.session = lambda name: msgspec.structs.replace(of("t"), id=name)
+        tables.session = lambda name, tier: msgspec.structs.replace(of("t"), id=name)
         with pytest.raises(Foreign, match="does not begin"):
             store.session("s").latest()
 
@@ -267,7 +266,7 @@ def silent(self: Records, index: int) -> None:
 
 
 def unplaced(self: Lineage, found: object, ordinal: int, index: int) -> object:
-    return as_checkpoint(self._owner.records.read(index), found.id, self._owner.types)
+    return self._owner.records.read(index)
 
 
 def nothing(*_: object, **__: object) -> None:

@@ -412,7 +412,7 @@ def test_a_catalogue_that_points_elsewhere_is_found_out(store, monkeypatch, lost
     find = store.catalog.session
     mine, other = find("s"), find("t")
     wrong = {"record": {"last_index": other.last_index}, "session": {**fields(other), "id": mine.id}}[lost]
-    monkeypatch.setattr(store.catalog, "session", lambda name: type(mine)(**{**fields(mine), **wrong}))
+    monkeypatch.setattr(store.catalog, "session", lambda name, tier: type(mine)(**{**fields(mine), **wrong}))
     with pytest.raises(Foreign):
         Session(store, Chain(store, "s"), "planner").latest()
 

@@ -13,6 +13,7 @@ from aegis_store import aio
 INNER = {
     aegis_store.Store: {
         "open",  # a function of the module, for people
+        "audit",
         "catalog",
         "catch_up",
         "chain_of",

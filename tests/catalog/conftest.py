@@ -33,7 +33,9 @@ MAC_KEY = b"m" * 32
 class Log:
     """Rows of records of several tiers, in the order in which they were committed."""
 
-    def __init__(self, salt: str = "", *, requests: bool = True) -> None:
+    def __init__(self, salt: str = "", *, requests: bool = True, home: Tier = Tier.SESSION) -> None:
+        #: Where its sessions are.
+        self.home = home
         self.salt = salt
         self.requests = requests
         self.rows: list[Row] = []
@@ -41,7 +43,8 @@ class Log:
         self.begun: list[SessionBegan] = []
         self.ordinals: dict[bytes, int] = {}
 
-    def place(self, tier: Tier = Tier.SESSION) -> dict[str, object]:
+    def place(self, tier: Tier | None = None) -> dict[str, object]:
+        tier = self.home if tier is None else tier
         index = self.sizes.get(tier, 0)
         self.sizes[tier] = index + 1
         return {"tier": tier, "index": index}
@@ -87,7 +90,7 @@ class Log:
     def end(self, session: SessionBegan) -> Row:
         return self.add(SessionEnded(**self.place(), tag=session.tag))
 
-    def other(self, tier: Tier = Tier.SESSION) -> Row:
+    def other(self, tier: Tier | None = None) -> Row:
         return self.add(Other(**self.place(tier)))
 
     def add_key(self, number: int, tier: Tier = Tier.SESSION) -> Row:

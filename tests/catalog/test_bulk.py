@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from aegis_store._engine import Folded
-from aegis_store.catalog import CheckpointMade, DictionaryMade, KeyAdded, KeyRevoked, SessionBegan, SessionEnded, disk
+from aegis_store.catalog import (
+    CheckpointMade,
+    DictionaryMade,
+    KeyAdded,
+    KeyRevoked,
+    SessionBegan,
+    SessionEnded,
+    disk,
+    number_of,
+)
 from aegis_store.catalog.bulk import Stretch, load
 from aegis_store.catalog.disk import DiskTables
 from aegis_store.catalog.memory import MemoryTables
@@ -22,7 +31,7 @@ from aegis_store.types import Tier
 from tests.catalog.conftest import ACTIONS, Log, work
 from tests.stores import dump
 
-TIER = Tier.SESSION
+TIERS = (Tier.SESSION, Tier.MEMORY)
 
 
 def stretch_of(rows: list, before: list) -> Stretch:
@@ -49,7 +58,7 @@ def stretch_of(rows: list, before: list) -> Stretch:
     )
     views = (memoryview(each) for each in (sessions, points, requests))
     return Stretch(
-        tier=TIER,
+        tier=rows[0].tier if rows else before[0].tier if before else Tier.SESSION,
         folded=Folded(len(before), len(before) + len(rows), *views),
         begun=[row for row in rows if isinstance(row, SessionBegan)],
         told=[row for row in rows if isinstance(row, KeyAdded | KeyRevoked | DictionaryMade)],
@@ -77,13 +86,15 @@ def check(tables: Tables, rows: list, cuts: list[int]) -> None:
         first = end
     load(stretch, tables)
     assert dump(tables) == one_by_one(rows)
-    numbers = [number_key(row.index) for row in rows if isinstance(row, SessionBegan)]
+    numbers = [number_key(number_of(row.tier, row.index)) for row in rows if isinstance(row, SessionBegan)]
     assert [key for key, _ in tables.sessions_after(b"", 10_000)] == numbers
 
 
-def one_tier(actions: list[tuple[str, int]]) -> list:
-    log = Log()
-    work(log, [(action, number * 2) for action, number in actions if action != "away"])
+def one_tier(actions: list[tuple[str, int]], tier: Tier) -> list:
+    log = Log(home=tier)
+    # Keys are added to the session tier, or the audit tier.
+    left_out = ("away",) if tier is Tier.SESSION else ("away", "add", "revoke")
+    work(log, [(action, number * 2) for action, number in actions if action not in left_out])
     return [
         # Some are asked for twice: the first stays.
         replace(row, request_tag=bytes([row.ordinal % 5]) * 8)
@@ -93,18 +104,18 @@ def one_tier(actions: list[tuple[str, int]]) -> list:
     ]
 
 
-@given(ACTIONS, st.lists(st.integers(0, 400), max_size=4))
-def test_stretches_come_to_what_their_rows_come_to(actions, cuts) -> None:
-    check(MemoryTables(), one_tier(actions), cuts)
+@given(ACTIONS, st.lists(st.integers(0, 400), max_size=4), st.sampled_from(TIERS))
+def test_stretches_come_to_what_their_rows_come_to(actions, cuts, tier) -> None:
+    check(MemoryTables(), one_tier(actions, tier), cuts)
 
 
 @settings(max_examples=20, deadline=None)
-@given(ACTIONS, st.lists(st.integers(0, 400), max_size=4))
-def test_on_disk_too(actions, cuts) -> None:
+@given(ACTIONS, st.lists(st.integers(0, 400), max_size=4), st.sampled_from(TIERS))
+def test_on_disk_too(actions, cuts, tier) -> None:
     with TemporaryDirectory() as folder:
         tables = on_disk(folder)
         try:
-            check(tables, one_tier(actions), cuts)
+            check(tables, one_tier(actions, tier), cuts)
         finally:
             tables.close()
 

@@ -229,7 +229,7 @@ def test_an_id_is_compared_and_not_only_its_hash(kit, place: Path, opened, monke
     log = kit.busy()
     live = opened(log.feed(log.open(place)))
     key = catalog.id_key("session 0")
-    monkeypatch.setattr(catalog, "id_key", lambda name: key)
+    monkeypatch.setattr(catalog, "id_key", lambda name, tier: key)
     assert live.session("session 0") is not None
     assert live.session("session 1") is None
 
@@ -508,3 +508,50 @@ def test_a_flush_that_comes_after_the_close_harms_nothing(kit, place: Path, open
     monkeypatch.undo()
     assert live.broken is None
     assert opened(log.open(place)).covered(Tier.SESSION) == log.sizes[Tier.SESSION]
+
+
+# ---- sessions of other tiers
+
+
+def test_sessions_of_one_tier_are_not_those_of_another(kit, place, opened):
+    log = kit.Log(home=Tier.MEMORY)
+    memory = log.begin("a name of both")
+    log.home = Tier.SESSION
+    session = log.begin("a name of both")
+    catalog = opened(log.open(place))
+    log.feed(catalog)
+    assert memory.index == session.index == 0
+    for tier, row in ((Tier.MEMORY, memory), (Tier.SESSION, session)):
+        [found] = catalog.sessions(tier=tier)
+        assert found == catalog.session("a name of both", tier) == catalog.session_by_tag(row.tag)
+        assert (found.tag, found.begun) == (row.tag, 0)
+        assert catalog.sessions(tier=tier, after=found.number) == []
+    assert catalog.sessions(tier=Tier.AUDIT) == []
+    assert catalog.session("a name of both", Tier.AUDIT) is None
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_names_are_found_by_prefix_in_pages(kit, place, opened, writable):
+    long = "long " * 100
+    log = kit.Log(home=Tier.MEMORY)
+    for name in ("b", "a/2", long + "2", "a/10", "ab", "a/", long + "1", "\udc80", "a/1"):
+        log.begin(name)
+    catalog = opened(log.open(place, writable=writable))
+    log.feed(catalog)
+
+    def named(prefix: str) -> list[str]:
+        found = []
+        while page := catalog.named(prefix, tier=Tier.MEMORY, after=found[-1] if found else None, limit=2):
+            assert len(page) <= 2
+            found += page
+        return [each.id for each in found]
+
+    assert named("a/") == ["a/", "a/1", "a/10", "a/2"]
+    assert named("a/1") == ["a/1", "a/10"]
+    assert named("c") == []
+    assert named(long) == [long + "2", long + "1"]  # beyond their first bytes in the order in which they came
+    assert named(long + "1") == [long + "1"]
+    assert named("\udc80") == ["\udc80"]
+    assert len(named("")) == 9
+    with pytest.raises(InvalidArgument, match="not looked for by prefix"):
+        catalog.named("a", tier=Tier.SESSION)

@@ -24,6 +24,7 @@ from aegis_store.codec import canonical, payload, tagged
 from aegis_store.codec.compression import Dictionary, compress, decompress
 from aegis_store.errors import AegisError
 from aegis_store.schema import checkpoint, dictionary, entry, keys, session
+from aegis_store.schema.requests import request_id_of
 from aegis_store.types import Kind, LogIndex, MemoryPointer, Tier, TimeMs
 from tests.fuzz.mutate import WORDS, search
 from tests.values import NAMED, Colour, Level, values
@@ -103,11 +104,11 @@ def as_entry(data):
 
 def as_checkpoint(data):
     assert checkpoint.encode(checkpoint.decode(data)) == data
-    assert checkpoint.request_id_of(data) == checkpoint.decode(data).request_id
+    assert request_id_of(Kind.CHECKPOINT, data) == checkpoint.decode(data).request_id
 
 
 def as_request_id(data):
-    found = checkpoint.request_id_of(data)
+    found = request_id_of(Kind.CHECKPOINT, data)
     assert found is None or type(found) is str
 
 

@@ -3,9 +3,10 @@
 #include "chains.h"
 #include "sha256.h"
 
-enum { BEGIN = 1, CHECKPOINT = 2, END = 3, KEY_ADD = 4, KEY_REVOKE = 5, CHUNK = 7, DICTIONARY = 8, HOLD = 12, HOLD_RELEASE = 13, PRUNE = 14, ERASE = 15 };
+enum { BEGIN = 1, CHECKPOINT = 2, END = 3, KEY_ADD = 4, KEY_REVOKE = 5, CHUNK = 7, DICTIONARY = 8, AUDIT_EVENT = 9, MEMORY_ITEM = 10,
+       HOLD = 12, HOLD_RELEASE = 13, PRUNE = 14, ERASE = 15 };
 enum { MAX = 20000, NONE = UINT32_MAX };
-#define TIER AEGIS_TIER_SESSION
+static uint32_t tier = AEGIS_TIER_SESSION;    /* whose log it is */
 
 /* A log of entries in memory, as aegis_read_entries gives them. */
 static uint8_t entries[MAX][184];
@@ -27,7 +28,7 @@ static uint32_t add(unsigned kind, uint32_t session, uint32_t parent, uint32_t o
     uint8_t *e = entries[count];
     memset(e, 0, 184);
     e[1] = (uint8_t)kind;
-    e[2] = TIER;
+    e[2] = (uint8_t)tier;
     if (session != NONE) {
         store_u32(e + 8, session * 2654435761u);
         store_u32(e + 20, ~session);
@@ -48,7 +49,7 @@ static uint32_t add(unsigned kind, uint32_t session, uint32_t parent, uint32_t o
 static aegis_chains *start(void) {
     aegis_chains *c = NULL;
     count = 0;
-    EXPECT_OK(aegis_chains_start(TIER, &c));
+    EXPECT_OK(aegis_chains_start(tier, &c));
     return c;
 }
 
@@ -209,7 +210,7 @@ static void refused(aegis_chains *c, int code) {
     EXPECT_CODE(take_in(c, count - 1, count), code);
     aegis_last_error(&error);
     EXPECT_EQ_U64(error.first, records[count - 1].index);
-    EXPECT_EQ_U64(error.tier, TIER);
+    EXPECT_EQ_U64(error.tier, tier);
     aegis_chains_end(c);
 }
 
@@ -245,7 +246,8 @@ TEST(condition_2_length_version_flags_kind_and_tier) {
     changed(3, 2, AEGIS_E_VERSION);
     changed(1, 0, AEGIS_E_VERSION);
     changed(1, 6, AEGIS_E_VERSION);
-    changed(1, 9, AEGIS_E_VERSION);
+    changed(1, 9, AEGIS_E_CORRUPT);    /* it is known, and not in this tier */
+    changed(1, 10, AEGIS_E_CORRUPT);
     changed(1, 11, AEGIS_E_VERSION);
     changed(1, 16, AEGIS_E_VERSION);
     changed(1, 17, AEGIS_E_VERSION);
@@ -265,6 +267,32 @@ TEST(condition_2_length_version_flags_kind_and_tier) {
     add(CHECKPOINT, 0, 2, 2);
     records[3].kind = CHUNK;
     refused(c, AEGIS_E_FOREIGN);
+}
+
+TEST(condition_2_links_stand_in_their_tiers_and_make_chains_there) {
+    static const unsigned kinds[] = {CHECKPOINT, AUDIT_EVENT, MEMORY_ITEM};
+    static const uint32_t tiers[] = {AEGIS_TIER_SESSION, AEGIS_TIER_AUDIT, AEGIS_TIER_MEMORY};
+    for (int in = 0; in < 3; in++) {
+        for (int of = 1; of < 3; of++) {
+            tier = tiers[in];
+            aegis_chains *c = start();
+            add(BEGIN, 0, NONE, 0);
+            EXPECT_OK(take_in(c, 0, 1));
+            add(kinds[of], 0, 0, 0);
+            if (in == of) {
+                entries[1][3] = 1;    /* a request tag: any link may have one */
+                seal(1);
+                EXPECT_OK(take_in(c, 1, 2));
+                EXPECT_EQ_U64(told_count, 0);
+                uint64_t session_count, point_count, request_count;
+                EXPECT_OK(aegis_chains_size(c, &session_count, &point_count, &request_count));
+                EXPECT(session_count == 1 && point_count == 1 && request_count == 1);
+                add(kinds[of], 0, NONE, 1);
+            }
+            refused(c, AEGIS_E_CORRUPT);
+        }
+    }
+    tier = AEGIS_TIER_SESSION;
 }
 
 static void alone(unsigned kind, uint32_t session, uint32_t parent, uint32_t ordinal, int code) {

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aegis_store.codec.canonical import encode as canonical
 from aegis_store.errors import Corrupt, InvalidArgument, NewerFormat, StateTypeError
-from aegis_store.schema.checkpoint import Checkpoint, decode, encode, request_id_of
+from aegis_store.schema.checkpoint import Checkpoint, decode, encode
 from aegis_store.types import MemoryPointer
 
 ROOT = b"R" * 32
@@ -140,25 +140,3 @@ def test_any_bytes_are_refused_or_are_what_encode_writes(data, at, value):
         except (Corrupt, NewerFormat):
             continue
         assert encode(checkpoint) == each
-
-
-def test_the_request_id_is_read_alone():
-    assert request_id_of(encode(FULL)) == FULL.request_id
-    assert request_id_of(encode(Checkpoint())) is None
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        canonical(None),
-        canonical(["checkpoint", 0]),
-        canonical(["checkpoint", 0, *[5] * 8]),
-        b"\x9a" + b"\xc0" * 8 + b"\xa1\xff\xc0",
-        b"\x9a" + b"\x91" * 100_000 + b"\xc0" * 10,
-    ],
-    ids=["nothing", "nil", "short", "number", "no UTF-8", "deep"],
-)
-def test_what_has_no_request_id_is_corrupt(data):
-    with pytest.raises(Corrupt):
-        request_id_of(data)

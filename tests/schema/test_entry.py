@@ -18,7 +18,7 @@ from aegis_store.schema.entry import (
     signing_message,
     signing_prefix,
 )
-from aegis_store.types import WRITTEN, Kind, Tier
+from aegis_store.types import LINKS, WRITTEN, Kind, Tier
 
 TAG = b"T" * 16
 LEAF = b"L" * 32
@@ -27,6 +27,8 @@ KEY_ID = b"KEYI"
 SIGNATURE = b"S" * 64
 SESSION_KINDS = (Kind.SESSION_BEGIN, Kind.CHECKPOINT, Kind.SESSION_END)
 #: Those that concern no one session.
+#: Links that stand in one tier only.
+ONLY_IN = {Kind.AUDIT_EVENT: Tier.AUDIT, Kind.MEMORY_ITEM: Tier.MEMORY}
 APART_KINDS = (Kind.KEY_ADD, Kind.KEY_REVOKE, Kind.DICTIONARY, Kind.PRUNE)
 
 
@@ -111,14 +113,14 @@ def test_the_signed_message_is_that_of_the_format():
 @st.composite
 def entries(draw):
     kind = draw(st.sampled_from(sorted(WRITTEN)))
-    parented = kind in (Kind.CHECKPOINT, Kind.SESSION_END) or (kind is Kind.SESSION_BEGIN and draw(st.booleans()))
+    parented = kind in LINKS or kind is Kind.SESSION_END or (kind is Kind.SESSION_BEGIN and draw(st.booleans()))
     something = st.binary(min_size=32, max_size=32)
     ordinal = draw(st.integers(1, 2**32 - 1))
     if kind in APART_KINDS or (kind is Kind.SESSION_BEGIN and not parented):
         ordinal = 0
     return Entry(
         kind=kind,
-        tier=draw(st.sampled_from(Tier)),
+        tier=ONLY_IN[kind] if kind in ONLY_IN else draw(st.sampled_from(Tier)),
         epoch=draw(st.integers(0, 2**32 - 1)),
         session_tag=NO_TAG if kind in APART_KINDS else draw(st.binary(min_size=16, max_size=16).filter(any)),
         ordinal=ordinal,
@@ -129,7 +131,7 @@ def entries(draw):
         length=draw(st.integers(0, 2**32 - 1)),
         key_id=draw(st.binary(min_size=4, max_size=4)),
         signature=draw(st.binary(min_size=64, max_size=64)),
-        request_tag=draw(st.none() | st.binary(min_size=8, max_size=8)) if kind is Kind.CHECKPOINT else None,
+        request_tag=draw(st.none() | st.binary(min_size=8, max_size=8)) if kind in LINKS else None,
     )
 
 
@@ -194,7 +196,7 @@ def test_2_another_version_or_flag_is_newer(data):
         parse(data)
 
 
-@pytest.mark.parametrize("kind", [6, 9, 10, 11, *range(16, 20), 255])
+@pytest.mark.parametrize("kind", [6, 11, *range(16, 20), 255])
 def test_3_a_reserved_kind_is_newer(kind):
     with pytest.raises(NewerFormat, match=f"kind {kind}"):
         parse(with_byte(entry_bytes(), 1, kind))
@@ -322,3 +324,14 @@ def test_a_signature_of_another_length_is_not_packed(size):
     entry = parse(entry_bytes())
     with pytest.raises(InvalidArgument, match="signature"):
         pack(msgspec.structs.replace(entry, signature=bytes(size)))
+
+
+@pytest.mark.parametrize(("kind", "tier"), ONLY_IN.items())
+def test_9_an_audit_event_and_a_memory_item_stand_in_their_tiers(kind, tier):
+    link = checkpoint(kind=kind, tier=tier)
+    assert parse(pack_unsigned(**link) + SIGNATURE).tier is tier
+    for other in set(Tier) - {tier}:
+        with pytest.raises(InvalidArgument, match=f"of kind {kind.label} is in tier {other.label}"):
+            pack_unsigned(**{**link, "tier": other})
+        with pytest.raises(Corrupt, match=f"of kind {kind.label} is in tier {other.label}"):
+            parse(with_byte(pack_unsigned(**link) + SIGNATURE, 2, other))
