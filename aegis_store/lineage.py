@@ -26,6 +26,8 @@ from aegis_store.errors import AegisError, Corrupt, Foreign, Gone, NotFound
 from aegis_store.gaps import Cause
 from aegis_store.records import Records, TrustedEntry, TrustedRecord
 from aegis_store.schema import session as session_schema
+from aegis_store.schema.requests import request_id_of
+from aegis_store.schema.writes import Part, Writes, decode_part, joined
 from aegis_store.trust.signer import Signer
 from aegis_store.types import Kind, LogIndex, Ordinal, Ref, TimeMs
 
@@ -257,6 +259,53 @@ class Lineage:
         made = self._owner.records.entry_at(point.index)
         self._demand_place(made, holder, ordinal)
         return ref_of(made, holder.id)
+
+    def requested(self, request_id: str) -> Checkpoint | None:
+        """The newest checkpoint of its own that was made for a request; None: there is none."""
+        records, found = self._owner.records, self.look()
+        point = None
+        if found is not None:
+            point = self._owner.catalog.requested(found.number, records.request_tag(found.tag, request_id))
+        if found is None or point is None:
+            self.demand_newest(found)
+            return None
+        self.believe(found)
+        record = self._read(found, point.ordinal, point.index)
+        # Another request has the same tag once in 2**64.
+        if request_id_of(records.link_kind, record.envelope) != request_id:
+            return None
+        return as_checkpoint(record, found.id, self._owner.types)
+
+    def writes(self, request_id: str) -> list[Writes]:
+        """What tasks wrote towards the checkpoint after that of a request, in the order in which it came."""
+        found = self.look()
+        if found is None:
+            self.demand_newest(found)
+            return []
+        for suspect_at, suspect in self._owner.records.suspects.items():
+            if suspect_at > found.begun and suspect.tag in (None, found.tag):
+                raise suspect.error
+        self.believe(found)
+        tag = self._owner.records.request_tag(found.tag, request_id)
+        return list(joined(self._parts(found, request_id, tag)))
+
+    def _parts(self, found: SessionRecord, request_id: str, tag: bytes) -> Iterator[Part]:
+        for ordinal, index in self._owner.catalog.writes(found.number, tag):
+            try:
+                record = self._owner.records.read(index)
+            except Gone:
+                continue
+            entry = record.entry
+            if (entry.kind, entry.session_tag, entry.request_tag, entry.ordinal) != (Kind.WRITES, found.tag, tag, ordinal):
+                raise Foreign(
+                    f"record {index} is not writes {ordinal} of session {found.id!r}",
+                    op="read",
+                    tier=entry.tier.label,
+                    index=index,
+                )
+            part = decode_part(record.envelope)
+            if part.request_id == request_id:
+                yield part
 
     def missing(self, found: SessionRecord | None, ordinal: int) -> NotFound:
         """The error for an ordinal that no checkpoint has."""

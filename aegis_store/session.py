@@ -25,6 +25,8 @@ from aegis_store.keeping import Keeping
 from aegis_store.lineage import GapInfo, last_ordinal
 from aegis_store.lineage import Owner as LineageOwner
 from aegis_store.schema import checkpoint as checkpoint_schema
+from aegis_store.schema import writes as writes_schema
+from aegis_store.schema.writes import Writes
 from aegis_store.types import LogIndex, MemoryPointer, Ref, TimeMs
 
 
@@ -131,8 +133,11 @@ class Session:
         metadata: Mapping[str, object] | None = None,
         expect: Ref | None = None,
         request_id: str | None = None,
+        replace: bool = False,
     ) -> Pending:
-        """The first half of `checkpoint`: queue it. It is not durable yet; once it is, `settle` it."""
+        """The first half of `checkpoint`: queue it. It is not durable yet; once it is, `settle` it.
+
+        With `replace` a checkpoint of a request that there is already takes its place: `requested` finds the newest."""
         self._owner.check_open()
         envelope = checkpoint_schema.encode(
             checkpoint_schema.Checkpoint(
@@ -150,10 +155,23 @@ class Session:
         records = self._owner.records
         if len(envelope) > records.state_limit_bytes:
             records.demand_limit(len(canonical.encode(state, types=self._owner.types)))
-        return self._chain.submit(self.agent, envelope, expect=expect, request_id=request_id)
+        return self._chain.submit(self.agent, envelope, expect=expect, request_id=request_id, replace=replace)
+
+    def write(self, writes: Writes) -> None:
+        """Keep what a task has done towards the checkpoint after that of a request, before there is one; durable when this
+        returns. It goes when the checkpoint of that request goes. Errors as of `checkpoint`."""
+        self._land(self.submit_write(writes))
+
+    def submit_write(self, writes: Writes) -> LogIndex:
+        """The first half of `write`: the record that is to be durable before it is settled."""
+        self._owner.check_open()
+        records = self._owner.records
+        envelopes = writes_schema.encode_parts(writes)
+        records.demand_limit(sum(map(len, envelopes)), "writes of a task")
+        return self._chain.submit_writes(self.agent, writes.request_id, envelopes)
 
     def settle(self, index: LogIndex) -> None:
-        """The second half of `checkpoint`, `fork` and `end`, once record `index` is durable: lookups know from here on."""
+        """The second half of `checkpoint`, `write`, `fork`, `end`: record `index` is durable, and lookups know from here on."""
         self._chain.settle(index)
 
     def _land(self, index: LogIndex) -> None:
@@ -263,6 +281,16 @@ class Session:
             lineage.demand_newest(found)
             raise lineage.missing(found, ordinal)
         return lineage.checkpoint(found, ordinal)
+
+    def requested(self, request_id: str) -> Checkpoint | None:
+        """The newest checkpoint that a request made in this session, every check made; None if there is none. Pruned, Erased:
+        there was."""
+        return self._chain.lineage.requested(request_id)
+
+    def writes(self, request_id: str) -> list[Writes]:
+        """What tasks wrote towards the checkpoint after that of a request, in the order in which it came, every check made; not
+        what went with that checkpoint."""
+        return self._chain.lineage.writes(request_id)
 
     def gaps(self) -> list[GapInfo]:
         """Which checkpoints were pruned or erased, inherited ones too, oldest first: runs of them, with why and since when."""

@@ -16,6 +16,7 @@ from aegis_store.checkpoint import Checkpoint
 from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.holding import HoldInfo
 from aegis_store.lineage import GapInfo
+from aegis_store.schema.writes import Writes
 from aegis_store.session import SessionInfo
 from aegis_store.types import MemoryPointer, Ref
 
@@ -88,7 +89,7 @@ class Session:
         self._is_large = pending.length > SUBMIT_IN_LOOP_BYTES
         return pending.ref
 
-    # In these three there is no await: what is queued is waited for whatever becomes of the task.
+    # In those of these that begin with `_submit` there is no await: what is queued is waited for whatever becomes of the task.
 
     def _submit(self, submit: Callable[[], Pending]) -> tuple[Pending, asyncio.Future[None]]:
         landing = self._landings.here()
@@ -104,6 +105,16 @@ class Session:
         landing = self._landings.here()
         ended = self._session.submit_end(reason=reason)
         return None if ended is None else landing.wait_for(ended, partial(self._session.settle, ended))
+
+    def _submit_write(self, writes: Writes) -> asyncio.Future[None]:
+        landing = self._landings.here()
+        index = self._session.submit_write(writes)
+        return landing.wait_for(index, partial(self._session.settle, index))
+
+    async def write(self, writes: Writes) -> None:
+        """Keep what a task has done towards the checkpoint after that of a request; durable when this returns."""
+        await self._landings.enrolled(self.agent)
+        await self._submit_write(writes)
 
     async def fork(self, new_id: str, *, at: Ref | None = None) -> Session:
         """A new session that goes on from a checkpoint of this one, its newest or `at`; durable when this returns."""
@@ -151,6 +162,14 @@ class Session:
     async def get(self, ordinal: int) -> Checkpoint:
         """The checkpoint of that ordinal, from 0, every check made."""
         return self._session.get(ordinal)
+
+    async def requested(self, request_id: str) -> Checkpoint | None:
+        """The newest checkpoint that a request made in this session, every check made; None if there is none."""
+        return self._session.requested(request_id)
+
+    async def writes(self, request_id: str) -> list[Writes]:
+        """What tasks wrote towards the checkpoint after that of a request, in the order in which it came."""
+        return self._session.writes(request_id)
 
     async def gaps(self) -> list[GapInfo]:
         """Which checkpoints were pruned or erased, inherited ones too, oldest first: runs of them, with why and since when."""
