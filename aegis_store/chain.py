@@ -41,10 +41,11 @@ _REFUSED: Final = (Conflict, Ended, Erased, NotFound)
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """A checkpoint that is queued, or durable already where a request was repeated. `length`: of its envelope."""
+    """A checkpoint that is queued, or where a request was repeated the one that there is. `length`: of the envelope."""
 
     ref: Ref
     length: int
+    is_repeat: bool = False
 
 
 class _Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +99,7 @@ class Chain:
                 if request_id is not None and standing is not None and not replace:
                     first = self._first(standing, request_id)
                     if first is not None:
-                        return Pending(first, len(envelope))
+                        return Pending(first, len(envelope), is_repeat=True)
                 if standing is not None and standing.is_ended:
                     raise self._ended()
                 if expect is not None:
@@ -191,9 +192,9 @@ class Chain:
 
     # ---- writes -----------------------------------------------------------------------------------------------------------
 
-    def submit_writes(self, agent: str, request_id: str, envelopes: Sequence[bytes]) -> LogIndex:
-        """Queue the parts of what a task wrote towards the checkpoint after that of a request, one behind the other. The last
-        one's index. Ended, NoSpace, ReadOnly, Poisoned: nothing was queued that counts."""
+    def submit_writes(self, agent: str, request_id: str, envelopes: Sequence[bytes]) -> list[LogIndex]:
+        """Queue the parts of what a task wrote towards the checkpoint after that of a request, one behind the other. Their
+        indexes. Ended, NoSpace, ReadOnly, Poisoned: nothing was queued that counts."""
         records = self._owner.records
         try:
             signer = self._owner.signer_for(agent)
@@ -205,7 +206,7 @@ class Chain:
                 if standing is None:
                     standing = self._begin(signer)
                 request_tag = records.request_tag(standing.tag, request_id)
-                index = standing.number
+                queued: list[LogIndex] = []
                 for each in sealed:
                     self._standing = None
                     ordinal = Ordinal(standing.writes)
@@ -215,7 +216,8 @@ class Chain:
                     row = WritesMade(tier=records.tier, index=index, tag=standing.tag, request_tag=request_tag, ordinal=ordinal)
                     self._owed.append(_Owed(row))
                     standing = self._standing = msgspec.structs.replace(standing, writes=ordinal + 1)
-                return index
+                    queued.append(index)
+                return queued
         except _REFUSED:
             raise
         except BaseException:
