@@ -36,6 +36,9 @@ NO_CHECKPOINT: Final = Ref(
 )
 
 
+#: Requests that a session remembers: what it has not, need not be looked for.
+REQUESTS_MAX: Final = 4096
+
 #: Raised before anything is queued. After anything else there may be records that nobody knows of: `lost_track`.
 _REFUSED: Final = (Conflict, Ended, Erased, NotFound)
 
@@ -71,7 +74,7 @@ class _Owed(msgspec.Struct, frozen=True):
 class Chain:
     """What all `Session` objects of one id share, whoever signs through them: their checkpoints form one chain."""
 
-    __slots__ = ("__weakref__", "_closed", "_owed", "_owner", "_standing", "id", "lineage", "lock")
+    __slots__ = ("__weakref__", "_closed", "_owed", "_owner", "_requested", "_standing", "id", "lineage", "lock")
 
     def __init__(self, owner: Owner, session_id: str) -> None:
         self.id: Final = session_id
@@ -83,6 +86,8 @@ class Chain:
         # Why it takes nothing any more.
         self._closed: Erased | None = None
         self._owed: list[_Owed] = []
+        # The request tags of all its checkpoints, where it began here; None: the catalogue knows them.
+        self._requested: set[bytes] | None = None
 
     # ---- checkpoints ------------------------------------------------------------------------------------------------------
 
@@ -126,6 +131,11 @@ class Chain:
         request_tag = None if request_id is None else records.request_tag(standing.tag, request_id)
         if len(sealed.payload) > PAYLOAD_MAX:
             sealed = self._in_chunks(standing, sealed, signer)
+        if request_tag is not None and self._requested is not None:
+            if len(self._requested) < REQUESTS_MAX:
+                self._requested.add(request_tag)
+            else:
+                self._requested = None
         self._standing = None
         here = records.append(
             records.link_kind,
@@ -177,9 +187,10 @@ class Chain:
             if each.request_id == request_id and isinstance(each.row, CheckpointMade):
                 return self._ref(each.row)
         records = self._owner.records
-        found = self._owner.catalog.requested(
-            number_of(records.tier, standing.number), records.request_tag(standing.tag, request_id)
-        )
+        request_tag = records.request_tag(standing.tag, request_id)
+        if self._requested is not None and request_tag not in self._requested:
+            return None
+        found = self._owner.catalog.requested(number_of(records.tier, standing.number), request_tag)
         if found is None:
             return None
         made = records.entry_at(found.index)
@@ -279,6 +290,7 @@ class Chain:
         )
         self._owed.append(_Owed(row))
         self.lineage.begun(tag)
+        self._requested = set()
         return _Standing(number=begun.index, tag=tag, last=begun, next_ordinal=first, newest=parent, is_fork=parent is not None)
 
     def end(self, agent: str, reason: str | None) -> LogIndex | None:
