@@ -124,7 +124,7 @@ class Chain:
         newest = None if standing.newest is None else standing.newest.index
         # The dictionary that this may queue is lost track of by whoever is interrupted here: see `lost_track`.
         sealed, state, made = records.seal_next(
-            envelope, newest, standing.last.index, root=None if standing.is_fork else standing.number
+            envelope, newest, standing.last.index, root=None if standing.is_fork else standing.number, ordinal=ordinal
         )
         if made is not None:
             self._owed.append(_Owed(made))
