@@ -36,15 +36,19 @@ NO_CHECKPOINT: Final = Ref(
 )
 
 
+#: Requests that a session remembers: what it has not, need not be looked for.
+REQUESTS_MAX: Final = 4096
+
 #: Raised before anything is queued. After anything else there may be records that nobody knows of: `lost_track`.
 _REFUSED: Final = (Conflict, Ended, Erased, NotFound)
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """A checkpoint that is queued, or durable already where a request was repeated. `length`: of its envelope."""
+    """A checkpoint that is queued, or where a request was repeated the one that there is. `length`: of the envelope."""
 
     ref: Ref
     length: int
+    is_repeat: bool = False
 
 
 class _Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +74,7 @@ class _Owed(msgspec.Struct, frozen=True):
 class Chain:
     """What all `Session` objects of one id share, whoever signs through them: their checkpoints form one chain."""
 
-    __slots__ = ("__weakref__", "_closed", "_owed", "_owner", "_standing", "id", "lineage", "lock")
+    __slots__ = ("__weakref__", "_closed", "_owed", "_owner", "_requested", "_standing", "id", "lineage", "lock")
 
     def __init__(self, owner: Owner, session_id: str) -> None:
         self.id: Final = session_id
@@ -82,6 +86,8 @@ class Chain:
         # Why it takes nothing any more.
         self._closed: Erased | None = None
         self._owed: list[_Owed] = []
+        # The request tags of all its checkpoints, where it began here; None: the catalogue knows them.
+        self._requested: set[bytes] | None = None
 
     # ---- checkpoints ------------------------------------------------------------------------------------------------------
 
@@ -98,7 +104,7 @@ class Chain:
                 if request_id is not None and standing is not None and not replace:
                     first = self._first(standing, request_id)
                     if first is not None:
-                        return Pending(first, len(envelope))
+                        return Pending(first, len(envelope), is_repeat=True)
                 if standing is not None and standing.is_ended:
                     raise self._ended()
                 if expect is not None:
@@ -118,13 +124,18 @@ class Chain:
         newest = None if standing.newest is None else standing.newest.index
         # The dictionary that this may queue is lost track of by whoever is interrupted here: see `lost_track`.
         sealed, state, made = records.seal_next(
-            envelope, newest, standing.last.index, root=None if standing.is_fork else standing.number
+            envelope, newest, standing.last.index, root=None if standing.is_fork else standing.number, ordinal=ordinal
         )
         if made is not None:
             self._owed.append(_Owed(made))
         request_tag = None if request_id is None else records.request_tag(standing.tag, request_id)
         if len(sealed.payload) > PAYLOAD_MAX:
             sealed = self._in_chunks(standing, sealed, signer)
+        if request_tag is not None and self._requested is not None:
+            if len(self._requested) < REQUESTS_MAX:
+                self._requested.add(request_tag)
+            else:
+                self._requested = None
         self._standing = None
         here = records.append(
             records.link_kind,
@@ -176,9 +187,10 @@ class Chain:
             if each.request_id == request_id and isinstance(each.row, CheckpointMade):
                 return self._ref(each.row)
         records = self._owner.records
-        found = self._owner.catalog.requested(
-            number_of(records.tier, standing.number), records.request_tag(standing.tag, request_id)
-        )
+        request_tag = records.request_tag(standing.tag, request_id)
+        if self._requested is not None and request_tag not in self._requested:
+            return None
+        found = self._owner.catalog.requested(number_of(records.tier, standing.number), request_tag)
         if found is None:
             return None
         made = records.entry_at(found.index)
@@ -191,9 +203,9 @@ class Chain:
 
     # ---- writes -----------------------------------------------------------------------------------------------------------
 
-    def submit_writes(self, agent: str, request_id: str, envelopes: Sequence[bytes]) -> LogIndex:
-        """Queue the parts of what a task wrote towards the checkpoint after that of a request, one behind the other. The last
-        one's index. Ended, NoSpace, ReadOnly, Poisoned: nothing was queued that counts."""
+    def submit_writes(self, agent: str, request_id: str, envelopes: Sequence[bytes]) -> list[LogIndex]:
+        """Queue the parts of what a task wrote towards the checkpoint after that of a request, one behind the other. Their
+        indexes. Ended, NoSpace, ReadOnly, Poisoned: nothing was queued that counts."""
         records = self._owner.records
         try:
             signer = self._owner.signer_for(agent)
@@ -205,7 +217,7 @@ class Chain:
                 if standing is None:
                     standing = self._begin(signer)
                 request_tag = records.request_tag(standing.tag, request_id)
-                index = standing.number
+                queued: list[LogIndex] = []
                 for each in sealed:
                     self._standing = None
                     ordinal = Ordinal(standing.writes)
@@ -215,7 +227,8 @@ class Chain:
                     row = WritesMade(tier=records.tier, index=index, tag=standing.tag, request_tag=request_tag, ordinal=ordinal)
                     self._owed.append(_Owed(row))
                     standing = self._standing = msgspec.structs.replace(standing, writes=ordinal + 1)
-                return index
+                    queued.append(index)
+                return queued
         except _REFUSED:
             raise
         except BaseException:
@@ -277,6 +290,7 @@ class Chain:
         )
         self._owed.append(_Owed(row))
         self.lineage.begun(tag)
+        self._requested = set()
         return _Standing(number=begun.index, tag=tag, last=begun, next_ordinal=first, newest=parent, is_fork=parent is not None)
 
     def end(self, agent: str, reason: str | None) -> LogIndex | None:
