@@ -34,6 +34,7 @@ from aegis_store.holding import HoldInfo
 from aegis_store.housekeeping import Housekeeping
 from aegis_store.indexing import rows_of, whole
 from aegis_store.keeping import Compaction, Keeping
+from aegis_store.memory import Memory
 from aegis_store.open_tier import OpenTier
 from aegis_store.opening import (
     KEYS_SUFFIX,
@@ -136,6 +137,7 @@ class Store:
         self.records: Final = self._records[Tier.SESSION]
         self.keeping: Final = Keeping(self)
         self.audit: Final = Audit(OpenTier(self, self._records[Tier.AUDIT]))
+        self.memory: Final = Memory(OpenTier(self, self._records[Tier.MEMORY]))
 
     def _records_of(self, tier: Tier) -> Records:
         keys, config = self.keys, self.config
@@ -438,6 +440,11 @@ class Store:
         """Closed, UsedAfterFork: asked before any lock, for in a forked child a lock may never be let go."""
         self._engine.demand_open("use")
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether it is open for writing."""
+        return self._mode != "r"
+
     def signer_for(self, agent: str, tier: Tier = Tier.SESSION) -> Signer:
         """The agent's key, allowed by the tier's log from here on."""
         signer = self._signers.get((agent, tier))
@@ -520,6 +527,11 @@ class Store:
                 records.flush()
             self._index_rest(alone=False)
             self._found = lost
+
+    def take_in(self, tier: Tier, size: int) -> None:
+        """See to it that the catalogue knows every record of a tier below `size`, which are durable."""
+        if self.catalog.covered(tier) < size:
+            self._index_rest(alone=False)
 
     # ---- within -----------------------------------------------------------------------------------------------------------
 
