@@ -24,7 +24,9 @@ from aegis_store.erasure import Erasure
 from aegis_store.errors import AegisError
 from aegis_store.holding import HoldInfo
 from aegis_store.keeping import Compaction
+from aegis_store.lifetimes import Lifetime
 from aegis_store.lineage import GapInfo
+from aegis_store.memory import DEFAULT, Delete, Memory, MemoryErasure, MemoryHold, MemoryItem, Put, Swept
 from aegis_store.opening import Anchor, Mode
 from aegis_store.retention.sweeper import Retained
 from aegis_store.rules import Rule
@@ -37,6 +39,7 @@ from aegis_store.verification import Finding, Result
 __version__ = "0.1.0"
 
 __all__ = [
+    "DEFAULT",
     "NO_CHECKPOINT",
     "AegisError",
     "Align",
@@ -44,13 +47,20 @@ __all__ = [
     "Compacted",
     "Compaction",
     "Config",
+    "Delete",
     "Durability",
     "Erasure",
     "Finding",
     "GapInfo",
     "Head",
     "HoldInfo",
+    "Lifetime",
+    "Memory",
+    "MemoryErasure",
+    "MemoryHold",
+    "MemoryItem",
     "MemoryPointer",
+    "Put",
     "Ref",
     "Result",
     "Retained",
@@ -60,6 +70,7 @@ __all__ = [
     "SignedHead",
     "Store",
     "StoreStats",
+    "Swept",
     "Tier",
     "TierDurability",
     "errors",

@@ -181,6 +181,12 @@ class Chain:
             indices.append(chunk.index)
         return Sealed(payload_codec.in_chunks(sealed.payload, indices), sealed.commitment, sealed.length)
 
+    def requested(self, request_id: str) -> Ref | None:
+        """The checkpoint that was made for a request before; None: none was."""
+        with self.lock:
+            standing = self._stand()
+            return None if standing is None else self._first(standing, request_id)
+
     def _first(self, standing: _Standing, request_id: str) -> Ref | None:
         """The checkpoint that was made for a request before. The lock is held."""
         for each in self._owed:

@@ -40,6 +40,8 @@ class Owner(Protocol):
     def types(self) -> StateTypes: ...
     @property
     def clock(self) -> Clock: ...
+    @property
+    def is_writable(self) -> bool: ...
     def check_open(self) -> None: ...
     def signer_for(self, agent: str, tier: Tier = Tier.SESSION) -> Signer: ...
     def store_signer(self, op: str) -> Signer: ...
@@ -48,6 +50,7 @@ class Owner(Protocol):
     def note(self, row: Row) -> None: ...
     def lost_track(self) -> None: ...
     def catch_up(self) -> None: ...
+    def take_in(self, tier: Tier, size: int) -> None: ...
     def sign_segment(self, footer: Footer, tier: Tier = Tier.SESSION) -> None: ...
 
 
@@ -118,6 +121,11 @@ class OpenTier:
     def clock(self) -> Clock:
         return self._owner.clock
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether the store is open for writing."""
+        return self._owner.is_writable
+
     def check_open(self) -> None:
         self._owner.check_open()
 
@@ -142,6 +150,11 @@ class OpenTier:
 
     def catch_up(self) -> None:
         self._owner.catch_up()
+
+    def take_in(self, size: int) -> None:
+        """See to it that the catalogue knows every record below `size`, which are durable: of one that was committed just now,
+        whoever did so may not have told it yet."""
+        self._owner.take_in(self.tier, size)
 
     def sign_segment(self, footer: Footer) -> None:
         self._owner.sign_segment(footer, self.tier)
