@@ -131,8 +131,10 @@ class Session:
         metadata: Mapping[str, object] | None = None,
         expect: Ref | None = None,
         request_id: str | None = None,
+        role: str | None = None,
     ) -> Pending:
-        """The first half of `checkpoint`: queue it. It is not durable yet; once it is, `settle` it."""
+        """The first half of `checkpoint`: queue it. It is not durable yet; once it is, `settle` it. `role` is what the session
+        is for, where this begins it; else what the options say of its agent."""
         self._owner.check_open()
         envelope = checkpoint_schema.encode(
             checkpoint_schema.Checkpoint(
@@ -150,7 +152,7 @@ class Session:
         records = self._owner.records
         if len(envelope) > records.state_limit_bytes:
             records.demand_limit(len(canonical.encode(state, types=self._owner.types)))
-        return self._chain.submit(self.agent, envelope, expect=expect, request_id=request_id)
+        return self._chain.submit(self.agent, envelope, expect=expect, request_id=request_id, role=role)
 
     def settle(self, index: LogIndex) -> None:
         """The second half of `checkpoint`, `fork` and `end`, once record `index` is durable: lookups know from here on."""
