@@ -17,7 +17,7 @@ from aegis_store.workflow.classes import AnyWorkflow, Workflow, restored, type_n
 from aegis_store.workflow.links import Transition
 from aegis_store.workflow.moves import Moves
 from aegis_store.workflow.replaying import replay, replay_all
-from aegis_store.workflow.saved import PREFIX, id_of, name_of, saved_in
+from aegis_store.workflow.saved import PREFIX, Saved, id_of, name_of, saved_in
 from aegis_store.workflow.standing import board_of
 from aegis_store.workflow.steps import run
 from aegis_store.workflow.trail import Trail
@@ -96,9 +96,8 @@ class DurableWorkflowEngine:
         NotFound: there is none. InvalidArgument: it is of another class. Corrupt, BadSignature, Foreign: it is damaged; an
         older one is never given in its place. Erased: somebody had it erased."""
         found = self._session(workflow_id)
-        checkpoint = self.store.session(found.id).latest()
-        loaded = self._restored(cls, workflow_id, found, checkpoint)
-        self._go_on_from(workflow_id, checkpoint)
+        loaded, saved = self._restored(cls, workflow_id, found, self.store.session(found.id).latest())
+        self._go_on_from(workflow_id, saved)
         return loaded
 
     def load_at(self, cls: type[AnyWorkflow], workflow_id: str, at: datetime | int) -> AnyWorkflow:
@@ -110,7 +109,7 @@ class DurableWorkflowEngine:
         found = self._session(workflow_id)
         session = self.store.session(found.id)
         checkpoint = session.at(at) if isinstance(at, datetime) else session.get(at)
-        return self._restored(cls, workflow_id, found, checkpoint)
+        return self._restored(cls, workflow_id, found, checkpoint)[0]
 
     def history(self, workflow_id: str) -> list[Transition]:
         """The transitions of a workflow, oldest first, each checked; also of checkpoints that were pruned. Damage raises."""
@@ -138,16 +137,15 @@ class DurableWorkflowEngine:
             try:
                 if isinstance(newest.checkpoint, AegisError):
                     raise newest.checkpoint
-                if newest.checkpoint is not None and saved_in(newest.checkpoint).is_completed:
-                    continue  # its end was cut short
-                workflow = self._restored(cls, workflow_id, newest.session, newest.checkpoint)
+                workflow, saved = self._restored(cls, workflow_id, newest.session, newest.checkpoint)
             except AegisError as error:
                 if failed is None:
                     raise
                 failed(workflow_id, error)
                 continue
-            self._go_on_from(workflow_id, newest.checkpoint)
-            yield workflow
+            if not saved.is_completed:  # its end may have been cut short
+                self._go_on_from(workflow_id, saved)
+                yield workflow
 
     # ---- checking ---------------------------------------------------------------------------------------------------------
 
@@ -188,7 +186,8 @@ class DurableWorkflowEngine:
 
     def _restored(
         self, cls: type[AnyWorkflow], workflow_id: str, found: SessionRecord, checkpoint: Checkpoint | None
-    ) -> AnyWorkflow:
+    ) -> tuple[AnyWorkflow, Saved]:
+        """A workflow from a checkpoint, and what that says of it."""
         if found.role != type_name(cls):
             raise InvalidArgument(f"workflow {workflow_id!r} is of type {found.role!r}, not {type_name(cls)!r}", op="workflow")
         if checkpoint is None:
@@ -196,14 +195,12 @@ class DurableWorkflowEngine:
         saved = saved_in(checkpoint)
         # Of a completed one, that from which it was completed.
         state = saved.entry.link.from_state if saved.is_completed else saved.state
-        return restored(cls, workflow_id, state, checkpoint.state)
+        return restored(cls, workflow_id, state, checkpoint.state), saved
 
-    def _go_on_from(self, workflow_id: str, checkpoint: Checkpoint | None) -> None:
+    def _go_on_from(self, workflow_id: str, saved: Saved) -> None:
         """Whoever has loaded a workflow goes on from what was saved, whatever came after it."""
         standing = board_of(self.store).get(workflow_id)
-        if standing is None or checkpoint is None:
-            return
-        if saved_in(checkpoint).entry.link.number != standing.link.number:
+        if standing is not None and saved.entry.link.number != standing.link.number:
             board_of(self.store).forget(workflow_id)
 
     def _pending(self, type_: str) -> Iterator[SessionRecord]:
