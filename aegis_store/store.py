@@ -530,7 +530,7 @@ class Store:
     def _index_rest(self, *, alone: bool) -> None:
         """Tell the catalogue what it has not seen of the log; in bulk, if that is all of it and nobody notes meanwhile."""
         with self._lock:
-            for tier, records in self._records.items():
+            for tier, records in self._records.items() if self.catalog.is_read else ():
                 covered = self.catalog.covered(tier)
                 if covered < records.size():
                     self.catalog.apply(whole(records) if alone and covered == 0 else rows_of(records, covered))
