@@ -65,7 +65,8 @@ def usual(tier: Tier, interval: int) -> Target:
 
 
 def from_tables(tables: object) -> dict[str, Target]:
-    """The targets in the tables [targets.<tier>] of a TOML file, or in a mapping. InvalidArgument names the tier and the key."""
+    """The targets in the tables [targets.<tier>] of a TOML file, or in a mapping. InvalidArgument names the tier and the
+    key."""
     if not isinstance(tables, Mapping):
         raise InvalidArgument(f"targets is {tables!r}, not a table of tiers and their targets")
     found = {}

@@ -15,7 +15,7 @@ def test_a_duration_is_whole_seconds(text, expected):
     "wrong", [0, -1, True, 1.5, None, "", "5", "5 weeks", "1h30m", "5M", "٣s", "9" * 19 + "s", "-5m", "0s"]
 )
 def test_what_is_no_duration_is_refused_by_name(wrong):
-    with pytest.raises(InvalidArgument, match="^age is .*, not whole seconds from 1, or text such as '30d'"):
+    with pytest.raises(InvalidArgument, match=r"^age is .*, not whole seconds from 1, or text such as '30d'"):
         seconds("age", wrong)
 
 
