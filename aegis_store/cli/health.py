@@ -32,7 +32,7 @@ def health(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """See whether a store is well: integrity, age, targets, recovery, space.
+    """See whether a store is well: integrity, targets, space.
 
     Quick, and nothing is changed; whether every byte is as it was written, `aegis verify` tells. Targets are those of the
     program that writes the store. Exit code 1: something needs attention.

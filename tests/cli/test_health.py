@@ -87,3 +87,27 @@ def test_what_waits_for_compaction_is_worth_knowing_and_no_alarm(aegis, full):
     assert lines[at + 1] == "to have the space back: aegis compact state"
     facts = json.loads(aegis("health", "state", "--json").out)["facts"]
     assert (facts["erasures_pending"], facts["payloads_to_compact"]) == (0, 40)
+
+
+def test_prometheus_text_has_the_same_exit_codes(aegis, story):
+    ended = aegis("health", "state", "--prometheus")
+    assert ended.code == 0
+    assert "# TYPE aegis_up gauge\n" in ended.out
+    assert 'aegis_up{store="state"} 1\n' in ended.out
+    assert 'aegis_records{store="state",tier="session"} 13\n' in ended.out
+    path, span = frame_of(story, 5)
+    blot(path, span.start)
+    ended = aegis("health", "state", "--prometheus")
+    assert ended.code == 1
+    assert 'aegis_up{store="state"} 0\n' in ended.out
+
+
+def test_an_open_incident_is_exit_code_1(aegis, story):
+    import aegis_store
+
+    with aegis_store.open(story) as store:
+        store.audit.record("guard", "incident.opened", "incident/3")
+    ended = aegis("health", "state")
+    assert ended.code == 1
+    assert "incident 3 has been open for" in ended.out
+    assert "aegis incident close state 3 --reason" in ended.out

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from aegis_store._engine import Engine, entries
+from aegis_store._engine import Engine, Verdict, entries
 from aegis_store.codec.runs import Runs, union
 from aegis_store.config import Config
 from aegis_store.errors import AegisError
@@ -86,20 +86,22 @@ def gather(store: Owner, *, clock: Clock | None = None) -> Facts:
     released = store.keys.released()
     stats = {tier: engine.stats(tier) for tier in Tier if engine.size(tier)}
     tiers = []
-    for tier, report in store.report.tiers.items():
+    for tier in Tier:
+        report, size = store.report.tiers.get(tier), engine.size(tier)
+        if report is None and not size:
+            continue
         head = released.get(tier)
-        size = engine.size(tier)
         footers = engine.segments(tier, lambda error: None) if size else iter(())  # damage: verifying names it
         target, is_targeted = targets[tier]
         tiers.append(
             TierFacts(
                 tier=tier,
-                verdict=report.verdict,
+                verdict=Verdict.CLEAN if report is None else report.verdict,
                 size=size,
                 segments_unsigned=sum(each.sealed and each.signature is None for each in footers),
                 file_bytes=stats[tier].file_bytes if tier in stats else 0,
-                cut_bytes=report.cut_bytes,
-                saved=report.saved,
+                cut_bytes=0 if report is None else report.cut_bytes,
+                saved=None if report is None else report.saved,
                 age_seconds=_age(_time_at(engine, tier, size - 1), now_ms),
                 released_size=None if head is None else head.size,
                 lag_seconds=_lag(engine, tier, 0 if head is None else head.size, now_ms),
