@@ -97,7 +97,7 @@ def test_an_outlook_too_far_behind_is_none(tmp_path, large, monkeypatch):
 def test_the_outlook_of_a_writer_that_was_killed_serves(tmp_path, large):
     place = tmp_path / "state"
     make(place)
-    store = aegis_store.open(place, config=SMALL)
+    store = aegis_store.open(place)
     store.session("c").checkpoint({})
     store._housekeeping.finish()
     store._keep_house()
