@@ -127,12 +127,6 @@ class Chain:
             self._owner.lost_track()
             raise
 
-    def requested(self, request_id: str) -> Ref | None:
-        """The checkpoint that was made for a request before, on its way perhaps; None if there is none."""
-        with self.lock:
-            standing = self._stand()
-            return None if standing is None else self._first(standing, request_id)
-
     def _append(self, standing: _Standing, envelope: bytes, signer: Signer, request_id: str | None) -> Ref:
         """Queue the next checkpoint. The lock is held."""
         records, ordinal = self._owner.records, standing.next_ordinal

@@ -12,8 +12,10 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 from typing import Final, Self
 
@@ -30,6 +32,8 @@ from aegis_store.compaction import Compacted, Stage
 from aegis_store.config import Config
 from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.errors import AegisError, Closed, InvalidArgument, KeysWrong, NotFound, ReadOnly, UsedAfterFork
+from aegis_store.health import Health, Lookout, gather, health
+from aegis_store.health.verified import note_verified
 from aegis_store.holding import HoldInfo
 from aegis_store.housekeeping import Housekeeping
 from aegis_store.indexing import rows_of, whole
@@ -138,6 +142,8 @@ class Store:
         self.keeping: Final = Keeping(self)
         self.audit: Final = Audit(OpenTier(self, self._records[Tier.AUDIT]))
         self.memory: Final = Memory(OpenTier(self, self._records[Tier.MEMORY]), config.memory)
+        #: What it knows of itself for those who ask whether it is well.
+        self.lookout: Final = Lookout(self, engine, path / CATALOG_FOLDER, look=partial(gather, self))
 
     def _records_of(self, tier: Tier) -> Records:
         keys, config = self.keys, self.config
@@ -179,6 +185,7 @@ class Store:
         demand_name(agent, "agent", op="open")
         chosen = config_of(config)
         named = StateTypes(types)
+        began = perf_counter()
         ticking: Clock = SystemClock() if clock is None else clock
         drawn: Randomness = SystemRandomness() if randomness is None else randomness
         directory = keys_for(place, key_place, mode=mode, name=name, randomness=drawn)
@@ -203,6 +210,8 @@ class Store:
                 if mode != "r":
                     store.keeping.resume()
                     store.memory.keeping.resume()
+                    store.lookout.open_seconds = perf_counter() - began
+                    store._housekeeping.due()
             except BaseException:
                 store.catalog.abandon()
                 raise
@@ -233,6 +242,7 @@ class Store:
                 self.memory.keeping.finish()
                 self._housekeeping.finish()
                 self._sign_segments()
+                self.lookout.finish()
                 if self._mode != "r":
                     heads = [self._engine.head(tier) for tier in Tier if self._engine.size(tier) > 0]
             finally:
@@ -252,6 +262,21 @@ class Store:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    @property
+    def is_writer(self) -> bool:
+        """Whether it is open for writing."""
+        return self._mode != "r"
+
+    @property
+    def engine(self) -> Engine:
+        """What it lies on."""
+        return self._engine
+
+    @property
+    def by_tier(self) -> Mapping[Tier, Records]:
+        """The records of each tier."""
+        return self._records
 
     @property
     def report(self) -> Report:
@@ -424,7 +449,7 @@ class Store:
         called as the work goes on. `jobs` threads check signatures, as many as there are processors.
         """
         self.catch_up()
-        return verification.verify(
+        found = verification.verify(
             self._engine,
             self._records,
             self.keys.log.public_key,
@@ -433,6 +458,14 @@ class Store:
             only=None if tiers is None else {tier_named(each) for each in tiers},
             jobs=jobs,
         )
+        if tiers is None:
+            note_verified(self.keys, found, self.clock.now_ms())
+        return found
+
+    def health(self) -> Health:
+        """Whether the store is well, and what to do where it is not, as `aegis health` says it. Changes nothing."""
+        self.catch_up()
+        return health(self)
 
     def stats(self) -> StoreStats:
         """The store in numbers."""
@@ -524,6 +557,7 @@ class Store:
         with suppress(AegisError):
             self.catalog.flush()
             self._sign_segments()
+        self.lookout.turn()
 
     def lost_track(self) -> None:
         """A call did not come to its end: there may be records that nobody noted."""
@@ -555,7 +589,7 @@ class Store:
     def _index_rest(self, *, alone: bool) -> None:
         """Tell the catalogue what it has not seen of the log; in bulk, if that is all of it and nobody notes meanwhile."""
         with self._lock:
-            for tier, records in self._records.items():
+            for tier, records in self._records.items() if self.catalog.is_read else ():
                 covered = self.catalog.covered(tier)
                 if covered < records.size():
                     self.catalog.apply(whole(records) if alone and covered == 0 else rows_of(records, covered))
