@@ -12,13 +12,14 @@ before anything is built on it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NoReturn
 
 import msgspec
 
 from aegis_store._engine import PAYLOAD_MAX
-from aegis_store.catalog import CheckpointMade, Other, Row, SessionBegan, SessionEnded, number_of
+from aegis_store.catalog import CheckpointMade, Other, Row, SessionBegan, SessionEnded, WritesMade, number_of
 from aegis_store.codec import payload as payload_codec
 from aegis_store.codec.payload import Sealed
 from aegis_store.errors import Conflict, Ended, Erased, Gone, NotFound
@@ -40,10 +41,11 @@ _REFUSED: Final = (Conflict, Ended, Erased, NotFound)
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """A checkpoint that is queued, or durable already where a request was repeated. `length`: of its envelope."""
+    """A checkpoint that is queued, or where a request was repeated the one that there is. `length`: of the envelope."""
 
     ref: Ref
     length: int
+    is_repeat: bool = False
 
 
 class _Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +57,7 @@ class _Standing(msgspec.Struct, frozen=True, kw_only=True):
     next_ordinal: Ordinal
     newest: Ref | None
     is_fork: bool
+    writes: int = 0
     is_ended: bool = False
 
 
@@ -83,17 +86,20 @@ class Chain:
 
     # ---- checkpoints ------------------------------------------------------------------------------------------------------
 
-    def submit(self, agent: str, envelope: bytes, *, expect: Ref | None, request_id: str | None) -> Pending:
-        """Queue a checkpoint. Conflict, Ended, NoSpace, ReadOnly, Poisoned: nothing was queued."""
+    def submit(
+        self, agent: str, envelope: bytes, *, expect: Ref | None, request_id: str | None, replace: bool = False
+    ) -> Pending:
+        """Queue a checkpoint; with `replace` even where there is one of that request. Conflict, Ended, NoSpace, ReadOnly,
+        Poisoned: nothing was queued."""
         self._owner.records.demand_envelope(envelope)
         try:
             signer = self._owner.signer_for(agent)
             with self.lock:
                 standing = self._stand()
-                if request_id is not None and standing is not None:
+                if request_id is not None and standing is not None and not replace:
                     first = self._first(standing, request_id)
                     if first is not None:
-                        return Pending(first, len(envelope))
+                        return Pending(first, len(envelope), is_repeat=True)
                 if standing is not None and standing.is_ended:
                     raise self._ended()
                 if expect is not None:
@@ -151,6 +157,7 @@ class Chain:
             next_ordinal=Ordinal(ordinal + 1),
             newest=ref,
             is_fork=standing.is_fork,
+            writes=standing.writes,
         )
         return ref
 
@@ -182,6 +189,40 @@ class Chain:
             if request_id_of(records.link_kind, records.read(found.index).envelope) != request_id:
                 return None
         return ref_of(made, self.id) if made.entry.session_tag == standing.tag else None
+
+    # ---- writes -----------------------------------------------------------------------------------------------------------
+
+    def submit_writes(self, agent: str, request_id: str, envelopes: Sequence[bytes]) -> list[LogIndex]:
+        """Queue the parts of what a task wrote towards the checkpoint after that of a request, one behind the other. Their
+        indexes. Ended, NoSpace, ReadOnly, Poisoned: nothing was queued that counts."""
+        records = self._owner.records
+        try:
+            signer = self._owner.signer_for(agent)
+            sealed = [records.seal(each) for each in envelopes]
+            with self.lock:
+                standing = self._stand()
+                if standing is not None and standing.is_ended:
+                    raise self._ended()
+                if standing is None:
+                    standing = self._begin(signer)
+                request_tag = records.request_tag(standing.tag, request_id)
+                queued: list[LogIndex] = []
+                for each in sealed:
+                    self._standing = None
+                    ordinal = Ordinal(standing.writes)
+                    index = records.append(
+                        Kind.WRITES, each, signer, tag=standing.tag, ordinal=ordinal, request_tag=request_tag
+                    ).index
+                    row = WritesMade(tier=records.tier, index=index, tag=standing.tag, request_tag=request_tag, ordinal=ordinal)
+                    self._owed.append(_Owed(row))
+                    standing = self._standing = msgspec.structs.replace(standing, writes=ordinal + 1)
+                    queued.append(index)
+                return queued
+        except _REFUSED:
+            raise
+        except BaseException:
+            self._owner.lost_track()
+            raise
 
     def settle(self, index: LogIndex) -> None:
         """Tell the catalogue of every record up to `index`, which is durable: the first one to come notes for the others."""
@@ -313,6 +354,7 @@ class Chain:
             next_ordinal=Ordinal(found.first_ordinal if found.last_ordinal is None else found.last_ordinal + 1),
             newest=newest,
             is_fork=found.parent is not None,
+            writes=found.writes,
             is_ended=found.ended is not None,
         )
         return self._standing
