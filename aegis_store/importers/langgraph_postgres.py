@@ -6,8 +6,8 @@ Tables (langgraph-checkpoint-postgres 2 and 3):
     checkpoint_blobs   thread_id, checkpoint_ns, channel, version, type, blob
     checkpoint_writes  thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, blob
 
-Of the values of channels, numbers, texts, booleans and null stand in `checkpoint`; all others in `checkpoint_blobs`, by the version
-that `checkpoint` gives for the channel, once for all checkpoints that share it. Here they are put together again.
+Of the values of channels, numbers, texts, booleans and null stand in `checkpoint`; all others in `checkpoint_blobs`, by the
+version that `checkpoint` gives for the channel, once for all checkpoints that share it. Here they are put together again.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from aegis_store.adapters.langgraph.names import Line
 from aegis_store.adapters.langgraph.rows import Row, Typed
-from aegis_store.errors import InvalidArgument, NotInstalled
+from aegis_store.errors import InvalidArgument, NotInstalled, SourceUnreadable
 from aegis_store.importers.source import (
     OwnReader,
     Size,
-    SourceUnreadable,
     Step,
     Unfit,
     demand_id,
@@ -244,7 +243,8 @@ class PostgresSource:
             from langgraph.checkpoint.postgres import PostgresSaver
         except ImportError:
             return None
-        saver = PostgresSaver(self._base, serde=serde)  # type: ignore[arg-type]  # it asks for its own kind of rows at each cursor
+        # Which kind of rows it wants, it says at each cursor.
+        saver = PostgresSaver(self._base, serde=serde)
 
         def read(config: RunnableConfig) -> CheckpointTuple | None:
             try:
@@ -260,7 +260,9 @@ class PostgresSource:
     def _demand_tables(self) -> bool:
         """Whether writes have a path, as they have since langgraph-checkpoint-postgres 2.0.9."""
         columns: dict[str, set[str]] = {}
-        query = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = ANY(current_schemas(false))"
+        query = (
+            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = ANY(current_schemas(false))"
+        )
         for table, column in self._all(query, ()):
             columns.setdefault(table, set()).add(column)
         for table, wanted in _COLUMNS.items():

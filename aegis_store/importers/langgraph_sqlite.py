@@ -24,11 +24,10 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from aegis_store.adapters.langgraph.names import Line
 from aegis_store.adapters.langgraph.rows import Row
+from aegis_store.errors import SourceBusy, SourceUnreadable
 from aegis_store.importers.source import (
     OwnReader,
     Size,
-    SourceBusy,
-    SourceUnreadable,
     Step,
     Unfit,
     demand_id,
@@ -139,13 +138,14 @@ class SqliteSource:
     def row(self, line: Line, step: Step) -> Row:
         """A checkpoint."""
         query = (
-            "SELECT type, checkpoint, metadata FROM checkpoints"
-            " WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+            "SELECT type, checkpoint, metadata FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
         )
         ((kind, data, about),) = self._query(query, (*line, step.id))
         checkpoint, channels, plain = split((_text(kind, "type"), _bytes(data, "checkpoint")))
         demand_id(plain.get("id"), step.id)
-        metadata = {} if about is None else plain_json(about if isinstance(about, str) else _bytes(about, "metadata"), "metadata")
+        metadata = (
+            {} if about is None else plain_json(about if isinstance(about, str) else _bytes(about, "metadata"), "metadata")
+        )
         return Row(
             id=step.id,
             parent=step.parent,

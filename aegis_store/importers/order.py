@@ -1,7 +1,7 @@
 """Parents before children, and otherwise by id.
 
-LangGraph's ids count up in one process only: after a clock was set back a child may have a smaller id than its parent. Our saver
-takes for the newest what was put last, so the order in which an import puts is what decides where a thread goes on.
+LangGraph's ids count up in one process only: after a clock was set back a child may have a smaller id than its parent. Our
+saver takes for the newest what was put last, so the order in which an import puts is what decides where a thread goes on.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 With what: the bytes that the source gives now, value by value, with their order, types, parents and metadata; and, where the
 package of the source's own saver is installed, the tuple that that one gives: configuration, checkpoint, metadata, parent
-and pending writes. Both savers read with the same strict serializer, so that neither makes an object of a class that is not known
-to be harmless. Values that are not equal to themselves (NaN, arrays) are compared as that serializer writes them.
+and pending writes. Both savers read with the same strict serializer, so that neither makes an object of a class that is not
+known to be harmless. Values that are not equal to themselves (NaN, arrays) are compared as that serializer writes them.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class _Reader:
         return self._tuples(line, step, whole=not unfit)
 
     def _tuples(self, line: Line, step: Step, *, whole: bool) -> str:
-        """The same with the tuples of both savers. Pending writes of which one was refused are not compared with all of them."""
+        """The same with the tuples of both savers. Pending writes are left out where some of them were refused."""
         if self._own is None:
             return ""
         config: RunnableConfig = {

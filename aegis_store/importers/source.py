@@ -1,8 +1,8 @@
 """What the databases of LangGraph's own savers have in common, whichever keeps them.
 
-A source says which lines it has (a thread in one namespace), which checkpoints a line has, and gives each of them as the row that
-our saver stores, with the writes that wait beside it. Values stay the bytes that they are: nothing is unpickled, and no class
-is looked up. What cannot be taken so is Unfit, and says why.
+A source says which lines it has (a thread in one namespace), which checkpoints a line has, and gives each of them as the row
+that our saver stores, with the writes that wait beside it. Values stay the bytes that they are: nothing is unpickled, and no
+class is looked up. What cannot be taken so is Unfit, and says why.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from aegis_store.adapters.langgraph.names import Line
 from aegis_store.adapters.langgraph.rows import Row, Typed
-from aegis_store.errors import AegisError
 from aegis_store.schema.writes import Write, Writes
 
 #: In what values may be encoded. Anything else is somebody's own serializer, and only that one could say what it is.
@@ -26,16 +25,6 @@ TAKEN: Final = frozenset({"null", "bytes", "bytearray", "json", "msgpack"})
 OwnReader = Callable[[RunnableConfig], CheckpointTuple | None]
 #: Between the type of a value and the name of the cipher that it is encrypted with.
 _CIPHER: Final = "+"
-
-
-class SourceUnreadable(AegisError):
-    """What is to be imported cannot be read, or is no database of LangGraph's."""
-
-
-class SourceBusy(SourceUnreadable):
-    """Another process has it locked."""
-
-    can_retry = True
 
 
 class Unfit(Exception):
@@ -123,7 +112,7 @@ def demand_taken(kind: str, *, channel: str | None = None, task: str | None = No
 
 def demand_whole(typed: Typed, *, channel: str | None = None, task: str | None = None) -> None:
     """Unfit for a value of a type that is not taken, or bytes that are not of the type that they are said to be."""
-    kind, data = typed
+    kind, _ = typed
     demand_taken(kind, channel=channel, task=task)
     if kind in {"json", "msgpack"}:
         outlined(msgspec.Raw, typed, channel=channel, task=task)
@@ -153,7 +142,7 @@ def split(typed: Typed) -> tuple[Typed, dict[str, Typed], dict[str, Any]]:
     held = rest.pop("channel_values", None)
     channels = {} if held is None else outlined(dict[str, msgspec.Raw], (kind, bytes(held)), channel="channel_values")
     write = msgspec.json.encode if kind == "json" else msgspec.msgpack.encode
-    plain = {name: outlined(Any, (kind, bytes(rest[name]))) for name in ("id", "v") if name in rest}
+    plain: dict[str, Any] = {name: outlined(Any, (kind, bytes(rest[name]))) for name in ("id", "v") if name in rest}
     return (kind, write(rest)), {name: (kind, bytes(value)) for name, value in channels.items()}, plain
 
 

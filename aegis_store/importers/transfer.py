@@ -137,7 +137,9 @@ class Transfer:
         except Unfit as error:
             self._refuse(line, error, step.id)
             return False
-        self.outcome.bytes += len(row.checkpoint[1]) + len(row.metadata[1]) + sum(len(each) for _, each in row.channels.values())
+        self.outcome.bytes += (
+            len(row.checkpoint[1]) + len(row.metadata[1]) + sum(len(each) for _, each in row.channels.values())
+        )
         try:
             found = here.row(step.id)
         except Gone:
