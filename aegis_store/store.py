@@ -23,7 +23,7 @@ import msgspec
 from blake3 import blake3
 
 from aegis_store import verification
-from aegis_store._engine import Engine, Footer, Report, TierStats
+from aegis_store._engine import Engine, Footer, Report
 from aegis_store.audit import Audit
 from aegis_store.catalog import Catalog, Row, Stretch
 from aegis_store.chain import Chain
@@ -39,7 +39,7 @@ from aegis_store.housekeeping import Housekeeping
 from aegis_store.indexing import rows_of, whole
 from aegis_store.keeping import Compaction, Keeping
 from aegis_store.memory import Memory
-from aegis_store.open_tier import OpenTier
+from aegis_store.open_tier import OpenTier, tier_named
 from aegis_store.opening import (
     KEYS_SUFFIX,
     Anchor,
@@ -58,13 +58,14 @@ from aegis_store.retention.sweeper import Retained, Watcher
 from aegis_store.rules import Rule, in_order
 from aegis_store.schema.entry import TAG_SIZE
 from aegis_store.session import Session, SessionInfo, session_info
+from aegis_store.stats import CATALOG_FOLDER, StoreStats, stats_of
 from aegis_store.trust.heads import SignedHead, sign_head
 from aegis_store.trust.keys import KeyDirectory, SystemRandomness
 from aegis_store.trust.signer import Signer
 from aegis_store.types import LINK_OF, Clock, Head, Randomness, Ref, SystemClock, Tier
 
 DEFAULT_AGENT: Final = "agent"
-CATALOG_FOLDER: Final = "catalog"
+
 _CATALOG_CONTEXT: Final = "aegis-store 2026 catalogue sidecar"
 _REQUEST_CONTEXT: Final = "aegis-store 2026 request tags"
 #: Checkpoints after which sealed segments that are not signed yet are looked for.
@@ -74,18 +75,6 @@ SESSIONS_PAGE: Final = 256
 CACHE_SHARES: Final = {Tier.SESSION: 1 << 62, Tier.MEMORY: 8 << 20, Tier.AUDIT: 0}
 #: Sessions that are remembered though nobody holds them: about a kilobyte each.
 RECENT_SESSIONS: Final = 4096
-
-
-class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
-    """A store in numbers. `disk_bytes` is what its directory takes, everything in it counted."""
-
-    path: str
-    name: str
-    store_id: str
-    disk_bytes: int
-    catalogue_bytes: int
-    catalogue_problem: str | None
-    tiers: dict[str, TierStats]
 
 
 class Store:
@@ -469,16 +458,7 @@ class Store:
 
     def stats(self) -> StoreStats:
         """The store in numbers."""
-        about = self._engine.describe()
-        return StoreStats(
-            path=str(self.path),
-            name=about.name,
-            store_id=about.store_id.hex(),
-            disk_bytes=disk_bytes(self.path),
-            catalogue_bytes=disk_bytes(self.path / CATALOG_FOLDER),
-            catalogue_problem=self.catalog.broken,
-            tiers={tier.label: self._engine.stats(tier) for tier in Tier if self._engine.size(tier) > 0},
-        )
+        return stats_of(self.path, self._engine, self.catalog)
 
     # ---- for sessions -----------------------------------------------------------------------------------------------------
 
@@ -622,26 +602,3 @@ class Store:
         signature = self.keys.log.sign(verification.footer_message(footer))
         with suppress(NotFound):  # rewritten since: the file that took its place is signed when its turn comes
             self._engine.sign_segment(tier, footer.position, signature, segment=footer.segment)
-
-
-def tier_named(tier: str | Tier) -> Tier:
-    """The tier of a name. InvalidArgument if there is none."""
-    if isinstance(tier, Tier):
-        return tier
-    try:
-        return Tier.labelled(tier)
-    except KeyError:
-        names = ", ".join(each.label for each in Tier)
-        raise InvalidArgument(f"there is no tier {tier!r}: {names}", op="tier") from None
-
-
-def disk_bytes(folder: Path) -> int:
-    """What a folder takes on its file system, everything in it counted: allocated blocks, as `du` counts them."""
-    total = 0
-    for root, folders, files in os.walk(folder):
-        for each in (*folders, *files):
-            try:
-                total += os.lstat(os.path.join(root, each)).st_blocks * 512
-            except FileNotFoundError:
-                continue  # a file that was replaced while we looked
-    return total

@@ -48,6 +48,7 @@ PYTHON_FLOORS = {
         "erasure",
         "keeping",
         "open_tier",
+        "stats",
         "audit",
         "memory",
         "health",
