@@ -24,6 +24,7 @@ from aegis_store.memory.refreshing import Refreshes
 from aegis_store.memory.sweeping import Swept
 from aegis_store.memory.writing import Queued
 from aegis_store.open_tier import OpenTier
+from aegis_store.records import Records
 from aegis_store.schema import names
 from aegis_store.schema.names import Namespace
 from aegis_store.types import MemoryPointer, TimeMs
@@ -74,6 +75,11 @@ class Memory:
         self._reader: Final = Reader(tier)
         self._keys: Final = Keys(tier, self._reader)
         self._refreshes: Final = Refreshes(tier, self._keys)
+
+    @property
+    def records(self) -> Records:
+        """The records of the tier."""
+        return self._tier.records
 
     @property
     def keeping(self) -> Keeping:
