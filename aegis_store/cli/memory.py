@@ -35,9 +35,7 @@ KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The key.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")]
 At = Annotated[
     str | None,
-    typer.Option(
-        "--at", metavar="INDEX:ROOT", help="As of a pointer: what `aegis memory pointer` or `aegis show` says."
-    ),
+    typer.Option("--at", metavar="INDEX:ROOT", help="As of a pointer: what `aegis memory pointer` or `aegis show` says."),
 ]
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from aegis_store.catalog import SessionRecord
-from aegis_store.errors import Corrupt, Foreign, Gone, InvalidArgument, Pruned, RolledBack, UnknownType
+from aegis_store.errors import Corrupt, Erased, Foreign, Gone, InvalidArgument, Pruned, RolledBack, UnknownType
 from aegis_store.memory.items import Stored
 from aegis_store.open_tier import OpenTier
 from aegis_store.schema import memory as schema
@@ -229,9 +230,11 @@ class Reader:
             place = self.place(chain, view)
             if place is None or self._until.get(place[1]) == GONE:
                 continue
-            stored = self.at_place(chain, *place)
-            if stored.item.op != "delete":
-                yield stored
+            # What is being erased has no name any more when that is done: it is not there.
+            with suppress(Erased):
+                stored = self.at_place(chain, *place)
+                if stored.item.op != "delete":
+                    yield stored
 
     def _remember(self, stored: Stored) -> None:
         if len(self._until) >= KNOWN_MAX:
