@@ -397,7 +397,7 @@ class Memory:
             yield cut
 
     def _is_there(self, chain: SessionRecord, view: View) -> bool:
-        stored = next(self._reader.items([chain], view), None)
+        stored = next(self._reader.items([chain], view, with_value=False), None)
         return self._seen(stored, view, False) is not None
 
     def pointer(self) -> MemoryPointer:

@@ -95,15 +95,15 @@ class Reader:
         self._demand_newest(found)
         return found
 
-    def newest(self, name: str, view: View) -> Stored | None:
-        """The record of a key that counts; None: there is none yet."""
+    def newest(self, name: str, view: View, *, with_value: bool = True) -> Stored | None:
+        """The record of a key that counts, or what it says beside the value; None: there is none yet."""
         found = self.chain(name)
-        return None if found is None else self.of(found, view)
+        return None if found is None else self.of(found, view, with_value=with_value)
 
-    def of(self, chain: SessionRecord, view: View) -> Stored | None:
+    def of(self, chain: SessionRecord, view: View, *, with_value: bool = True) -> Stored | None:
         """The same of a chain that was found."""
         place = self.place(chain, view)
-        return None if place is None else self.at_place(chain, *place)
+        return None if place is None else self.at_place(chain, *place, with_value=with_value)
 
     def place(self, chain: SessionRecord, view: View) -> tuple[int, LogIndex] | None:
         """Ordinal and index of the record that counts. By the catalogue."""
@@ -130,10 +130,10 @@ class Reader:
             f"record {ordinal} of {_shown(chain)} is not where the log should have it", op="read", tier=self._tier.tier.label
         )
 
-    def at_place(self, chain: SessionRecord, ordinal: int, index: LogIndex) -> Stored:
+    def at_place(self, chain: SessionRecord, ordinal: int, index: LogIndex, *, with_value: bool = True) -> Stored:
         """A record of a key, every check made. Pruned, Erased: what it held is gone."""
         try:
-            return self.stored(chain, ordinal, index)
+            return self.stored(chain, ordinal, index, with_value=with_value)
         except Pruned as error:
             found = self._refreshed(chain, ordinal)
             if found is None:
@@ -142,7 +142,7 @@ class Reader:
         except Gone as error:
             raise self._gone(error, chain) from None
 
-    def stored(self, chain: SessionRecord, ordinal: int, index: LogIndex) -> Stored:
+    def stored(self, chain: SessionRecord, ordinal: int, index: LogIndex, *, with_value: bool = True) -> Stored:
         """The same, and nothing in the place of what is gone."""
         record = self._tier.records.read(index)
         entry = record.entry
@@ -151,7 +151,8 @@ class Reader:
                 f"record {index} is not record {ordinal} of {_shown(chain)}", op="read", tier=entry.tier.label, index=index
             )
         try:
-            item = schema.decode(record.envelope, types=self._tier.types)
+            types = self._tier.types
+            item = schema.decode(record.envelope, types=types) if with_value else schema.decode_head(record.envelope)
         except (Corrupt, UnknownType) as error:
             raise type(error)(error.message, op="read", tier=entry.tier.label, index=index, hint=error.hint) from None
         if names.name_of(item.namespace, item.key) != chain.id:
@@ -224,7 +225,7 @@ class Reader:
         """Until when (ms) the version of a record is there, if that was read before; None: it was not."""
         return self._until.get(index)
 
-    def items(self, chains: Iterable[SessionRecord], view: View) -> Iterator[Stored]:
+    def items(self, chains: Iterable[SessionRecord], view: View, *, with_value: bool = True) -> Iterator[Stored]:
         """The records that count, but for those of keys that were deleted or were not there yet."""
         for chain in chains:
             place = self.place(chain, view)
@@ -232,7 +233,7 @@ class Reader:
                 continue
             # What is being erased has no name any more when that is done: it is not there.
             with suppress(Erased):
-                stored = self.at_place(chain, *place)
+                stored = self.at_place(chain, *place, with_value=with_value)
                 if stored.item.op != "delete":
                     yield stored
 

@@ -75,7 +75,7 @@ def _expired(reader: Reader, keys: Keys, chain: SessionRecord, view: View, agent
     until = reader.until(place[1])
     if until is None:
         with suppress(Erased):
-            reader.at_place(chain, *place)
+            reader.at_place(chain, *place, with_value=False)
         until = reader.until(place[1])
     if not until or until > view.now:  # deleted already, or there
         return None
