@@ -50,7 +50,7 @@ class _OnWay:
 class Landing:
     """One event loop's wait for the records of one tier of a store, for the loop's thread alone."""
 
-    def __init__(self, store: Store, tier: Tier, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop, tier: Tier) -> None:
         self._store: Final = store
         self._tier: Final = tier
         self._watcher: Final = Watcher(store.records.engine)
@@ -238,7 +238,7 @@ class Landings:
         known = self._by_loop.get(loop)
         landing = None if known is None else known()
         if landing is None or landing.ended:
-            landing = Landing(self._store, self._tier, loop)
+            landing = Landing(self._store, loop, self._tier)
             self._by_loop[loop] = weakref.ref(landing)
         return landing
 
