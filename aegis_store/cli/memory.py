@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Of a value, in a table.
 VALUE_CHARACTERS: Final = 80
 
-app = typer.Typer(help="What agents remember, under namespaces and keys.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="What agents remember.", no_args_is_help=True, rich_markup_mode=None)
 
 NamespaceArgument = Annotated[
     str, typer.Argument(metavar="NAMESPACE", help='Its parts joined by "/"; a "/" within a part is written "\\/".')

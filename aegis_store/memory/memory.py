@@ -33,6 +33,8 @@ _MS: Final = 1000
 
 
 class _Default:
+    """`ttl=DEFAULT`: as the options say for the namespace."""
+
     def __repr__(self) -> str:
         return "DEFAULT"
 
@@ -311,7 +313,9 @@ class Memory:
             return as_item(stored, expires) if expires is None or view.now < expires else None
         expires = self._refreshes.expiry(stored) or expires
         if view.now >= expires:
-            return None
+            # A refresh may have landed since it was read, and is promised by nobody any more.
+            newer = self._reader.newer(stored)
+            return None if newer is None else self._seen(newer, view, refresh)
         if refresh is None:
             lifetime = self._lifetime(stored.item.namespace)
             refresh = lifetime is None or lifetime.refresh_on_read

@@ -105,6 +105,13 @@ class Reader:
         place = self.place(chain, view)
         return None if place is None else self.at_place(chain, *place, with_value=with_value)
 
+    def newer(self, stored: Stored) -> Stored | None:
+        """The newest record of a key, if it is not this one any more."""
+        found = self.chain(stored.chain.id)
+        if found is None or found.last_ordinal is None or found.last_index == stored.record.index:
+            return None
+        return self.at_place(found, found.last_ordinal, found.last_index)
+
     def place(self, chain: SessionRecord, view: View) -> tuple[int, LogIndex] | None:
         """Ordinal and index of the record that counts. By the catalogue."""
         last = chain.last_ordinal
