@@ -64,6 +64,7 @@ class Reader:
             raise self._rolled_back(f"the pointer saw {size} records, and there are {records.size()}")
         if records.engine.head(records.tier, size).root != at.root:
             raise self._rolled_back(f"its first {size} records are not those that the pointer saw")
+        # What was durable when the pointer was taken counts, whether whoever put it has told the catalogue by now or not.
         self._tier.take_in(size)
         return View(now=records.entry_at(at.index).entry.time_ms if size else TimeMs(0), last=at.index)
 
@@ -73,7 +74,6 @@ class Reader:
         self._tier.catch_up()
         records = self._tier.records
         head = records.engine.head(records.tier)
-        self._tier.take_in(head.size)
         return MemoryPointer(index=LogIndex(head.size - 1), root=head.root)
 
     def _rolled_back(self, message: str) -> RolledBack:

@@ -93,6 +93,18 @@ def test_one_key_goes_and_its_neighbours_stay(place):
         assert store.verify(deep=True).ok
 
 
+def test_what_is_durable_and_was_not_noted_yet_goes_as_well(place):
+    with aegis_store.open(place, config=SMALL) as store:
+        store.memory.put(BOB, "j", 0)
+        key = store.memory._keys.of(ANN, "key-ann-9")
+        queued = key.put(canary("ann", 9), ttl_ms=None, expect=None, request_id=None, agent="agent")
+        store.memory.records.commit(queued.ref.index)  # and whoever put it has not come to tell the catalogue
+        assert store.memory.erase(ANN, reason="request 17").keys == ((ANN, "key-ann-9"),)
+        key.settle(queued.ref.index)
+        assert held(store.memory) == {(BOB, "j"): 0}
+    assert holds_bytes(place, own("ann", 9), b"key-ann-9") == set()
+
+
 def test_what_is_not_there_is_said_and_no_reason_names_whom_it_is_about(place):
     with aegis_store.open(place, config=SMALL) as store:
         store.memory.put(ANN, "k17", 1)
@@ -207,6 +219,18 @@ def test_refreshes_count_as_no_versions(place, clock):
         store.compact()
         assert [each.value["n"] for each in memory.versions(BOB, "k")] == [2, 1]
         assert store.verify(deep=True).ok
+
+
+def test_what_is_held_keeps_its_superseded_records_too(place, clock):
+    with aegis_store.open(place, config=SMALL, clock=clock) as store:
+        for key in ("held", "free"):
+            store.memory.put(BOB, key, 1, ttl=100)
+            clock.pass_seconds(50)
+            store.memory.get(BOB, key)
+            store.memory._refreshes._write()
+        store.memory.hold(BOB, "held", reason="case 7", holder="legal")
+        (gone,) = [each for each in store.retain([Rule(tier="memory", keep_last=1)]).memory.decisions.sessions if each.goes]
+        assert gone.id.endswith("free") and gone.goes == (0,)
 
 
 def test_compaction_in_the_background_does_both_tiers(place):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import pytest
 
 import aegis_store
 from aegis_store import Rule, Tier
-from aegis_store.errors import NoSpace
+from aegis_store.errors import NoSpace, Pruned
 from aegis_store.memory.refreshing import lags
+from aegis_store.schema import names
 from tests.memory.memories import SMALL, Standing, held
 from tests.stores import abandon
 
@@ -151,6 +153,33 @@ def test_a_promise_counts_for_whoever_puts_deletes_or_sweeps(store, clock, monke
     assert held(memory) == {(ANN, "a"): "new"}
 
 
+def test_a_refresh_that_lands_between_a_read_and_the_look_at_its_expiry_is_seen(store, clock):
+    memory = store.memory
+    memory.put(ANN, "k", 1, ttl=10)
+    clock.pass_seconds(6)
+    reader = memory._reader
+    stored = reader.newest(names.name_of(ANN, "k"), reader.view(None))
+    memory.get(ANN, "k")
+    written(store)
+    gc.collect()  # nobody has the key any more that had promised it
+    clock.pass_seconds(6)
+    assert memory._seen(stored, reader.view(None), None).ref.ordinal == 1
+    memory.delete(ANN, "k")
+    assert memory._seen(stored, reader.view(None), None) is None
+
+
+def test_what_was_promised_before_a_close_is_written_by_it(tmp_path, clock, monkeypatch):
+    store = aegis_store.open(tmp_path / "s", config=SMALL, clock=clock)
+    store.memory.put(ANN, "k", 1, ttl=10)
+    clock.pass_seconds(6)
+    monkeypatch.setattr(store.memory._refreshes._housekeeping, "due", lambda: None)
+    store.memory.get(ANN, "k")
+    store.close()
+    clock.pass_seconds(6)
+    with aegis_store.open(tmp_path / "s", config=SMALL, clock=clock) as store:
+        assert store.memory.get(ANN, "k").value == 1
+
+
 def test_a_refresh_that_cannot_be_written_fails_no_read(store, clock, monkeypatch):
     store.memory.put(ANN, "k", 1, ttl=10)
     clock.pass_seconds(6)
@@ -196,3 +225,18 @@ def test_at_a_pointer_before_a_refresh_a_pruned_put_is_told_by_the_refresh(store
         now = memory.get(ANN, "k", at=pointer)
         assert (now.value, now.version, now.changed_at) == (item.value, 1, item.changed_at)
     assert [each.version for each in memory.versions(ANN, "k")] == [1]
+
+
+def test_a_refresh_of_another_version_stands_for_no_pruned_one(store, clock):
+    memory = store.memory
+    memory.put(ANN, "k", "first", ttl=10)
+    before = memory.pointer()
+    memory.put(ANN, "k", "second", ttl=10)
+    between = memory.pointer()
+    clock.pass_seconds(6)
+    memory.get(ANN, "k")
+    written(store)
+    assert store.retain([Rule(tier="memory", keep_last=1)]).memory.decisions.gone == 2
+    assert memory.get(ANN, "k", at=between).value == "second"
+    with pytest.raises(Pruned, match="a version of key 'k'"):
+        memory.get(ANN, "k", at=before)
