@@ -10,9 +10,11 @@ import pytest
 
 import aegis_store
 from aegis_store import Config, Rule, Store, TierDurability, bulk_reading
+from aegis_store._engine import Record
 from aegis_store.bulk_reading import Newest, latest_of
 from aegis_store.catalog import SessionRecord
-from aegis_store.errors import AegisError, BadSignature, Closed, Corrupt, UnknownType
+from aegis_store.errors import AegisError, BadSignature, Closed, Corrupt, Erased, UnknownType
+from aegis_store.gaps import Gaps
 from aegis_store.schema import checkpoint as checkpoint_schema
 from aegis_store.types import Kind
 from tests.stores import SMALL, after, edit, flip, forging, frame_of, noise
@@ -178,3 +180,41 @@ def test_a_store_that_is_closed_meanwhile_raises(tmp_path):
         asked = sessions(store)
     with pytest.raises(Closed):
         list(latest_of(store, asked))
+
+
+def test_a_name_that_the_catalogue_lies_about_is_not_believed(tmp_path):
+    with aegis_store.open(tmp_path / "state", config=WRITE) as store:
+        fill(store, count=3)
+        one, two, _ = sessions(store)
+        (found,) = latest_of(store, [msgspec.structs.replace(one, id=two.id)])
+        assert found.checkpoint == alone(store, two.id)
+        assert found.checkpoint.ref.index != one.last_index
+
+
+def test_what_is_to_go_is_gone_here_as_well(tmp_path, monkeypatch):
+    demand = Gaps.demand
+    with aegis_store.open(tmp_path / "state", config=WRITE) as store:
+        last = fill(store, count=3)["s1"][-1]
+
+        def erased(self: Gaps, record: Record, kind: Kind) -> None:
+            if record.index == last:
+                raise Erased("an erase record covers it, and the files do not follow yet")
+            demand(self, record, kind)
+
+        monkeypatch.setattr(Gaps, "demand", erased)
+        assert agree(store)["s1"][0] is Erased
+
+
+def test_a_fork_whose_origin_is_damaged_is_not_believed(tmp_path):
+    place = tmp_path / "state"
+    with aegis_store.open(place, config=SMALL) as store:
+        trunk = store.session("trunk")
+        origin = trunk.checkpoint(noise(3000, 1))
+        fill(store, count=2, each=10)  # so that it is not read in one go with what is behind it
+        trunk.fork("fork").checkpoint(noise(3000, 2))
+        trunk.checkpoint(noise(3000, 3))
+    with aegis_store.open(place, mode="r") as store:
+        path, span = frame_of(place, origin.index)
+        flip(path, span.entry + 40)
+        found = agree(store)
+        assert [name for name, each in found.items() if isinstance(each, tuple)] == ["fork"]

@@ -17,11 +17,10 @@ import msgspec
 
 from aegis_store.chain import NO_CHECKPOINT
 from aegis_store.errors import AegisError, Conflict, Ended, InvalidArgument, NotFound, OutcomeUnknown
-from aegis_store.opening import demand_name
 from aegis_store.store import Store
 from aegis_store.types import LogIndex, Ref, Tier
 from aegis_store.workflow import links
-from aegis_store.workflow.classes import Workflow, demand_workflow, state_name, type_name
+from aegis_store.workflow.classes import Workflow, demand_text, demand_workflow, state_name, type_name
 from aegis_store.workflow.links import NO_STATE, Entry, Transition
 from aegis_store.workflow.saved import Saved, name_of, placed, saved_in, to_metadata
 from aegis_store.workflow.standing import Standing, board_of
@@ -403,8 +402,7 @@ class Moves:
 
     def _actor(self, actor: str | None) -> str:
         chosen = self._agent if actor is None else actor
-        demand_name(chosen, "actor", op="workflow")
-        return chosen
+        return demand_text(chosen, "actor")
 
     def _conflict(self, workflow_id: str, what: str, hint: str) -> Conflict:
         error = Conflict(f"workflow {workflow_id!r} {what}", op="workflow", path=str(self._store.path), hint=hint)
