@@ -331,7 +331,7 @@ def test_what_is_no_workflow_is_refused_by_what_it_lacks(engine):
 
 
 def test_names_may_be_any_text(engine, store):
-    for name in ("workflow/a", "", "a\udc80b", "ü/ä"):
+    for name in ("workflow/a", "", "a\0b", "ü/ä"):
         moved(store, name, "bezahlt/ü")
         assert engine.load(Order, name).state == "bezahlt/ü"
         assert engine.verify_integrity(name) == (True, None)
