@@ -202,6 +202,8 @@ class Moves:
             self._board.forget(workflow_id)
             if isinstance(error, AegisError) and not isinstance(error, OutcomeUnknown):
                 self._board.end(token)  # nothing was queued
+            else:
+                self._board.fail(token)
             raise
         ref = pending.ref
         if is_transition:
@@ -324,7 +326,9 @@ class Moves:
             else:
                 event = yield from self._events(workflow_id, queued.entries)
         except BaseException:
+            self._store.lost_track()
             self._board.forget(workflow_id)
+            self._board.fail(queued.token)
             raise
         self._board.end(queued.token)
         return event

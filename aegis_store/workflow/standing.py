@@ -51,6 +51,8 @@ class Board:
         self._standings: Final[dict[str, Standing]] = {}
         # Token of an open move -> no record of it is below that index.
         self._open: Final[dict[object, int]] = {}
+        # Those of them that will not queue anything any more, and have not come to their event.
+        self._failed: Final[set[object]] = set()
 
     @contextmanager
     def locked(self, workflow_id: str) -> Iterator[None]:
@@ -102,11 +104,23 @@ class Board:
         with self._lock:
             self._open.pop(token, None)
 
-    def settle(self, below: int) -> None:
-        """Replaying has seen to all moves of records below that index."""
+    def fail(self, token: object) -> None:
+        """The move ended and may have queued a record that has no event."""
         with self._lock:
-            for token in [token for token, size in self._open.items() if size < below]:
-                del self._open[token]
+            if token in self._open:
+                self._failed.add(token)
+
+    def failed(self) -> frozenset[object]:
+        """The moves that failed: what they queued is in the log by now, if it ever comes there."""
+        with self._lock:
+            return frozenset(self._failed)
+
+    def settle(self, seen_to: frozenset[object]) -> None:
+        """Replaying has seen to those that had failed before it looked at the log. Of one that goes on it cannot tell."""
+        with self._lock:
+            for token in seen_to:
+                self._open.pop(token, None)
+                self._failed.discard(token)
 
 
 _BOARDS: Final[weakref.WeakKeyDictionary[Store, Board]] = weakref.WeakKeyDictionary()
