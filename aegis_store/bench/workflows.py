@@ -212,9 +212,9 @@ async def _in_tasks(store: aegis_store.Store, seconds: float) -> Sample:
 def _alone(peer: SqlWorkflows, mine: list[Job], seconds: float) -> Callable[[], Sample]:
     turn = itertools.cycle(mine)
 
-    async def one() -> object:
+    async def one() -> None:
         job = next(turn)
-        return await peer.transition(job.workflow_id, "a", job.to_dict(), "bench")
+        await peer.transition(job.workflow_id, "a", job.to_dict(), "bench")
 
     return lambda: peer.run(run_tasks_for([one], seconds))
 

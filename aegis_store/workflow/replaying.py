@@ -34,6 +34,7 @@ def replay_all(store: Store, moves: Moves) -> Steps[int]:
     names = sorted(_Looked(store, size).names_behind())
     for name in names:
         yield from replay(store, moves, id_of(name))
+    store.audit.land()
     board.settle(failed)
     return len(names)
 

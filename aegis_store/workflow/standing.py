@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -53,6 +54,8 @@ class Board:
         self._open: Final[dict[object, int]] = {}
         # Those of them that will not queue anything any more, and have not come to their event.
         self._failed: Final[set[object]] = set()
+        # Events that were queued, in their order, each with the move that is over when it is durable.
+        self._following: Final[deque[tuple[Ref, str, int, object]]] = deque()
 
     @contextmanager
     def locked(self, workflow_id: str) -> Iterator[None]:
@@ -80,14 +83,33 @@ class Board:
         with self._lock:
             self._standings.pop(workflow_id, None)
 
+    def follow(self, workflow_id: str, number: int, event: Ref, token: object) -> None:
+        """The events of its transitions up to that number are queued; the last of them, and the move."""
+        with self._lock:
+            self._following.append((event, workflow_id, number, token))
+
+    def take(self, size: int) -> None:
+        """The audit tier has so many records that are durable: what was waited for among them is over."""
+        while self._following and self._following[0][0].index < size:
+            with self._lock:
+                if not self._following or self._following[0][0].index >= size:
+                    return
+                event, workflow_id, number, token = self._following.popleft()
+                self._open.pop(token, None)
+                self._failed.discard(token)
+                self._audited(workflow_id, number, event)
+
     def audited(self, workflow_id: str, number: int, event: Ref) -> None:
         """The events of its transitions up to that number are durable; the last of them."""
         with self._lock:
-            standing = self._standings.get(workflow_id)
-            if standing is not None and standing.unaudited:
-                left = tuple(each for each in standing.unaudited if each.link.number > number)
-                newest = event if standing.event is None or standing.event.index < event.index else standing.event
-                self._standings[workflow_id] = msgspec.structs.replace(standing, unaudited=left, event=newest)
+            self._audited(workflow_id, number, event)
+
+    def _audited(self, workflow_id: str, number: int, event: Ref) -> None:
+        standing = self._standings.get(workflow_id)
+        if standing is not None and standing.unaudited:
+            left = tuple(each for each in standing.unaudited if each.link.number > number)
+            newest = event if standing.event is None or standing.event.index < event.index else standing.event
+            self._standings[workflow_id] = msgspec.structs.replace(standing, unaudited=left, event=newest)
 
     # ---- moves ------------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import aegis_store
+from aegis_store import Tier
 from aegis_store.errors import Corrupt
 from aegis_store.workflow import DurableWorkflowEngine
 from aegis_store.workflow.links import Entry
@@ -23,6 +24,27 @@ def test_an_event_is_made_once(tmp_path):
         assert made_from(Entry(link=first.link, request="r")) == "request/r"
         assert trail.newest("o")[0] == second
         assert trail.newest("none") is None
+
+
+def test_an_event_is_there_for_whoever_asks_and_nothing_piles_up_where_nobody_does(tmp_path):
+    with aegis_store.open(tmp_path / "state") as store:
+        order = moved(store, "o")
+        engine = DurableWorkflowEngine(store)
+        for number in range(40):
+            made = engine.transition(order, f"state {number}")
+            assert number % 10 or store.audit.latest("workflow/o").ref == made.event
+        engine.transition(order, "last")
+        waiting = len(store.audit._following)
+        store.audit.land()
+        assert (waiting < 12, store.audit._following) == (True, [])
+        assert store.catalog.session("workflow/o", Tier.AUDIT).last_ordinal == 41
+
+
+def test_what_nobody_waited_for_is_durable_after_a_close(tmp_path):
+    with aegis_store.open(tmp_path / "state") as store:
+        moved(store, "o", "paid")
+    with aegis_store.open(tmp_path / "state", mode="r") as store:
+        assert len(list(Trail(store).entries("o"))) == 2
 
 
 def test_what_others_say_of_a_workflow_is_no_transition(tmp_path):

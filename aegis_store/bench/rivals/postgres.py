@@ -48,7 +48,7 @@ def server(place: Path) -> Iterator[str]:
     if made.returncode != 0:
         raise NotHere(NAME, f"initdb failed: {made.stderr.strip().splitlines()[-1:] or made.returncode}")
     port = _free_port()
-    command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", "", "-N", "64"]
+    command = [str(programs / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", "", "-N", "64"]
     running = subprocess.Popen(
         command, cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options
     )

@@ -1,4 +1,4 @@
-"""Workflows as a program without a checkpoint store keeps them: one row a checkpoint in an SQL database, with a chain of hashes.
+"""Workflows as a program without a checkpoint store keeps them: one SQL row a checkpoint, with a chain of hashes.
 
 SQLAlchemy's async engine, on SQLite (WAL, synchronous=FULL) or PostgreSQL (its defaults, which sync). A transition is one
 transaction: the newest row of the workflow is read, a row with the state as JSON and the next hash is put behind it, and the
