@@ -71,7 +71,8 @@ def run(how: Run) -> Outcome:
     with ExitStack() as stack:
         where: list[str] = []
         with noted(missing):
-            where.append(stack.enter_context(postgres.server(how.place / "postgres")))
+            how.place.chmod(0o711)  # the server is another user's, where this is root, and has to pass through
+            where.append(stack.enter_context(postgres.server(place=how.place)))
         for count in counts:
             figures += _resumed(how, count, where, missing)
         samples["one after the other"], samples[f"{TASKS} tasks"] = _moved(how, where, missing)

@@ -10,7 +10,7 @@ from tests.bench.facts import tiny
 
 
 def test_workflows_are_resumed_and_moved_and_a_peer_that_is_not_there_is_named(tmp_path, monkeypatch):
-    def server(place):
+    def server(*, place):
         raise NotHere(postgres.NAME, "not today")
 
     monkeypatch.setattr(postgres, "server", server)

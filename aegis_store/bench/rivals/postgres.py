@@ -1,110 +1,166 @@
-"""A PostgreSQL server for the time of a measurement: started from what is installed, on 127.0.0.1, in a folder of its own.
+"""A PostgreSQL server of one's own: Debian's programs, in a folder that is thrown away, on 127.0.0.1 and a port that is free.
 
-It runs with its defaults, which sync each commit, as a user that may do nothing else where we are root; and is stopped by its
-process id at the end, however that comes.
+It runs as an unprivileged user, for PostgreSQL refuses root, ends with its `with`, by its own process id, and takes nobody's
+place: it listens on no socket in the file system, and reads no configuration of the system's.
 """
 
 from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from aegis_store.bench.rivals.absent import NotHere
 
 NAME: Final = "PostgreSQL"
-#: Where Debian's packages put what is not meant to be called by hand.
-_DEBIAN: Final = Path("/usr/lib/postgresql")
-_REMEDY: Final = "no server is installed: apt-get install postgresql"
-#: Who runs it where we are root, whom it refuses.
-_USERS: Final = ("postgres", "nobody")
-_READY: Final = "database system is ready to accept connections"
-STOPPED_WITHIN_SECONDS: Final = 60.0
+#: Where Debian puts them, a directory for each version; they are not on the path.
+DEBIAN: Final = Path("/usr/lib/postgresql")
+#: Who runs it where root starts it.
+UNPRIVILEGED: Final = ("postgres", "nobody")
+SECONDS_MAX: Final = 120
+#: A port that was free may be somebody else's when the server asks for it.
+ATTEMPTS: Final = 5
+_ERROR_LINES: Final = 20
+
+
+def programs() -> Path:
+    """The directory of initdb and postgres, the newest version's. NotHere: there is none."""
+    found = [each.parent for each in DEBIAN.glob("*/bin/initdb")] if DEBIAN.is_dir() else []
+    if found:
+        return max(found, key=lambda each: int("".join(re.findall(r"\d+", each.parent.name)) or 0))
+    on_path = shutil.which("initdb")
+    if on_path is None:
+        raise NotHere(NAME, "not installed: apt-get install postgresql")
+    return Path(on_path).resolve().parent
 
 
 @contextmanager
-def server(place: Path) -> Iterator[str]:
-    """A running server in the folder `place`, which is made; what to connect to, as user:…@host:port/database.
+def server(*, synced: bool = True, place: Path | None = None) -> Iterator[str]:
+    """A server that is up, as the URL of an empty database of its owner; gone at the end with all that it held.
 
-    NotHere: there is none to start, or it does not start here."""
-    programs = _programs()
-    options = _as_somebody(place)
-    data = place / "data"
-    made = subprocess.run(
-        [programs / "initdb", "-D", data, "-U", "bench", "-A", "trust", "-E", "UTF8", "--no-instructions"],
-        cwd=place,
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
-    if made.returncode != 0:
-        raise NotHere(NAME, f"initdb failed: {made.stderr.strip().splitlines()[-1:] or made.returncode}")
-    port = _free_port()
-    command = [str(programs / "postgres"), "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", "", "-N", "64"]
-    running = subprocess.Popen(
-        command, cwd=place, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options
-    )
+    Its data lie below `place`, which others must be let through to, or where temporary files do.
+    Without `synced` it does not wait for its disk: for tests, which do not measure it. NotHere: it is not installed, or this
+    is root and there is no user to run it as.
+    """
+    bin_ = programs()
+    who = _unprivileged()
+    folder = Path(tempfile.mkdtemp(prefix="aegis-postgres-", dir=place))
     try:
-        _await_ready(running)
-        yield f"bench@127.0.0.1:{port}/postgres"
+        if who is not None:
+            os.chown(folder, who.pw_uid, who.pw_gid)
+        data = folder / "data"
+        _initialize(bin_, data, who)
+        with _running(bin_, data, who, synced=synced) as port:
+            yield f"postgresql://aegis@127.0.0.1:{port}/postgres"
     finally:
-        with suppress(ProcessLookupError):
-            running.send_signal(signal.SIGINT)  # its fast shutdown: connections are closed
-        try:
-            running.communicate(timeout=STOPPED_WITHIN_SECONDS)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            running.communicate()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _programs() -> Path:
-    """The folder with `initdb` and `postgres`, of the newest version that is there."""
-    found = shutil.which("initdb")
-    if found is not None:
-        return Path(found).resolve().parent
-    versions = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: (len(path.parts[-3]), path.parts[-3]))
-    if not versions:
-        raise NotHere(NAME, _REMEDY)
-    return versions[-1].parent
-
-
-def _as_somebody(place: Path) -> dict[str, Any]:
-    """How its processes are to be started; makes their folder, in one that was made for the measurement."""
-    place.mkdir()
+def _unprivileged() -> pwd.struct_passwd | None:
+    """Whom to become; None: nobody, for this is nobody's superuser."""
     if os.geteuid() != 0:
-        return {}
-    for name in _USERS:
-        with suppress(KeyError):
-            user = pwd.getpwnam(name)
-            os.chown(place, user.pw_uid, user.pw_gid)
-            place.parent.chmod(place.parent.stat().st_mode | 0o011)  # made for this measurement, and only passed through
-            for above in place.parents:
-                if not above.stat().st_mode & 0o001:
-                    raise NotHere(NAME, f"{name} may not enter {above}: name another folder with --dir")
-            return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    raise NotHere(NAME, "it does not run as root, and there is no user for it")
+        return None
+    for name in UNPRIVILEGED:
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise NotHere(NAME, "it does not run as root, and there is no user postgres or nobody")
+
+
+def _as(who: pwd.struct_passwd | None) -> dict[str, object]:
+    return {} if who is None else {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []}
+
+
+def _initialize(bin_: Path, data: Path, who: pwd.struct_passwd | None) -> None:
+    command = [bin_ / "initdb", "--no-sync", "--auth=trust", "--username=aegis", "--encoding=UTF8", "--locale=C"]
+    done = subprocess.run(
+        [*map(str, command), f"--pgdata={data}"],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=SECONDS_MAX,
+        cwd="/",
+        **_as(who),  # type: ignore[call-overload]
+    )
+    if done.returncode != 0:
+        raise NotHere(NAME, f"initdb failed: {done.stderr.strip()}")
+
+
+@contextmanager
+def _running(bin_: Path, data: Path, who: pwd.struct_passwd | None, *, synced: bool) -> Iterator[int]:
+    said: list[str] = []
+    for _ in range(ATTEMPTS):
+        port = _free_port()
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(port),
+            "unix_socket_directories": "",
+            "logging_collector": "off",
+            "log_min_messages": "warning",
+            "shared_buffers": "32MB",
+            "max_connections": "200",
+            **({} if synced else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}),
+        }
+        command = [str(bin_ / "postgres"), "-D", str(data)]
+        for name, value in settings.items():
+            command += ["-c", f"{name}={value}"]
+        log = data.parent / "log"
+        with open(log, "w+b") as file:
+            process: subprocess.Popen[bytes] = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                cwd="/",
+                **_as(who),  # type: ignore[call-overload]
+            )
+        try:
+            if _is_up(bin_, process, port):
+                yield port
+                return
+            said = log.read_text(errors="replace").splitlines()[-_ERROR_LINES:]
+        finally:
+            _stop(process)
+    raise NotHere(NAME, f"it did not start: {' '.join(said)}")
+
+
+def _is_up(bin_: Path, process: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether it takes connections; asked again until it does or has ended. `pg_isready` waits for an answer itself."""
+    ask = [str(bin_ / "pg_isready"), "--quiet", "--host=127.0.0.1", f"--port={port}", "--timeout=5"]
+    while process.poll() is None:
+        if subprocess.run(ask, check=False, timeout=SECONDS_MAX).returncode == 0:
+            return process.poll() is None
+        try:
+            process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+    return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End it at once, connections or not; its children end with it."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGQUIT)
+        try:
+            process.wait(SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
-
-
-def _await_ready(running: subprocess.Popen[str]) -> None:
-    assert running.stderr is not None
-    said = []
-    for line in running.stderr:
-        if _READY in line:
-            return
-        said.append(line.strip())
-    raise NotHere(NAME, f"the server ended at once: {said[-1:]}")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

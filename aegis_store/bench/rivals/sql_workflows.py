@@ -170,4 +170,4 @@ def on_sqlite(path: Path) -> AbstractContextManager[SqlWorkflows]:
 
 def on_postgres(where: str) -> AbstractContextManager[SqlWorkflows]:
     """The same on a server."""
-    return opened(f"postgresql+asyncpg://{where}", is_sqlite=False, name=POSTGRES)
+    return opened(where.replace("postgresql://", "postgresql+asyncpg://", 1), is_sqlite=False, name=POSTGRES)
