@@ -32,6 +32,7 @@ from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.errors import AegisError, Closed, InvalidArgument, KeysWrong, NotFound, ReadOnly, UsedAfterFork
 from aegis_store.holding import HoldInfo
 from aegis_store.housekeeping import Housekeeping
+from aegis_store.incidents import Incidents
 from aegis_store.indexing import rows_of, whole
 from aegis_store.keeping import Compaction, Keeping
 from aegis_store.open_tier import OpenTier
@@ -136,6 +137,7 @@ class Store:
         self.records: Final = self._records[Tier.SESSION]
         self.keeping: Final = Keeping(self)
         self.audit: Final = Audit(OpenTier(self, self._records[Tier.AUDIT]))
+        self.incidents: Final = Incidents(self)
 
     def _records_of(self, tier: Tier) -> Records:
         keys, config = self.keys, self.config
@@ -480,6 +482,10 @@ class Store:
     def role_of(self, agent: str) -> str | None:
         """What the options say that an agent is there for."""
         return self.config.roles.get(agent)
+
+    def demand_no_incident(self, session_id: str) -> None:
+        """IncidentOpen: a security incident of the session is open."""
+        self.incidents.demand_none(session_id)
 
     def draw_tag(self) -> bytes:
         """A session tag that was never drawn."""

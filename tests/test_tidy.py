@@ -49,6 +49,8 @@ PYTHON_FLOORS = {
         "keeping",
         "open_tier",
         "audit",
+        "incidents",
+        "calls",
         "memory",
     ],
     5: ["store"],
