@@ -82,6 +82,11 @@ class Call:
             raise InvalidArgument(f"call {self.id!r} was made before, and its outcome is recorded", op="call")
         self._result = value
 
+    @property
+    def recorded(self) -> Any:
+        """What is to be recorded when its body has ended."""
+        return self._result
+
 
 class Owner(Protocol):
     """The session, as its calls see it."""
@@ -127,7 +132,7 @@ class Calls:
         except Exception as error:
             self.finish(call.info, error=f"{type(error).__name__}: {error}")
             raise
-        self.finish(call.info, result=call._result)
+        self.finish(call.info, result=call.recorded)
 
     def begin(self, name: str, arguments: object = None, *, id: str, idempotent: bool = False) -> CallInfo:
         """The first half of `enter`: what was recorded, or that it is to be made now."""
