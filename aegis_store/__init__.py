@@ -26,13 +26,16 @@ from aegis_store.errors import AegisError
 from aegis_store.holding import HoldInfo
 from aegis_store.incidents import Incident
 from aegis_store.keeping import Compaction
+from aegis_store.lifetimes import Lifetime
 from aegis_store.lineage import GapInfo
+from aegis_store.memory import DEFAULT, Delete, Memory, MemoryErasure, MemoryHold, MemoryItem, Put, Swept
 from aegis_store.opening import Anchor, Mode
 from aegis_store.recovery import Discard, Failure, Hooks, Restart, Resume, recover, recover_all
 from aegis_store.retention.sweeper import Retained
 from aegis_store.rules import Rule
 from aegis_store.session import Session, SessionInfo
-from aegis_store.store import Store, StoreStats
+from aegis_store.stats import StoreStats
+from aegis_store.store import Store
 from aegis_store.trust.heads import SignedHead
 from aegis_store.types import Clock, Head, MemoryPointer, Randomness, Ref, Tier
 from aegis_store.verification import Finding, Result
@@ -40,6 +43,7 @@ from aegis_store.verification import Finding, Result
 __version__ = "0.1.0"
 
 __all__ = [
+    "DEFAULT",
     "NO_CHECKPOINT",
     "AegisError",
     "Align",
@@ -49,6 +53,7 @@ __all__ = [
     "Compacted",
     "Compaction",
     "Config",
+    "Delete",
     "Discard",
     "Durability",
     "Erasure",
@@ -59,7 +64,13 @@ __all__ = [
     "HoldInfo",
     "Hooks",
     "Incident",
+    "Lifetime",
+    "Memory",
+    "MemoryErasure",
+    "MemoryHold",
+    "MemoryItem",
     "MemoryPointer",
+    "Put",
     "Ref",
     "Restart",
     "Result",
@@ -71,6 +82,7 @@ __all__ = [
     "SignedHead",
     "Store",
     "StoreStats",
+    "Swept",
     "Tier",
     "TierDurability",
     "errors",
