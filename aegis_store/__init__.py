@@ -16,6 +16,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from aegis_store import errors
+from aegis_store.calls import Call, CallInfo
 from aegis_store.chain import NO_CHECKPOINT
 from aegis_store.checkpoint import Checkpoint
 from aegis_store.compaction import Compacted
@@ -23,11 +24,13 @@ from aegis_store.config import Align, Config, Durability, TierDurability
 from aegis_store.erasure import Erasure
 from aegis_store.errors import AegisError
 from aegis_store.holding import HoldInfo
+from aegis_store.incidents import Incident
 from aegis_store.keeping import Compaction
 from aegis_store.lifetimes import Lifetime
 from aegis_store.lineage import GapInfo
 from aegis_store.memory import DEFAULT, Delete, Memory, MemoryErasure, MemoryHold, MemoryItem, Put, Swept
 from aegis_store.opening import Anchor, Mode
+from aegis_store.recovery import Discard, Failure, Hooks, Restart, Resume, recover, recover_all
 from aegis_store.retention.sweeper import Retained
 from aegis_store.rules import Rule
 from aegis_store.session import Session, SessionInfo
@@ -44,17 +47,23 @@ __all__ = [
     "NO_CHECKPOINT",
     "AegisError",
     "Align",
+    "Call",
+    "CallInfo",
     "Checkpoint",
     "Compacted",
     "Compaction",
     "Config",
     "Delete",
+    "Discard",
     "Durability",
     "Erasure",
+    "Failure",
     "Finding",
     "GapInfo",
     "Head",
     "HoldInfo",
+    "Hooks",
+    "Incident",
     "Lifetime",
     "Memory",
     "MemoryErasure",
@@ -63,7 +72,9 @@ __all__ = [
     "MemoryPointer",
     "Put",
     "Ref",
+    "Restart",
     "Result",
+    "Resume",
     "Retained",
     "Rule",
     "Session",
@@ -76,6 +87,8 @@ __all__ = [
     "TierDurability",
     "errors",
     "open",
+    "recover",
+    "recover_all",
 ]
 
 

@@ -36,6 +36,7 @@ from aegis_store.health import Health, Lookout, gather, health
 from aegis_store.health.verified import note_verified
 from aegis_store.holding import HoldInfo
 from aegis_store.housekeeping import Housekeeping
+from aegis_store.incidents import Incidents
 from aegis_store.indexing import rows_of, whole
 from aegis_store.keeping import Compaction, Keeping
 from aegis_store.memory import Memory
@@ -130,6 +131,7 @@ class Store:
         self.records: Final = self._records[Tier.SESSION]
         self.keeping: Final = Keeping(self)
         self.audit: Final = Audit(OpenTier(self, self._records[Tier.AUDIT]))
+        self.incidents: Final = Incidents(self)
         self.memory: Final = Memory(OpenTier(self, self._records[Tier.MEMORY]), config.memory)
         #: What it knows of itself for those who ask whether it is well.
         self.lookout: Final = Lookout(self, engine, path / CATALOG_FOLDER, look=partial(gather, self))
@@ -513,6 +515,10 @@ class Store:
     def role_of(self, agent: str) -> str | None:
         """What the options say that an agent is there for."""
         return self.config.roles.get(agent)
+
+    def demand_no_incident(self, session_id: str) -> None:
+        """IncidentOpen: a security incident of the session is open."""
+        self.incidents.demand_none(session_id)
 
     def draw_tag(self) -> bytes:
         """A session tag that was never drawn."""
