@@ -16,12 +16,14 @@ import os
 from collections.abc import Iterable, Mapping
 
 from aegis_store import errors
+from aegis_store.autosave import Autosave, Snapshot
 from aegis_store.chain import NO_CHECKPOINT
 from aegis_store.checkpoint import Checkpoint
 from aegis_store.compaction import Compacted
 from aegis_store.config import Align, Config, Durability, TierDurability
 from aegis_store.erasure import Erasure
 from aegis_store.errors import AegisError
+from aegis_store.health import Health
 from aegis_store.holding import HoldInfo
 from aegis_store.keeping import Compaction
 from aegis_store.lineage import GapInfo
@@ -30,6 +32,7 @@ from aegis_store.retention.sweeper import Retained
 from aegis_store.rules import Rule
 from aegis_store.session import Session, SessionInfo
 from aegis_store.store import Store, StoreStats
+from aegis_store.targets import Target
 from aegis_store.trust.heads import SignedHead
 from aegis_store.types import Clock, Head, MemoryPointer, Randomness, Ref, Tier
 from aegis_store.verification import Finding, Result
@@ -40,6 +43,7 @@ __all__ = [
     "NO_CHECKPOINT",
     "AegisError",
     "Align",
+    "Autosave",
     "Checkpoint",
     "Compacted",
     "Compaction",
@@ -49,6 +53,7 @@ __all__ = [
     "Finding",
     "GapInfo",
     "Head",
+    "Health",
     "HoldInfo",
     "MemoryPointer",
     "Ref",
@@ -58,8 +63,10 @@ __all__ = [
     "Session",
     "SessionInfo",
     "SignedHead",
+    "Snapshot",
     "Store",
     "StoreStats",
+    "Target",
     "Tier",
     "TierDurability",
     "errors",

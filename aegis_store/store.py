@@ -25,6 +25,7 @@ from blake3 import blake3
 from aegis_store import verification
 from aegis_store._engine import Engine, Footer, Report, TierStats
 from aegis_store.audit import Audit
+from aegis_store.autosave import Autosaver
 from aegis_store.catalog import Catalog, Row, Stretch
 from aegis_store.chain import Chain
 from aegis_store.codec.registry import StateTypes
@@ -140,8 +141,11 @@ class Store:
         self.records: Final = self._records[Tier.SESSION]
         self.keeping: Final = Keeping(self)
         self.audit: Final = Audit(OpenTier(self, self._records[Tier.AUDIT]))
+        #: What saves sessions by a timer.
+        self.autosaver: Final = Autosaver(self)
         #: What it knows of itself for those who ask whether it is well.
         self.lookout: Final = Lookout(self, engine, path / CATALOG_FOLDER, look=partial(gather, self))
+        self.lookout.timers = self.autosaver
 
     def _records_of(self, tier: Tier) -> Records:
         keys, config = self.keys, self.config
@@ -218,7 +222,8 @@ class Store:
         return store
 
     def close(self) -> None:
-        """Make everything durable, sign what is sealed, remember the heads. The store is closed even where this raises.
+        """Save what timers keep, make everything durable, sign what is sealed, remember the heads. The store is closed even
+        where this raises.
 
         In a forked child it lets go of what the parent has open, and changes nothing.
         """
@@ -227,6 +232,7 @@ class Store:
         except (Closed, UsedAfterFork):
             self._engine.close()
             return
+        unsaved = self.autosaver.finish()
         with self._lock:
             if self._closed:
                 return
@@ -251,6 +257,8 @@ class Store:
         # Only now is it certain that the heads are those of what the next open will find.
         for head in heads:
             self.keys.record_released(head)
+        if unsaved is not None:
+            raise unsaved  # the last state of a session that a timer kept
 
     def __enter__(self) -> Self:
         return self
@@ -538,6 +546,11 @@ class Store:
             self.catalog.flush()
             self._sign_segments()
         self.lookout.turn()
+
+    def house_due(self) -> None:
+        """There is something for the housekeeping, in a thread of its own."""
+        if self._mode != "r":
+            self._housekeeping.due()
 
     def lost_track(self) -> None:
         """A call did not come to its end: there may be records that nobody noted."""

@@ -36,6 +36,7 @@ PYTHON_FLOORS = {
         "checkpoint",
         "lineage",
         "chain",
+        "autosave",
         "session",
         "indexing",
         "verification",
