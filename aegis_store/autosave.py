@@ -88,9 +88,6 @@ class Owner(Protocol):
     def clock(self) -> Clock: ...
     def role_of(self, agent: str) -> str | None: ...
     def check_open(self) -> None: ...
-    def house_due(self) -> None:
-        """What is known of timers has changed."""
-        ...
 
 
 class WatchInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,11 +213,20 @@ class Autosave:
 class Autosaver:
     """The timer of one store, as `Store.autosaver`. Any number of threads may use it.
 
-    `now` gives seconds that never go back. With `runs_itself=False` no thread runs, and whoever made it calls `run_due`.
+    `now` gives seconds that never go back. `told` is called when what is known of sessions has changed. With
+    `runs_itself=False` no thread runs, and whoever made it calls `run_due`.
     """
 
-    def __init__(self, owner: Owner, *, now: Callable[[], float] = time.monotonic, runs_itself: bool = True) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        *,
+        told: Callable[[], None],
+        now: Callable[[], float] = time.monotonic,
+        runs_itself: bool = True,
+    ) -> None:
         self.owner: Final = owner
+        self.told: Final = told
         self.now: Final = now
         self._runs_itself = runs_itself
         self._pid = os.getpid()
@@ -328,7 +334,7 @@ class Autosaver:
                     due.save()
             did = True
         if did:
-            self.owner.house_due()
+            self.told()
         return wait
 
     def _put(self, autosave: Autosave, when: float) -> None:

@@ -170,7 +170,12 @@ class Session:
         `get_state` is called in the timer's thread, one thread for all sessions of a store: it should be quick, and give what
         nobody changes meanwhile. `Autosave.changed` hurries, `Autosave.save` saves at once.
         """
-        return self._owner.autosaver.watch(self, get_state, interval=interval)
+        return self.autosaver.watch(self, get_state, interval=interval)
+
+    @property
+    def autosaver(self) -> Autosaver:
+        """What saves sessions by a timer in this store."""
+        return self._owner.autosaver
 
     def _land(self, index: LogIndex) -> None:
         """Wait until what was submitted is durable, and settle it."""

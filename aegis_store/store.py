@@ -142,9 +142,9 @@ class Store:
         self.keeping: Final = Keeping(self)
         self.audit: Final = Audit(OpenTier(self, self._records[Tier.AUDIT]))
         #: What saves sessions by a timer.
-        self.autosaver: Final = Autosaver(self)
+        self.autosaver: Final = Autosaver(self, told=self._housekeeping.due)
         #: What it knows of itself for those who ask whether it is well.
-        self.lookout: Final = Lookout(self, engine, path / CATALOG_FOLDER, look=partial(gather, self))
+        self.lookout: Final = Lookout(self, engine, self._records, writes=mode != "r", look=partial(gather, self))
         self.lookout.timers = self.autosaver
 
     def _records_of(self, tier: Tier) -> Records:
@@ -265,21 +265,6 @@ class Store:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-    @property
-    def is_writer(self) -> bool:
-        """Whether it is open for writing."""
-        return self._mode != "r"
-
-    @property
-    def engine(self) -> Engine:
-        """What it lies on."""
-        return self._engine
-
-    @property
-    def by_tier(self) -> Mapping[Tier, Records]:
-        """The records of each tier."""
-        return self._records
 
     @property
     def report(self) -> Report:
@@ -546,11 +531,6 @@ class Store:
             self.catalog.flush()
             self._sign_segments()
         self.lookout.turn()
-
-    def house_due(self) -> None:
-        """There is something for the housekeeping, in a thread of its own."""
-        if self._mode != "r":
-            self._housekeeping.due()
 
     def lost_track(self) -> None:
         """A call did not come to its end: there may be records that nobody noted."""

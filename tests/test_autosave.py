@@ -40,7 +40,7 @@ def seconds():
 def saver(store, seconds):
     """One without a thread, whose time is told."""
     store.autosaver.finish()
-    store.autosaver = store.lookout.timers = Autosaver(store, now=seconds, runs_itself=False)
+    store.autosaver = store.lookout.timers = Autosaver(store, told=store._housekeeping.due, now=seconds, runs_itself=False)
     return store.autosaver
 
 

@@ -22,6 +22,7 @@ from aegis_store.compaction import Compacted, Stage
 from aegis_store.config import Config
 from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.errors import AegisError
+from aegis_store.health import Health
 from aegis_store.holding import HoldInfo
 from aegis_store.keeping import Compaction
 from aegis_store.opening import Anchor, Mode
@@ -205,6 +206,10 @@ class Store:
             return await self._in_thread(partial(self.sync.verify, deep=deep, watch=relay, tiers=tiers, jobs=jobs))
         finally:
             is_over.set()
+
+    async def health(self) -> Health:
+        """Whether the store is well, and what to do where it is not; in a thread."""
+        return await self._in_thread(self.sync.health)
 
     async def stats(self) -> StoreStats:
         """The store in numbers; in a thread, for its directory is walked."""

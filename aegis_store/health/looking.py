@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from aegis_store._engine import Engine, Verdict, entries
+from aegis_store._engine import Engine, Report, Verdict, entries
 from aegis_store.codec.runs import Runs, union
 from aegis_store.config import Config
 from aegis_store.errors import AegisError
@@ -46,7 +46,7 @@ class Owner(LookoutOwner, Protocol):
     @property
     def lookout(self) -> Lookout: ...
     @property
-    def engine(self) -> Engine: ...
+    def report(self) -> Report: ...
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,18 +70,19 @@ def health(store: Owner, *, clock: Clock | None = None) -> Health:
 def gather(store: Owner, *, clock: Clock | None = None) -> Facts:
     """What a store looks like now. Nothing is changed; StorageError, Corrupt as they come."""
     now_ms = (store.clock if clock is None else clock).now_ms()
-    engine, lookout = store.engine, store.lookout
+    lookout = store.lookout
+    engine = lookout.engine
     is_small = sum(engine.size(tier) for tier in Tier) <= RECORDS_LOOKED_AT
     if is_small:
         store.catalog.session("")  # which makes a reader's look at every record
-    known = None if store.is_writer else lookout.outlook()
+    known = None if lookout.writes else lookout.outlook()
     if store.catalog.is_read or known is None:
         unread = 0
-        gaps = {tier: records.gaps.pending() for tier, records in store.by_tier.items()}
-        suspects = sum(len(records.suspects) for records in store.by_tier.values())
+        gaps = {tier: records.gaps.pending() for tier, records in lookout.records.items()}
+        suspects = sum(len(records.suspects) for records in lookout.records.values())
     else:
         unread, suspects = lookout.behind(), known.suspects
-        gaps = {tier: _causes(lookout, records) for tier, records in store.by_tier.items()}
+        gaps = {tier: _causes(lookout, records) for tier, records in lookout.records.items()}
     targets = _targets(store.config, None if known is None else (known.targets, known.interval_seconds))
     released = store.keys.released()
     stats = {tier: engine.stats(tier) for tier in Tier if engine.size(tier)}

@@ -14,6 +14,7 @@ INNER = {
     aegis_store.Store: {
         "open",  # a function of the module, for people
         "audit",
+        "autosaver",
         "catalog",
         "catch_up",
         "chain_of",
@@ -23,6 +24,7 @@ INNER = {
         "draw_tag",
         "forget_session",
         "keeping",
+        "lookout",
         "lost_track",
         "note",
         "records",
@@ -31,13 +33,13 @@ INNER = {
         "signer_for",
         "store_signer",
     },
-    aegis_store.Session: {"settle", "submit", "submit_end", "submit_fork"},
+    aegis_store.Session: {"autosaver", "settle", "submit", "submit_end", "submit_fork"},
 }
 #: What only tasks have.
 OWN = {aio.Store: {"sync"}, aio.Session: set()}
 TWINS = [(aegis_store.Store, aio.Store), (aegis_store.Session, aio.Session)]
 #: Not coroutines: what does nothing but make an object, and what is iterated with `async for`.
-PLAIN = {"session", "sessions", "history"}
+PLAIN = {"every", "session", "sessions", "history"}
 
 
 def names(kind: type, made: object) -> set[str]:

@@ -71,7 +71,7 @@ def test_what_came_after_the_outlook_is_read_from_the_log(tmp_path, large):
         store.audit.record("x", "incident.closed", "incident/1")
         store.audit.record("x", "incident.opened", "incident/2")
         store.retain([Rule(keep_last=5)])
-        after = store.engine.size(Tier.SESSION) + store.engine.size(Tier.AUDIT)
+        after = store.lookout.engine.size(Tier.SESSION) + store.lookout.engine.size(Tier.AUDIT)
     (place / "catalog" / NAME).write_bytes(old)
     found, is_read = seen(place)
     assert not is_read
@@ -181,7 +181,7 @@ def test_no_target_no_event(tmp_path):
     with aegis_store.open(tmp_path / "state", clock=Told(1, 10**12)) as store:
         store.session("a").checkpoint({})
         store.lookout.turn()
-        assert store.engine.size(Tier.AUDIT) == 0
+        assert store.lookout.engine.size(Tier.AUDIT) == 0
 
 
 def test_readers_know_the_targets_of_the_writer_and_write_nothing(tmp_path):

@@ -61,10 +61,10 @@ def test_the_whole_tier_by_its_subjects_comes_to_the_same_as_event_by_event(tmp_
     with aegis_store.open(tmp_path / "state", config=SMALL) as store:
         record(store)
         folded = {}
-        for event in since(store.engine, 0, store.engine.size(Tier.AUDIT)):
+        for event in since(store.lookout.engine, 0, store.lookout.engine.size(Tier.AUDIT)):
             follow(folded, event)
         assert sorted(folded) == ["incident/1", "session/a", "session/b"]
-        assert all_of(store.engine, store.catalog) == folded
+        assert all_of(store.lookout.engine, store.catalog) == folded
 
 
 def test_an_event_that_cannot_be_read_is_left_out(tmp_path):
@@ -76,7 +76,7 @@ def test_an_event_that_cannot_be_read_is_left_out(tmp_path):
     from aegis_store.health.troubles import told as read
 
     with aegis_store.open(place, mode="r") as store:
-        good = store.engine.read(Tier.AUDIT, ref.index)
+        good = store.lookout.engine.read(Tier.AUDIT, ref.index)
         bad = Record(good.index, good.kind, good.flags, good.entry, good.payload[:-1] + b"\0", good.leaf)
         assert read(good).subject == "incident/1"
         assert read(bad) is None
