@@ -21,6 +21,7 @@ from aegis_store.chain import NO_CHECKPOINT
 from aegis_store.checkpoint import Checkpoint
 from aegis_store.compaction import Compacted
 from aegis_store.config import Align, Config, Durability, TierDurability
+from aegis_store.enrolment import KeyInfo, Revoked
 from aegis_store.erasure import Erasure
 from aegis_store.errors import AegisError
 from aegis_store.health import Health
@@ -55,10 +56,12 @@ __all__ = [
     "Head",
     "Health",
     "HoldInfo",
+    "KeyInfo",
     "MemoryPointer",
     "Ref",
     "Result",
     "Retained",
+    "Revoked",
     "Rule",
     "Session",
     "SessionInfo",

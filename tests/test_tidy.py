@@ -51,6 +51,7 @@ PYTHON_FLOORS = {
         "open_tier",
         "audit",
         "memory",
+        "enrolment",
         "health",
     ],
     5: ["store"],

@@ -20,6 +20,7 @@ from aegis_store.aio.turns import in_thread_to_its_end, turn_by_turn
 from aegis_store.codec.registry import StateTypes
 from aegis_store.compaction import Compacted, Stage
 from aegis_store.config import Config
+from aegis_store.enrolment import KeyInfo, Revoked
 from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.errors import AegisError
 from aegis_store.health import Health
@@ -166,6 +167,18 @@ class Store:
     async def release(self, hold: int, *, reason: str, by: str | None = None) -> None:
         """Let a hold go, by its number; durable when this returns."""
         await self._in_thread(partial(self.sync.release, hold, reason=reason, by=by))
+
+    # ---- who may sign -----------------------------------------------------------------------------------------------------
+
+    async def agent_keys(self) -> list[KeyInfo]:
+        """The agents' keys that the store allows or allowed."""
+        return await self._in_thread(self.sync.agent_keys)
+
+    async def revoke_key(self, agent: str, *, reason: str, by: str | None = None) -> Revoked:
+        """Let an agent's key sign nothing more. A task that is cancelled in here waits for the end all the same."""
+        self.sync.check_open()
+        await self._landings.landed()
+        return await in_thread_to_its_end(partial(self.sync.revoke_key, agent, reason=reason, by=by))
 
     # ---- the whole --------------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from aegis_store.cli.health import health
 from aegis_store.cli.holds import hold, holds, release
 from aegis_store.cli.import_ import import_
 from aegis_store.cli.init import init
+from aegis_store.cli.keys import keys
 from aegis_store.cli.log import log
 from aegis_store.cli.outcome import as_fields
 from aegis_store.cli.output import emit
@@ -48,6 +49,7 @@ app.command("verify")(verify)
 app.command("head")(head)
 app.command("stats")(stats)
 app.command("health")(health)
+app.add_typer(keys, name="keys")
 app.command("retain")(retain)
 app.command("compact")(compact)
 app.command("hold")(hold)

@@ -25,6 +25,8 @@ INNER = {
         "forget_session",
         "keeping",
         "lookout",
+        "all_chains",
+        "open_tiers",
         "lost_track",
         "note",
         "records",
