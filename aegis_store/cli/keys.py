@@ -14,9 +14,7 @@ from aegis_store.cli.output import answers, command, emit, line, shown, table
 if TYPE_CHECKING:
     from aegis_store import KeyInfo
 
-keys = typer.Typer(
-    help="List the agents' keys that the store allows, or revoke one.", no_args_is_help=True, rich_markup_mode=None
-)
+keys = typer.Typer(help="List the agents' keys, or revoke one.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @keys.command("list")
@@ -50,15 +48,14 @@ def revoke(
     with writing(path, keys=keys) as store:
         done = store.revoke_key(agent, reason=reason, by=by)
     if as_json:
-        records = {tier: list(each) for tier, each in done.records.items()}
-        emit({"path": str(path), "agent": done.agent, "key_ids": list(done.key_ids), "records": records})
+        emit({"path": str(path), "agent": done.agent, "key_ids": done.key_ids, "records": done.records})
         return
     console = answers()
     many = "keys" if len(done.key_ids) > 1 else "key"
     line(console, f"{many} {', '.join(done.key_ids)} of agent {done.agent} revoked", "bold")
     for tier, records in done.records.items():
         line(console, f"  {tier:<8} from record {', '.join(map(figures.count, records))} on")
-    line(console, f"  who writes in that name from now on has a new key; see: {command('keys', 'list', path)}", "dim")
+    line(console, f"  who writes in that name from now on has a new key; see: {command('keys list', path)}", "dim")
 
 
 def _where(records: dict[str, Any]) -> str:
