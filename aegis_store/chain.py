@@ -12,13 +12,14 @@ before anything is built on it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NoReturn
 
 import msgspec
 
 from aegis_store._engine import PAYLOAD_MAX
-from aegis_store.catalog import CheckpointMade, Other, Row, SessionBegan, SessionEnded, number_of
+from aegis_store.catalog import CheckpointMade, Other, Row, SessionBegan, SessionEnded, WritesMade, number_of
 from aegis_store.codec import payload as payload_codec
 from aegis_store.codec.payload import Sealed
 from aegis_store.errors import Conflict, Ended, Erased, Gone, NotFound
@@ -35,15 +36,19 @@ NO_CHECKPOINT: Final = Ref(
 )
 
 
+#: Requests that a session remembers: what it has not, need not be looked for.
+REQUESTS_MAX: Final = 4096
+
 #: Raised before anything is queued. After anything else there may be records that nobody knows of: `lost_track`.
 _REFUSED: Final = (Conflict, Ended, Erased, NotFound)
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """A checkpoint that is queued, or durable already where a request was repeated. `length`: of its envelope."""
+    """A checkpoint that is queued, or where a request was repeated the one that there is. `length`: of the envelope."""
 
     ref: Ref
     length: int
+    is_repeat: bool = False
 
 
 class _Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +60,7 @@ class _Standing(msgspec.Struct, frozen=True, kw_only=True):
     next_ordinal: Ordinal
     newest: Ref | None
     is_fork: bool
+    writes: int = 0
     is_ended: bool = False
 
 
@@ -68,7 +74,7 @@ class _Owed(msgspec.Struct, frozen=True):
 class Chain:
     """What all `Session` objects of one id share, whoever signs through them: their checkpoints form one chain."""
 
-    __slots__ = ("__weakref__", "_closed", "_owed", "_owner", "_standing", "id", "lineage", "lock")
+    __slots__ = ("__weakref__", "_closed", "_owed", "_owner", "_requested", "_standing", "id", "lineage", "lock")
 
     def __init__(self, owner: Owner, session_id: str) -> None:
         self.id: Final = session_id
@@ -80,27 +86,41 @@ class Chain:
         # Why it takes nothing any more.
         self._closed: Erased | None = None
         self._owed: list[_Owed] = []
+        # The request tags of all its checkpoints, where it began here; None: the catalogue knows them.
+        self._requested: set[bytes] | None = None
 
     # ---- checkpoints ------------------------------------------------------------------------------------------------------
 
-    def submit(self, agent: str, envelope: bytes, *, expect: Ref | None, request_id: str | None) -> Pending:
-        """Queue a checkpoint. Conflict, Ended, NoSpace, ReadOnly, Poisoned: nothing was queued."""
+    def submit(
+        self,
+        agent: str,
+        envelope: bytes,
+        *,
+        expect: Ref | None,
+        request_id: str | None,
+        replace: bool = False,
+        role: str | None = None,
+    ) -> Pending:
+        """Queue a checkpoint; with `replace` even where there is one of that request. `role` is what the session is for, where
+        this begins it; else what its agent is for.
+
+        Conflict, Ended, NoSpace, ReadOnly, Poisoned: nothing was queued."""
         self._owner.records.demand_envelope(envelope)
         try:
             with self.lock:
                 # In here: who revokes a key waits for the lock, and knows then that nobody has the key who will still use it.
                 signer = self._owner.signer_for(agent)
                 standing = self._stand()
-                if request_id is not None and standing is not None:
+                if request_id is not None and standing is not None and not replace:
                     first = self._first(standing, request_id)
                     if first is not None:
-                        return Pending(first, len(envelope))
+                        return Pending(first, len(envelope), is_repeat=True)
                 if standing is not None and standing.is_ended:
                     raise self._ended()
                 if expect is not None:
                     self._demand_expected(expect, standing)
                 if standing is None:
-                    standing = self._begin(signer)
+                    standing = self._begin(signer, role=role)
                 return Pending(self._append(standing, envelope, signer, request_id), len(envelope))
         except _REFUSED:
             raise
@@ -114,13 +134,18 @@ class Chain:
         newest = None if standing.newest is None else standing.newest.index
         # The dictionary that this may queue is lost track of by whoever is interrupted here: see `lost_track`.
         sealed, state, made = records.seal_next(
-            envelope, newest, standing.last.index, root=None if standing.is_fork else standing.number
+            envelope, newest, standing.last.index, root=None if standing.is_fork else standing.number, ordinal=ordinal
         )
         if made is not None:
             self._owed.append(_Owed(made))
         request_tag = None if request_id is None else records.request_tag(standing.tag, request_id)
         if len(sealed.payload) > PAYLOAD_MAX:
             sealed = self._in_chunks(standing, sealed, signer)
+        if request_tag is not None and self._requested is not None:
+            if len(self._requested) < REQUESTS_MAX:
+                self._requested.add(request_tag)
+            else:
+                self._requested = None
         self._standing = None
         here = records.append(
             records.link_kind,
@@ -152,6 +177,7 @@ class Chain:
             next_ordinal=Ordinal(ordinal + 1),
             newest=ref,
             is_fork=standing.is_fork,
+            writes=standing.writes,
         )
         return ref
 
@@ -165,15 +191,22 @@ class Chain:
             indices.append(chunk.index)
         return Sealed(payload_codec.in_chunks(sealed.payload, indices), sealed.commitment, sealed.length)
 
+    def requested(self, request_id: str) -> Ref | None:
+        """The checkpoint that was made for a request before; None: none was."""
+        with self.lock:
+            standing = self._stand()
+            return None if standing is None else self._first(standing, request_id)
+
     def _first(self, standing: _Standing, request_id: str) -> Ref | None:
         """The checkpoint that was made for a request before. The lock is held."""
         for each in self._owed:
             if each.request_id == request_id and isinstance(each.row, CheckpointMade):
                 return self._ref(each.row)
         records = self._owner.records
-        found = self._owner.catalog.requested(
-            number_of(records.tier, standing.number), records.request_tag(standing.tag, request_id)
-        )
+        request_tag = records.request_tag(standing.tag, request_id)
+        if self._requested is not None and request_tag not in self._requested:
+            return None
+        found = self._owner.catalog.requested(number_of(records.tier, standing.number), request_tag)
         if found is None:
             return None
         made = records.entry_at(found.index)
@@ -183,6 +216,40 @@ class Chain:
             if request_id_of(records.link_kind, records.read(found.index).envelope) != request_id:
                 return None
         return ref_of(made, self.id) if made.entry.session_tag == standing.tag else None
+
+    # ---- writes -----------------------------------------------------------------------------------------------------------
+
+    def submit_writes(self, agent: str, request_id: str, envelopes: Sequence[bytes]) -> list[LogIndex]:
+        """Queue the parts of what a task wrote towards the checkpoint after that of a request, one behind the other. Their
+        indexes. Ended, NoSpace, ReadOnly, Poisoned: nothing was queued that counts."""
+        records = self._owner.records
+        try:
+            sealed = [records.seal(each) for each in envelopes]
+            with self.lock:
+                signer = self._owner.signer_for(agent)
+                standing = self._stand()
+                if standing is not None and standing.is_ended:
+                    raise self._ended()
+                if standing is None:
+                    standing = self._begin(signer)
+                request_tag = records.request_tag(standing.tag, request_id)
+                queued: list[LogIndex] = []
+                for each in sealed:
+                    self._standing = None
+                    ordinal = Ordinal(standing.writes)
+                    index = records.append(
+                        Kind.WRITES, each, signer, tag=standing.tag, ordinal=ordinal, request_tag=request_tag
+                    ).index
+                    row = WritesMade(tier=records.tier, index=index, tag=standing.tag, request_tag=request_tag, ordinal=ordinal)
+                    self._owed.append(_Owed(row))
+                    standing = self._standing = msgspec.structs.replace(standing, writes=ordinal + 1)
+                    queued.append(index)
+                return queued
+        except _REFUSED:
+            raise
+        except BaseException:
+            self._owner.lost_track()
+            raise
 
     def settle(self, index: LogIndex) -> None:
         """Tell the catalogue of every record up to `index`, which is durable: the first one to come notes for the others."""
@@ -215,10 +282,12 @@ class Chain:
             self._owner.lost_track()
             raise
 
-    def _begin(self, signer: Signer, *, forked_from: str | None = None, parent: Ref | None = None) -> _Standing:
+    def _begin(
+        self, signer: Signer, *, role: str | None = None, forked_from: str | None = None, parent: Ref | None = None
+    ) -> _Standing:
         """Queue a session-begin record. The lock is held."""
         records, tag = self._owner.records, self._owner.draw_tag()
-        role = self._owner.role_of(signer.name)
+        role = self._owner.role_of(signer.name) if role is None else role
         names = session_schema.SessionBegin(session=self.id, agent=signer.name, role=role, forked_from=forked_from)
         first = Ordinal(0 if parent is None else parent.ordinal + 1)
         before = None if parent is None else Position(index=parent.index, leaf=parent.leaf, time_ms=parent.time_ms or TimeMs(0))
@@ -239,6 +308,7 @@ class Chain:
         )
         self._owed.append(_Owed(row))
         self.lineage.begun(tag)
+        self._requested = set()
         return _Standing(number=begun.index, tag=tag, last=begun, next_ordinal=first, newest=parent, is_fork=parent is not None)
 
     def end(self, agent: str, reason: str | None) -> LogIndex | None:
@@ -314,6 +384,7 @@ class Chain:
             next_ordinal=Ordinal(found.first_ordinal if found.last_ordinal is None else found.last_ordinal + 1),
             newest=newest,
             is_fork=found.parent is not None,
+            writes=found.writes,
             is_ended=found.ended is not None,
         )
         return self._standing

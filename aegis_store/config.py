@@ -15,8 +15,9 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
-from aegis_store import amounts
+from aegis_store import amounts, lifetimes
 from aegis_store.errors import InvalidArgument, StorageError
+from aegis_store.lifetimes import Lifetime
 from aegis_store.rules import Rule, from_tables, in_order
 from aegis_store.targets import CHECKPOINT_INTERVAL, Target, intervals_from, usual
 from aegis_store.targets import from_tables as targets_from
@@ -96,6 +97,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     roles: Mapping[str, str] = msgspec.field(default_factory=dict)
     #: Which checkpoints stay when the store is swept, the first rule that fits a session being its own. None: all of them.
     retention: Sequence[Rule] = ()
+    #: How long what the memory holds is there, by namespace, where a put does not say. None: for ever.
+    memory: Sequence[Lifetime] = ()
     #: How old what would be lost may be, and how long coming back may take, as in {"session": {"rpo": "5m", "rto": "30m"}}. Of
     #: a tier that is named here a miss is a finding that needs attention, and an audit event.
     targets: Mapping[str, Target] = msgspec.field(default_factory=dict)
@@ -110,7 +113,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """The options in a TOML file: the fields of this class, with tables [durability], [roles], [intervals],
-        [targets.<tier>], and [[retention]] for rules.
+        [targets.<tier>], [[retention]] for rules and [[memory]] for lifetimes.
 
         InvalidArgument names the file and the option; StorageError: the file cannot be read.
         """
@@ -122,6 +125,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 found["durability"] = _made(TierDurability, durability, "durability.")
             if "retention" in found:
                 found["retention"] = from_tables(found["retention"])
+            if "memory" in found:
+                found["memory"] = lifetimes.from_tables(found["memory"])
             return _made(cls, found, "")
         except OSError as error:
             raise StorageError(
@@ -147,6 +152,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise InvalidArgument(f"roles is {self.roles!r}, not a table of agents and what they are there for")
         msgspec.structs.force_setattr(self, "roles", MappingProxyType(dict(self.roles)))
         msgspec.structs.force_setattr(self, "retention", in_order(self.retention))
+        msgspec.structs.force_setattr(self, "memory", lifetimes.in_force(self.memory))
         msgspec.structs.force_setattr(self, "targets", MappingProxyType(targets_from(self.targets)))
         interval = amounts.seconds("checkpoint_interval", self.checkpoint_interval)
         msgspec.structs.force_setattr(self, "checkpoint_interval", interval)

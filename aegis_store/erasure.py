@@ -87,16 +87,37 @@ class Eraser:
 
         NotFound: there is none of that id. Held: something of it is held, and nothing was erased.
         """
-        self._demand(session_id, reason, by)
+        return self.sessions([session_id], reason=reason, by=by, forks=forks, wait_seconds=wait_seconds)
+
+    def sessions(
+        self, session_ids: Sequence[str], *, reason: str, by: str, forks: bool = False, wait_seconds: float = WAIT_SECONDS
+    ) -> Erasure:
+        """The same of several sessions, at least one, whose files are written anew once: all of them, or none."""
+        for session_id in session_ids:
+            self._demand(session_id, reason, by)
         with self._holds.going:
-            found = self._found(session_id)
-            targets = [found, *(self._forks_of(self._survey(), found, 0) if forks else ())]
+            targets = [self._found(session_id) for session_id in dict.fromkeys(session_ids)]
+            if forks:
+                everything = self._survey()
+                more = [fork for target in targets for fork in self._forks_of(everything, target, 0)]
+                targets = list({target.tag: target for target in (*targets, *more)}.values())
             for target in targets:
                 self._holds.demand_none(target, None, op="erase")
             for target in targets:
                 self._demand(target.id, reason, by)
             written, left = self._write_sessions(targets, reason, by)
         return self._finish(targets, None, written, left, wait_seconds)
+
+    def several(self, targets: Sequence[SessionRecord], *, reason: str, by: str, wait_seconds: float) -> Erasure:
+        """The same for sessions that were found and have no forks: keys of the memory tier, which whoever calls has looked
+        for in `reason` and `by`."""
+        demand_text(reason, "reason", op="erase")
+        demand_text(by, "name", op="erase")
+        with self._holds.going:
+            for target in targets:
+                self._holds.demand_none(target, None, op="erase")
+            written, left = self._write_sessions(list(targets), reason, by)
+        return self._finish(list(targets), None, written, left, wait_seconds)
 
     def checkpoint(self, session_id: str, ordinal: int, *, reason: str, by: str, wait_seconds: float) -> Erasure:
         """Erase what one checkpoint holds. Its neighbours usually hold most of the same: they stay."""
@@ -116,7 +137,7 @@ class Eraser:
             strand = everything.strands[found.tag]
             at = ordinal - found.first_ordinal
             dictionaries = peculiar(records, everything, [strand.indexes[at]])
-            pieces = (index for index, _ in strand.chunks.get(ordinal, ()))
+            pieces = (index for index, _ in strand.beside().get(ordinal, ()))
             covered = Runs.of(sorted([strand.indexes[at], *pieces, *dictionaries]))
             written = self._write(found, covered, reason, by, Ordinal(ordinal), dictionaries)
             left = self._forks_of(everything, found, ordinal)
@@ -127,14 +148,7 @@ class Eraser:
     def _demand(self, session_id: str, reason: str, by: str) -> None:
         demand_text(reason, "reason", op="erase")
         demand_text(by, "name", op="erase")
-        for text in (reason, by):
-            # As a word: of an id like "7" nothing could be said otherwise.
-            if session_id and re.search(rf"(?<!\w){re.escape(session_id)}(?!\w)", text):
-                raise InvalidArgument(
-                    f"{text!r} names the session that is to be erased, and would keep the name for ever",
-                    op="erase",
-                    hint="say why without saying whom, as in a case number",
-                )
+        demand_unnamed(session_id, reason, by, what="session")
 
     def _found(self, session_id: str) -> SessionRecord:
         self._owner.catch_up()
@@ -188,7 +202,8 @@ class Eraser:
         for target in targets:
             self._owner.forget_session(target.id)
         gone = {target.tag for target in targets}
-        left = [each for each in self._forks_of(found, targets[0], 0) if each.tag not in gone]
+        forked = {each.tag: each for target in targets for each in self._forks_of(found, target, 0)}
+        left = [each for tag, each in forked.items() if tag not in gone]
         return written, left
 
     def _write(
@@ -234,6 +249,18 @@ class Eraser:
             holders=tuple(wait_for_holders(compacted.old_files, wait_seconds)),
             compacted=compacted,
         )
+
+
+def demand_unnamed(name: str, *texts: str, what: str) -> None:
+    """InvalidArgument for a text that names what is to be erased."""
+    for text in texts:
+        # As a word: of an id like "7" nothing could be said otherwise.
+        if name and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text):
+            raise InvalidArgument(
+                f"{text!r} names the {what} that is to be erased, and would keep the name for ever",
+                op="erase",
+                hint="say why without saying whom, as in a case number",
+            )
 
 
 def _forks_of(found: Survey, tag: bytes, ordinal: int) -> Iterator[bytes]:

@@ -188,6 +188,23 @@ class InvalidArgument(AegisError, ValueError):
     exit_code = 2
 
 
+class NotInstalled(AegisError, ImportError):
+    """Something that was asked for needs a package that is not here."""
+
+    exit_code = 2
+
+
+class SourceUnreadable(AegisError):
+    """What is to be imported cannot be read, or is not what it was taken for."""
+
+
+class SourceBusy(SourceUnreadable):
+    """Another process has it locked, or changed it meanwhile."""
+
+    can_retry = True
+    exit_code = 4
+
+
 class Closed(AegisError):
     """The store was closed."""
 

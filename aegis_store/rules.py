@@ -63,6 +63,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         patterns: object = self.keep_positions
         if not isinstance(patterns, (list, tuple)) or not all(isinstance(each, str) for each in patterns):
             raise InvalidArgument(f"keep_positions is {patterns!r}, not a list of names such as ['approved/*']")
+        if patterns and tier == Tier.MEMORY.label:
+            raise InvalidArgument("keep_positions says nothing of the memory tier, whose items have no position")
         msgspec.structs.force_setattr(self, "keep_age", age)
         msgspec.structs.force_setattr(self, "keep_positions", tuple(patterns))
         msgspec.structs.force_setattr(self, "byte_budget", budget)
