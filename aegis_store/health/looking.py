@@ -37,6 +37,9 @@ LOOK_BACK: Final = 4096
 #: Payloads that are counted one by one; what more there is goes by what these take.
 COUNTED: Final = 20_000
 _STEP: Final = 256
+_BLOCK: Final = 512
+#: The folder of a tier that the hashes of its tree lie in.
+TILES: Final = f"{os.sep}tiles"
 _TIME: Final = slice(28, 34)
 
 
@@ -255,14 +258,24 @@ def _age_of(file: Path, now_ms: int) -> float | None:
 
 
 def _disk_bytes(folder: Path) -> int:
-    """What a folder takes on its file system: allocated blocks, as `du` counts them."""
-    total = 0
-    waiting = [os.fspath(folder)]
-    while waiting:
-        with suppress(FileNotFoundError), os.scandir(waiting.pop()) as found:
+    """What a folder takes on its file system, in allocated blocks as `du` counts them.
+
+    Of tiles there is one for every 256 records, all of a size but for the last: of those in a folder one is looked at."""
+    total, folders = 0, [os.fspath(folder)]
+    while folders:
+        here = folders.pop()
+        tiles, tile_bytes = 0, None
+        with suppress(FileNotFoundError), os.scandir(here) as found:  # what was replaced while we looked is not there
             for each in found:
-                with suppress(FileNotFoundError):  # a file that was replaced while we looked
-                    total += each.stat(follow_symlinks=False).st_blocks * 512
-                    if each.is_dir(follow_symlinks=False):
-                        waiting.append(each.path)
+                if each.is_dir(follow_symlinks=False):
+                    folders.append(each.path)
+                elif tile_bytes is not None and TILES in here[len(os.fspath(folder)) :]:
+                    tiles += 1
+                    continue
+                with suppress(FileNotFoundError):
+                    taken = each.stat(follow_symlinks=False).st_blocks * _BLOCK
+                    total += taken
+                    if not each.is_dir(follow_symlinks=False):
+                        tile_bytes = taken
+        total += tiles * (tile_bytes or 0)
     return total
