@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 
 from aegis_store import errors
 from aegis_store.autosave import Autosave, Snapshot
+from aegis_store.calls import Call, CallInfo
 from aegis_store.chain import NO_CHECKPOINT
 from aegis_store.checkpoint import Checkpoint
 from aegis_store.compaction import Compacted
@@ -26,11 +27,13 @@ from aegis_store.erasure import Erasure
 from aegis_store.errors import AegisError
 from aegis_store.health import Health
 from aegis_store.holding import HoldInfo
+from aegis_store.incidents import Incident
 from aegis_store.keeping import Compaction
 from aegis_store.lifetimes import Lifetime
 from aegis_store.lineage import GapInfo
 from aegis_store.memory import DEFAULT, Delete, Memory, MemoryErasure, MemoryHold, MemoryItem, Put, Swept
 from aegis_store.opening import Anchor, Mode
+from aegis_store.recovery import Discard, Failure, Hooks, Restart, Resume, recover, recover_all
 from aegis_store.retention.sweeper import Retained
 from aegis_store.rules import Rule
 from aegis_store.session import Session, SessionInfo
@@ -49,18 +52,24 @@ __all__ = [
     "AegisError",
     "Align",
     "Autosave",
+    "Call",
+    "CallInfo",
     "Checkpoint",
     "Compacted",
     "Compaction",
     "Config",
     "Delete",
+    "Discard",
     "Durability",
     "Erasure",
+    "Failure",
     "Finding",
     "GapInfo",
     "Head",
     "Health",
     "HoldInfo",
+    "Hooks",
+    "Incident",
     "KeyInfo",
     "Lifetime",
     "Memory",
@@ -70,7 +79,9 @@ __all__ = [
     "MemoryPointer",
     "Put",
     "Ref",
+    "Restart",
     "Result",
+    "Resume",
     "Retained",
     "Revoked",
     "Rule",
@@ -86,6 +97,8 @@ __all__ = [
     "TierDurability",
     "errors",
     "open",
+    "recover",
+    "recover_all",
 ]
 
 

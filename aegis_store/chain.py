@@ -22,7 +22,7 @@ from aegis_store._engine import PAYLOAD_MAX
 from aegis_store.catalog import CheckpointMade, Other, Row, SessionBegan, SessionEnded, WritesMade, number_of
 from aegis_store.codec import payload as payload_codec
 from aegis_store.codec.payload import Sealed
-from aegis_store.errors import Conflict, Ended, Erased, Gone, NotFound
+from aegis_store.errors import Conflict, Ended, Erased, Gone, IncidentOpen, NotFound
 from aegis_store.lineage import Lineage, Owner, ref_of
 from aegis_store.records import Position
 from aegis_store.schema import session as session_schema
@@ -40,7 +40,7 @@ NO_CHECKPOINT: Final = Ref(
 REQUESTS_MAX: Final = 4096
 
 #: Raised before anything is queued. After anything else there may be records that nobody knows of: `lost_track`.
-_REFUSED: Final = (Conflict, Ended, Erased, NotFound)
+_REFUSED: Final = (Conflict, Ended, Erased, IncidentOpen, NotFound)
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -74,12 +74,14 @@ class _Owed(msgspec.Struct, frozen=True):
 class Chain:
     """What all `Session` objects of one id share, whoever signs through them: their checkpoints form one chain."""
 
-    __slots__ = ("__weakref__", "_closed", "_owed", "_owner", "_requested", "_standing", "id", "lineage", "lock")
+    __slots__ = ("__weakref__", "_closed", "_owed", "_owner", "_requested", "_standing", "calling", "id", "lineage", "lock")
 
     def __init__(self, owner: Owner, session_id: str) -> None:
         self.id: Final = session_id
         self.lineage: Final = Lineage(owner, session_id)
         self.lock: Final = threading.Lock()
+        #: Held while a tool call is entered; taken before `lock`.
+        self.calling: Final = threading.Lock()
         self._owner = owner
         # None: to be looked up.
         self._standing: _Standing | None = None
@@ -318,7 +320,7 @@ class Chain:
         try:
             with self.lock:
                 signer = self._owner.signer_for(agent)
-                standing = self._stand()
+                standing = self._stand(ends=True)
                 if standing is None:
                     raise NotFound(
                         f"there is no session {self.id!r} to end",
@@ -347,6 +349,13 @@ class Chain:
             self._owner.lost_track()
             raise
 
+    def look_again(self) -> None:
+        """Ask anew, at the next record, whether the session may go on: an incident was opened or closed. What was queued before
+        is in the engine when this returns."""
+        with self.lock:
+            self._standing = None
+            self._owner.lost_track()  # what is queued and not noted yet would be missing from where it stands
+
     def close(self, why: Erased | None) -> None:
         """Take nothing more, and say why; None: do so again. What was queued before is in the engine when this returns."""
         with self.lock:
@@ -355,12 +364,15 @@ class Chain:
 
     # ---- within -----------------------------------------------------------------------------------------------------------
 
-    def _stand(self) -> _Standing | None:
-        """Where the session stands; None if it has not begun. The lock is held. Erased: it takes nothing more."""
+    def _stand(self, *, ends: bool = False) -> _Standing | None:
+        """Where the session stands; None if it has not begun. The lock is held. Erased: it takes nothing more. IncidentOpen:
+        not now, unless it `ends`. Only asked when the chain does not stand, so that a checkpoint does not pay for it."""
         if self._closed is not None:
             raise self._closed
         if self._standing is not None:
             return self._standing
+        if not ends:
+            self._owner.demand_no_incident(self.id)
         found = self.lineage.newest()
         if found is None:
             return None

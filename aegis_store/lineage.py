@@ -110,6 +110,10 @@ class Owner(Protocol):
         """A call did not come to its end: there may be records that nobody noted."""
         ...
 
+    def demand_no_incident(self, session_id: str) -> None:
+        """IncidentOpen: a security incident of the session, or of one that it is a restart of, is open."""
+        ...
+
     def draw_tag(self) -> bytes:
         """A session tag."""
         ...
@@ -313,6 +317,19 @@ class Lineage:
         self.believe(found)
         tag = self._owner.records.request_tag(found.tag, request_id)
         return list(joined(self._parts(found, request_id, tag, {} if recall is None else recall)))
+
+    def written_requests(self) -> Iterator[str]:
+        """The request ids of all writes of the session that are there, in the order in which each came first."""
+        found = self.look()
+        if found is None:
+            self.demand_newest(found)
+            return
+        seen: dict[str, None] = {}
+        for records in sorted(self._owner.catalog.written(found.number)):
+            for _, index in records:
+                with suppress(Gone):
+                    seen.setdefault(decode_part(self._owner.records.read(index).envelope).request_id)
+        yield from seen
 
     def _parts(self, found: SessionRecord, request_id: str, tag: bytes, recall: MutableMapping[int, Part]) -> Iterator[Part]:
         for ordinal, index in self._owner.catalog.writes(found.number, tag):

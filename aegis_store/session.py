@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import msgspec
 
 from aegis_store.autosave import Autosave, Autosaver
+from aegis_store.calls import Calls
 from aegis_store.catalog import SessionRecord
 from aegis_store.chain import Chain, Pending
 from aegis_store.checkpoint import Checkpoint, milliseconds, moment
@@ -84,6 +85,8 @@ class Session:
         self.agent: Final = agent
         self._owner = owner
         self._chain = chain
+        #: Tool calls that happen once.
+        self.calls: Final = Calls(self, chain, owner.types)
 
     def __repr__(self) -> str:
         return f"Session({self.id!r})"
@@ -224,6 +227,7 @@ class Session:
         """The first half of `fork`: the new session, and the record that is to be durable before it is settled there."""
         self._owner.check_open()
         fork = self._owner.session(new_id, agent=self.agent)
+        self._owner.demand_no_incident(self.id)  # a fork would go on from what is evidence
         with self._owner.keeping.going:  # from the look at it on, what it goes on from is not to go
             found = self._chain.lineage.newest()
             last = -1 if found is None else last_ordinal(found)

@@ -38,6 +38,7 @@ from aegis_store.health import Health, Lookout, gather, health
 from aegis_store.health.verified import note_verified
 from aegis_store.holding import HoldInfo
 from aegis_store.housekeeping import Housekeeping
+from aegis_store.incidents import Incidents
 from aegis_store.indexing import rows_of, whole
 from aegis_store.keeping import Compaction, Keeping
 from aegis_store.memory import Memory
@@ -134,6 +135,7 @@ class Store:
         #: The tiers beside that of sessions.
         self.open_tiers: Final = [OpenTier(self, self._records[tier]) for tier in (Tier.AUDIT, Tier.MEMORY)]
         self.audit: Final = Audit(self.open_tiers[0])
+        self.incidents: Final = Incidents(self)
         self.memory: Final = Memory(self.open_tiers[1], config.memory)
         #: What saves sessions by a timer.
         self.autosaver: Final = Autosaver(self, told=self._housekeeping.due)
@@ -517,6 +519,10 @@ class Store:
     def role_of(self, agent: str) -> str | None:
         """What the options say that an agent is there for."""
         return self.config.roles.get(agent)
+
+    def demand_no_incident(self, session_id: str) -> None:
+        """IncidentOpen: a security incident of the session is open."""
+        self.incidents.demand_none(session_id)
 
     def draw_tag(self) -> bytes:
         """A session tag that was never drawn."""

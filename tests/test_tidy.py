@@ -51,6 +51,8 @@ PYTHON_FLOORS = {
         "open_tier",
         "stats",
         "audit",
+        "incidents",
+        "calls",
         "memory",
         "enrolment",
         "health",

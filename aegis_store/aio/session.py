@@ -10,6 +10,7 @@ from typing import Final
 
 from aegis_store import session as sync
 from aegis_store.aio.autosave import Autosave
+from aegis_store.aio.calls import Calls
 from aegis_store.aio.landing import Landings
 from aegis_store.aio.turns import in_thread_to_its_end, turn_by_turn
 from aegis_store.chain import Pending
@@ -35,6 +36,8 @@ class Session:
         self._landings = landings
         self._session = session
         self._is_large = False
+        #: Tool calls that happen once.
+        self.calls: Final = Calls(session.calls)
 
     @property
     def id(self) -> str:

@@ -462,6 +462,17 @@ class Catalog:
             return []
         return writes_records(self._look(lambda: self._get(Table.WRITES, request_key(number, request_tag))))
 
+    def written(self, number: int) -> list[list[tuple[Ordinal, LogIndex]]]:
+        """All writes records of a session: for each request tag the same as `writes`, in no order."""
+        if not 0 <= number <= NUMBER_MAX:
+            return []
+
+        def find() -> list[list[tuple[Ordinal, LogIndex]]]:
+            self._flush()
+            return [writes_records(value) for _, value in self._tables.items(Table.WRITES, number_key(number))]
+
+        return self._look(find)
+
     def checkpoints(self, number: int, *, before: int | None = None, limit: int = 100) -> list[CheckpointRecord]:
         """At most `limit` checkpoints of a session with ordinals below `before`, newest first."""
         _positive(limit)

@@ -18,11 +18,13 @@ from aegis_store.cli.health import health
 from aegis_store.cli.holds import hold, holds, release
 from aegis_store.cli.import_ import import_
 from aegis_store.cli.import_langgraph import import_langgraph_postgres, import_langgraph_sqlite
+from aegis_store.cli.incident import incident
 from aegis_store.cli.init import init
 from aegis_store.cli.keys import keys
 from aegis_store.cli.log import log
 from aegis_store.cli.outcome import as_fields
 from aegis_store.cli.output import emit
+from aegis_store.cli.recover import recover
 from aegis_store.cli.retain import retain
 from aegis_store.cli.sessions import sessions
 from aegis_store.cli.show import show
@@ -67,6 +69,8 @@ app.command("head")(head)
 app.command("stats")(stats)
 app.command("health")(health)
 app.add_typer(keys, name="keys")
+app.command("recover")(recover)
+app.add_typer(incident, name="incident")
 app.command("retain")(retain)
 app.command("compact")(compact)
 app.command("hold")(hold)
