@@ -506,6 +506,17 @@ class Catalog:
         key = signer_key(tier, key_id)
         return self._look(lambda: key_records(tier, key_id, self._get(Table.KEYS, key)))
 
+    def keys(self, tier: Tier) -> list[KeyRecord]:
+        """The times that any key was allowed in the tier, oldest first."""
+
+        def find() -> list[KeyRecord]:
+            self._flush()
+            items = self._tables.items(Table.KEYS, tier_key(tier))
+            found = [each for key, value in items for each in key_records(tier, key[1:], value)]
+            return sorted(found, key=lambda each: each.added)
+
+        return self._look(find)
+
     def dictionaries(self, tier: Tier = Tier.SESSION) -> list[DictionaryRecord]:
         """The dictionaries of a tier, oldest first, those that are retired too."""
         key = tier_key(tier)

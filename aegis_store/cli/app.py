@@ -20,6 +20,7 @@ from aegis_store.cli.import_ import import_
 from aegis_store.cli.import_langgraph import import_langgraph_postgres, import_langgraph_sqlite
 from aegis_store.cli.incident import incident
 from aegis_store.cli.init import init
+from aegis_store.cli.keys import keys
 from aegis_store.cli.log import log
 from aegis_store.cli.memory import app as memory
 from aegis_store.cli.outcome import as_fields
@@ -68,6 +69,7 @@ app.command("verify")(verify)
 app.command("head")(head)
 app.command("stats")(stats)
 app.command("health")(health)
+app.add_typer(keys, name="keys")
 app.command("recover")(recover)
 app.add_typer(incident, name="incident")
 app.command("retain")(retain)

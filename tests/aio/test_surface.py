@@ -14,6 +14,7 @@ INNER = {
     aegis_store.Store: {
         "open",  # a function of the module, for people
         "audit",
+        "autosaver",
         "catalog",
         "catch_up",
         "chain_of",
@@ -25,6 +26,9 @@ INNER = {
         "forget_session",
         "incidents",
         "keeping",
+        "lookout",
+        "all_chains",
+        "open_tiers",
         "lost_track",
         "note",
         "records",
@@ -33,7 +37,7 @@ INNER = {
         "signer_for",
         "store_signer",
     },
-    aegis_store.Session: {"land", "settle", "submit", "submit_end", "submit_fork", "submit_write"},
+    aegis_store.Session: {"autosaver", "land", "settle", "submit", "submit_end", "submit_fork", "submit_write"},
 }
 #: What only tasks have.
 OWN = {aio.Store: {"sync"}, aio.Session: {"landed"}}
@@ -41,7 +45,7 @@ TWINS = [(aegis_store.Store, aio.Store), (aegis_store.Session, aio.Session)]
 #: Objects with a twin of their own.
 TWINNED = {"calls"}
 #: Not coroutines: what does nothing but make an object, and what is iterated with `async for`.
-PLAIN = {"session", "sessions", "history"}
+PLAIN = {"every", "session", "sessions", "history"}
 
 
 def names(kind: type, made: object) -> set[str]:
