@@ -16,6 +16,8 @@ import os
 from collections.abc import Iterable, Mapping
 
 from aegis_store import errors
+from aegis_store.audit import Audit
+from aegis_store.audit_chain import Checked, Event
 from aegis_store.chain import NO_CHECKPOINT
 from aegis_store.checkpoint import Checkpoint
 from aegis_store.compaction import Compacted
@@ -40,12 +42,15 @@ __all__ = [
     "NO_CHECKPOINT",
     "AegisError",
     "Align",
+    "Audit",
+    "Checked",
     "Checkpoint",
     "Compacted",
     "Compaction",
     "Config",
     "Durability",
     "Erasure",
+    "Event",
     "Finding",
     "GapInfo",
     "Head",

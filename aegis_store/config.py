@@ -15,6 +15,7 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
+from aegis_store import amounts
 from aegis_store.errors import InvalidArgument, StorageError
 from aegis_store.rules import Rule, from_tables, in_order
 from aegis_store.types import Tier
@@ -93,6 +94,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     roles: Mapping[str, str] = msgspec.field(default_factory=dict)
     #: Which checkpoints stay when the store is swept, the first rule that fits a session being its own. None: all of them.
     retention: Sequence[Rule] = ()
+    #: How old the newest head of a tier may get that the audit tier has recorded, while the tier grows: whole seconds, or text
+    #: such as "1h".
+    heads_every: int | str = "1h"
 
     def __hash__(self) -> int:
         return hash(tuple(tuple(each.items()) if isinstance(each, Mapping) else each for each in msgspec.structs.astuple(self)))
@@ -117,7 +121,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 f"the options cannot be read: {error.strerror}", op="open", path=where, hint=f"see who may: ls -l {where}"
             ) from None
         except InvalidArgument as error:
-            raise InvalidArgument(error.message, op="open", path=where, hint=error.hint) from None
+            raise type(error)(error.message, op="open", path=where, hint=error.hint) from None
         except (ValueError, RecursionError) as error:  # numbers of thousands of digits and nesting without end too
             raise InvalidArgument(f"this is not TOML: {error}", op="open", path=where) from None
 
@@ -136,6 +140,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise InvalidArgument(f"roles is {self.roles!r}, not a table of agents and what they are there for")
         msgspec.structs.force_setattr(self, "roles", MappingProxyType(dict(self.roles)))
         msgspec.structs.force_setattr(self, "retention", in_order(self.retention))
+        amounts.seconds("heads_every", self.heads_every)
+
+    @property
+    def heads_every_seconds(self) -> int:
+        """`heads_every` as a number."""
+        return amounts.seconds("heads_every", self.heads_every)
 
 
 _Made = TypeVar("_Made", bound=msgspec.Struct)

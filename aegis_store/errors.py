@@ -188,6 +188,10 @@ class InvalidArgument(AegisError, ValueError):
     exit_code = 2
 
 
+class WriteOnce(InvalidArgument):
+    """Something of the audit tier was to be taken away, held or rewritten. What stands there stays, for ever and as it is."""
+
+
 class Closed(AegisError):
     """The store was closed."""
 

@@ -23,13 +23,14 @@ from blake3 import blake3
 from aegis_store import verification
 from aegis_store._engine import Engine, Footer, Report, TierStats
 from aegis_store.audit import Audit
-from aegis_store.catalog import Catalog, Row, Stretch
+from aegis_store.catalog import Catalog, CheckpointMade, Row, Stretch
 from aegis_store.chain import Chain
 from aegis_store.codec.registry import StateTypes
 from aegis_store.compaction import Compacted, Stage
 from aegis_store.config import Config
 from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.errors import AegisError, Closed, InvalidArgument, KeysWrong, NotFound, ReadOnly, UsedAfterFork
+from aegis_store.heads import Heads
 from aegis_store.holding import HoldInfo
 from aegis_store.housekeeping import Housekeeping
 from aegis_store.indexing import rows_of, whole
@@ -53,7 +54,7 @@ from aegis_store.retention.sweeper import Retained, Watcher
 from aegis_store.rules import Rule, in_order
 from aegis_store.schema.entry import TAG_SIZE
 from aegis_store.session import Session, SessionInfo, session_info
-from aegis_store.trust.heads import SignedHead, sign_head
+from aegis_store.trust.heads import SignedHead
 from aegis_store.trust.keys import KeyDirectory, SystemRandomness
 from aegis_store.trust.signer import Signer
 from aegis_store.types import LINK_OF, Clock, Head, Randomness, Ref, SystemClock, Tier
@@ -136,6 +137,7 @@ class Store:
         self.records: Final = self._records[Tier.SESSION]
         self.keeping: Final = Keeping(self)
         self.audit: Final = Audit(OpenTier(self, self._records[Tier.AUDIT]))
+        self.heads: Final = Heads(self.audit, engine, keys, config, clock, writes=mode != "r")
 
     def _records_of(self, tier: Tier) -> Records:
         keys, config = self.keys, self.config
@@ -197,6 +199,7 @@ class Store:
             )
             try:
                 store._index_rest(alone=True)
+                store.heads.demand()
                 store._sign_segments()
                 if mode != "r":
                     store.keeping.resume()
@@ -227,6 +230,7 @@ class Store:
             try:
                 self.keeping.finish()
                 self._housekeeping.finish()
+                self.heads.record_at_close()
                 self._sign_segments()
                 if self._mode != "r":
                     heads = [self._engine.head(tier) for tier in Tier if self._engine.size(tier) > 0]
@@ -379,13 +383,12 @@ class Store:
     def head(self, tier: str | Tier = Tier.SESSION) -> SignedHead:
         """The tree head of a tier, signed by the log key, to be kept outside: hand it in as an anchor at a later open.
 
-        It is remembered in the key directory before it is returned, so that no other root of that size is ever signed.
+        Before it is returned a writer records it in the audit tier, durably, and it is remembered in the key directory, so that
+        no other root of that size is ever signed.
         """
         which = tier_named(tier)
         self.catch_up()
-        head = self._engine.head(which)
-        self.keys.record_released(head)
-        return sign_head(self.keys.store_id, head, self.keys.head_signer(which))
+        return self.heads.release(which)
 
     def inclusion(self, ref: Ref, size: int | None = None) -> list[bytes]:
         """Hashes [32] that lead from a checkpoint's leaf to the root at `size` (RFC 6962, 2.1.1)."""
@@ -409,15 +412,12 @@ class Store:
         called as the work goes on. `jobs` threads check signatures, as many as there are processors.
         """
         self.catch_up()
-        return verification.verify(
-            self._engine,
-            self._records,
-            self.keys.log.public_key,
-            deep=deep,
-            watch=watch,
-            only=None if tiers is None else {tier_named(each) for each in tiers},
-            jobs=jobs,
+        only = None if tiers is None else {tier_named(each) for each in tiers}
+        found = verification.verify(
+            self._engine, self._records, self.keys.log.public_key, deep=deep, watch=watch, only=only, jobs=jobs
         )
+        more = [each for each in self.heads.findings() if only is None or each.tier in only]
+        return msgspec.structs.replace(found, findings=(*found.findings, *more))
 
     def stats(self) -> StoreStats:
         """The store in numbers."""
@@ -495,7 +495,8 @@ class Store:
         except Closed:
             pass
         self._since_housekeeping += 1
-        if self._since_housekeeping >= HOUSEKEEPING_RECORDS:
+        late = type(row) is CheckpointMade and row.time_ms >= self.heads.due_ms
+        if late or self._since_housekeeping >= HOUSEKEEPING_RECORDS:
             self._since_housekeeping = 0
             self._housekeeping.due()
 
@@ -504,6 +505,7 @@ class Store:
         with suppress(AegisError):
             self.catalog.flush()
             self._sign_segments()
+            self.heads.record_due()
 
     def lost_track(self) -> None:
         """A call did not come to its end: there may be records that nobody noted."""
