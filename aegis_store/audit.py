@@ -151,6 +151,12 @@ class Audit:
             if record.kind == Kind.AUDIT_EVENT:
                 yield as_event(records.check(record), self._tier.types)
 
+    def size(self) -> int:
+        """How many records the tier has, those that begin subjects and enrol keys counted."""
+        self._tier.check_open()
+        self._tier.catch_up()
+        return self._tier.records.size()
+
     def since(self, record: int) -> tuple[list[Event], int]:
         """The events from that record on, and the record to go on from: for whoever follows the trail."""
         self._tier.check_open()

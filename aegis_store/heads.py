@@ -26,7 +26,7 @@ from aegis_store.config import Config, Durability
 from aegis_store.errors import AegisError, Corrupt, RolledBack
 from aegis_store.trust.heads import SignedHead, open_head, sign_head, verifier_key
 from aegis_store.trust.keys import KeyDirectory
-from aegis_store.types import HASH_SIZE, LINK_OF, Clock, Head, Tier
+from aegis_store.types import HASH_SIZE, LINK_OF, Head, Tier
 from aegis_store.verification import Finding
 
 SUBJECT: Final = "store/heads"
@@ -44,11 +44,10 @@ _OTHERS: Final = tuple(tier for tier in LINK_OF if tier is not Tier.AUDIT)
 class Heads:
     """The heads of one open store. Any number of threads may use it."""
 
-    def __init__(self, audit: Audit, engine: Engine, keys: KeyDirectory, config: Config, clock: Clock, *, writes: bool) -> None:
+    def __init__(self, audit: Audit, engine: Engine, keys: KeyDirectory, config: Config, *, writes: bool) -> None:
         self._audit = audit
         self._engine = engine
         self._keys = keys
-        self._clock = clock
         self._writes = writes
         # What was written and not synced may be lost in a power cut: a head of it would refuse what is left.
         self._synced = [tier for tier in _OTHERS if config.durability.of(tier) is Durability.COMMIT]
@@ -56,14 +55,26 @@ class Heads:
         self._lock = threading.Lock()
         #: The newest that is recorded of each tier.
         self._newest: dict[Tier, Head] = {}
-        #: When the next ones are due.
-        self.due_ms = clock.now_ms() + self._every_ms
+        # When the next ones are due, by the times of records; None: nothing was written yet.
+        self._due_ms: int | None = None
+        self._is_due = False
 
     # ---- recording --------------------------------------------------------------------------------------------------------
 
+    def is_due(self, time_ms: int) -> bool:
+        """Whether it is time to record heads, now that a record of that time is there. Costs an append next to nothing."""
+        if self._due_ms is None:
+            self._due_ms = time_ms + self._every_ms
+        elif time_ms >= self._due_ms:
+            self._due_ms = time_ms + self._every_ms
+            self._is_due = True
+            return True
+        return False
+
     def record_due(self) -> None:
-        """Record the heads of what has grown, if it is time to."""
-        if self._writes and self._clock.now_ms() >= self.due_ms:
+        """Record the heads of what has grown, if it was time to since the last call."""
+        if self._is_due:
+            self._is_due = False
             self._record_grown()
 
     def record_at_close(self) -> None:
@@ -83,7 +94,6 @@ class Heads:
         return signed
 
     def _record_grown(self) -> None:
-        self.due_ms = self._clock.now_ms() + self._every_ms
         with self._lock:
             for tier in self._synced:
                 if self._engine.size(tier) > 0:

@@ -137,7 +137,7 @@ class Store:
         self.records: Final = self._records[Tier.SESSION]
         self.keeping: Final = Keeping(self)
         self.audit: Final = Audit(OpenTier(self, self._records[Tier.AUDIT]))
-        self.heads: Final = Heads(self.audit, engine, keys, config, clock, writes=mode != "r")
+        self.heads: Final = Heads(self.audit, engine, keys, config, writes=mode != "r")
 
     def _records_of(self, tier: Tier) -> Records:
         keys, config = self.keys, self.config
@@ -495,8 +495,8 @@ class Store:
         except Closed:
             pass
         self._since_housekeeping += 1
-        late = type(row) is CheckpointMade and row.time_ms >= self.heads.due_ms
-        if late or self._since_housekeeping >= HOUSEKEEPING_RECORDS:
+        heads_due = type(row) is CheckpointMade and self.heads.is_due(row.time_ms)
+        if heads_due or self._since_housekeeping >= HOUSEKEEPING_RECORDS:
             self._since_housekeeping = 0
             self._housekeeping.due()
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from aegis_store.cli.audit import app as audit
 from aegis_store.cli.bench import bench
 from aegis_store.cli.compact import compact
 from aegis_store.cli.demo.command import demo
@@ -54,6 +55,7 @@ app.command("hold")(hold)
 app.command("holds")(holds)
 app.command("release")(release)
 app.command("erase")(erase)
+app.add_typer(audit, name="audit")
 app.command("export")(export)
 app.command("import")(import_)
 app.command("bench")(bench)
