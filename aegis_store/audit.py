@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
+from aegis_store._engine import Record
 from aegis_store.audit_chain import Chains, Checked, Event, as_event, event_of
 from aegis_store.chain import Pending
-from aegis_store.errors import InvalidArgument
+from aegis_store.errors import Corrupt, InvalidArgument
 from aegis_store.lineage import last_ordinal
 from aegis_store.open_tier import OpenTier
 from aegis_store.opening import demand_name
@@ -146,10 +147,20 @@ class Audit:
 
     def _all(self, first: int = 0) -> Iterator[Event]:
         self._tier.catch_up()
-        records = self._tier.records
-        for record in records.scan(first, records.size()):
+        for record in self._scan(first, self._tier.records.size()):
             if record.kind == Kind.AUDIT_EVENT:
-                yield as_event(records.check(record), self._tier.types)
+                yield as_event(self._tier.records.check(record), self._tier.types)
+
+    def _scan(self, at: int, end: int) -> Iterator[Record]:
+        records = self._tier.records
+        try:
+            for record in records.scan(at, end):
+                yield record
+                at = record.index + 1
+        except Corrupt:
+            # They are read many at a time: those before the damage come one by one, up to it.
+            for index in range(at, end):
+                yield from records.scan(index, index + 1)
 
     def size(self) -> int:
         """How many records the tier has, those that begin subjects and enrol keys counted."""

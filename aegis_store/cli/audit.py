@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import threading
 from collections import deque
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Events that are there already, of which `follow` shows about so many first.
 SHOWN_FIRST: Final = 10
+#: Of an event's details on a line; all of them with --json.
+DETAILS_CHARACTERS: Final = 200
 _HEADINGS: Final = ["record", "time (UTC)", "subject", "#", "actor", "action", "details"]
 
 app = typer.Typer(no_args_is_help=True, help="List, follow and verify the audit trail.")
@@ -61,7 +64,7 @@ def list_(
             emit({"path": str(path), "events": [as_fields(each, store.types) for each in found]})
     if not as_json:
         if found:
-            table(answers(), _HEADINGS, [_row(each) for each in found], right=["record", "#"])
+            table(answers(), _HEADINGS, [_row(each, store.types) for each in found], right=["record", "#"])
         elif error is None:
             line(answers(), "no events")
         if limit is not None and len(found) == limit:
@@ -164,9 +167,7 @@ def as_fields(event: Event, types: StateTypes) -> dict[str, object]:
     }
 
 
-def _row(event: Event) -> list[str]:
-    from aegis_store.changes import brief
-
+def _row(event: Event, types: StateTypes) -> list[str]:
     return [
         figures.count(event.ref.index),
         figures.clock(event.created_at),
@@ -174,15 +175,25 @@ def _row(event: Event) -> list[str]:
         figures.count(event.ref.ordinal),
         event.actor,
         event.action,
-        "" if event.details is None else brief(event.details),
+        _in_short(event.details, types),
     ]
+
+
+def _in_short(details: object, types: StateTypes) -> str:
+    """Details as JSON on a line, cut where they are long."""
+    from aegis_store.codec.tagged import to_json
+
+    if details is None:
+        return ""
+    text = json.dumps(to_json(details, types=types), ensure_ascii=False)
+    return text if len(text) <= DETAILS_CHARACTERS else text[: DETAILS_CHARACTERS - 1] + "…"
 
 
 def _say(event: Event, types: StateTypes, *, as_json: bool) -> None:
     if as_json:
         emit(as_fields(event, types), indent=0)
     else:
-        record, time, subject, number, actor, action, details = (each.replace("\n", "\\n") for each in _row(event))
+        record, time, subject, number, actor, action, details = (each.replace("\n", "\\n") for each in _row(event, types))
         line(answers(), f"{record}  {time}  {subject} #{number}  {actor}  {action}  {details}".rstrip())
 
 
