@@ -21,13 +21,15 @@ BYTES: Final = {
 _AMOUNT: Final = re.compile(r"([0-9]{1,18}) ?([A-Za-z]+)", re.ASCII)
 
 
+def parsed(text: str, units: Mapping[str, int]) -> int | None:
+    """The number that a text stands for; None: it is none."""
+    found = _AMOUNT.fullmatch(text)
+    return int(found[1]) * units[found[2]] if found and found[2] in units else None
+
+
 def amount(key: str, value: object, units: Mapping[str, int], allowed: str, *, least: int = 1) -> int:
     """A number with or without a unit, as a number of the smallest one. InvalidArgument says what is `allowed` for `key`."""
-    if isinstance(value, str):
-        found = _AMOUNT.fullmatch(value)
-        number: object = int(found[1]) * units[found[2]] if found and found[2] in units else None
-    else:
-        number = value
+    number: object = parsed(value, units) if isinstance(value, str) else value
     if not isinstance(number, int) or isinstance(number, bool) or number < least:
         raise InvalidArgument(f"{key} is {value!r}, not {allowed}")
     return number

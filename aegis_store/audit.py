@@ -19,7 +19,9 @@ from aegis_store.lineage import last_ordinal
 from aegis_store.open_tier import OpenTier
 from aegis_store.opening import demand_name
 from aegis_store.schema import audit as schema
-from aegis_store.types import Kind, LogIndex, Ref
+from aegis_store.types import Kind, Ref
+
+__all__ = ["Audit", "Event"]
 
 
 class Audit:
@@ -27,6 +29,11 @@ class Audit:
 
     def __init__(self, tier: OpenTier) -> None:
         self._tier: Final = tier
+
+    @property
+    def agent(self) -> str:
+        """Whose key signs, where nobody else is named."""
+        return self._tier.agent
 
     # ---- writing ----------------------------------------------------------------------------------------------------------
 
@@ -50,7 +57,7 @@ class Audit:
         pending = self.submit(actor, action, subject, details, expect=expect, request_id=request_id, agent=agent)
         try:
             self._tier.records.commit(pending.ref.index)
-            self.settle(subject, pending.ref.index)
+            self.settle(pending.ref)
         except BaseException:
             self._tier.lost_track()
             raise
@@ -67,7 +74,7 @@ class Audit:
         request_id: str | None = None,
         agent: str | None = None,
     ) -> Pending:
-        """The first half of `record`: the event is queued, and is to be settled when it is durable."""
+        """The first half of `record`: queue it. It is not durable yet; once it is, `settle` it."""
         self._tier.check_open()
         for text, what in ((subject, "subject"), (actor, "actor"), (action, "action")):
             demand_name(text, what, op="audit")
@@ -78,9 +85,14 @@ class Audit:
         chain = self._tier.chain_of(subject)
         return chain.submit(self._tier.agent if agent is None else agent, envelope, expect=expect, request_id=request_id)
 
-    def settle(self, subject: str, index: LogIndex) -> None:
-        """The second half: the catalogue is told of an event that is durable."""
-        self._tier.chain_of(subject).settle(index)
+    def settle(self, ref: Ref) -> None:
+        """The second half of `record`, once the event is durable: lookups know of it from here on."""
+        self._tier.chain_of(ref.session).settle(ref.index)
+
+    def requested(self, subject: str, request_id: str) -> Ref | None:
+        """The subject's event of that request, on its way perhaps; None if there is none."""
+        self._tier.check_open()
+        return self._tier.chain_of(subject).requested(request_id)
 
     # ---- reading ----------------------------------------------------------------------------------------------------------
 

@@ -192,6 +192,23 @@ class WriteOnce(InvalidArgument):
     """Something of the audit tier was to be taken away, held or rewritten. What stands there stays, for ever and as it is."""
 
 
+class NotInstalled(AegisError, ImportError):
+    """Something that was asked for needs a package that is not here."""
+
+    exit_code = 2
+
+
+class SourceUnreadable(AegisError):
+    """What is to be imported cannot be read, or is not what it was taken for."""
+
+
+class SourceBusy(SourceUnreadable):
+    """Another process has it locked, or changed it meanwhile."""
+
+    can_retry = True
+    exit_code = 4
+
+
 class Closed(AegisError):
     """The store was closed."""
 

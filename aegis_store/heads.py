@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import shlex
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -27,7 +27,7 @@ from aegis_store.errors import AegisError, Corrupt, RolledBack
 from aegis_store.trust.heads import SignedHead, open_head, sign_head, verifier_key
 from aegis_store.trust.keys import KeyDirectory
 from aegis_store.types import LINK_OF, Head, Tier
-from aegis_store.verification import Finding
+from aegis_store.verification import Finding, Result
 
 SUBJECT: Final = "store/heads"
 RECORDED: Final = "head.recorded"
@@ -51,7 +51,7 @@ class Heads:
         self._writes = writes
         # What was written and not synced may be lost in a power cut: a head of it would refuse what is left.
         self._synced = [tier for tier in _OTHERS if config.durability.of(tier) is Durability.COMMIT]
-        self._every_ms = config.heads_every_seconds * 1000
+        self._every_ms = int(config.heads_every) * 1000
         self._lock = threading.Lock()
         #: The newest that is recorded of each tier.
         self._newest: dict[Tier, Head] = {}
@@ -143,6 +143,11 @@ class Heads:
                 if len(self._newest) == len(_OTHERS):
                     return
                 yield event
+
+    def also(self, result: Result, only: Collection[Tier] | None) -> Result:
+        """What a verification has found, of all tiers or `only` some, and what the heads show of them."""
+        more = [each for each in self.findings() if only is None or each.tier in only]
+        return msgspec.structs.replace(result, findings=(*result.findings, *more))
 
     def findings(self) -> Iterator[Finding]:
         """What is wrong with any head that is recorded. Damage to the events themselves is for others to name."""

@@ -12,7 +12,7 @@ are that one's, and are looked for there.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Final, Protocol
@@ -26,7 +26,6 @@ from aegis_store.errors import AegisError, Corrupt, Foreign, Gone, NotFound
 from aegis_store.gaps import Cause
 from aegis_store.records import Records, TrustedEntry, TrustedRecord
 from aegis_store.schema import session as session_schema
-from aegis_store.schema.requests import request_id_of
 from aegis_store.schema.writes import Part, Writes, decode_part, joined
 from aegis_store.trust.signer import Signer
 from aegis_store.types import Kind, LogIndex, Nouns, Ordinal, Ref, TimeMs
@@ -52,6 +51,13 @@ class GapInfo(msgspec.Struct, frozen=True, kw_only=True):
     def count(self) -> int:
         """How many they are."""
         return self.last - self.first + 1
+
+
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """Where a checkpoint of a session is, as the catalogue says: nothing of it is believed before it is read."""
+
+    ordinal: Ordinal
+    index: LogIndex
 
 
 def _gap_info(cause: Cause, ordinal: Ordinal) -> GapInfo:
@@ -260,23 +266,42 @@ class Lineage:
         self._demand_place(made, holder, ordinal)
         return ref_of(made, holder.id)
 
-    def requested(self, request_id: str) -> Checkpoint | None:
-        """The newest checkpoint of its own that was made for a request; None: there is none."""
-        records, found = self._owner.records, self.look()
+    def find(self, request_id: str) -> Place | None:
+        """Where the newest checkpoint of its own is that was made for a request; None: there is none."""
+        found = self.look()
         point = None
         if found is not None:
-            point = self._owner.catalog.requested(found.number, records.request_tag(found.tag, request_id))
-        if found is None or point is None:
+            tag = self._owner.records.request_tag(found.tag, request_id)
+            point = self._owner.catalog.requested(found.number, tag)
+        if point is None:
             self.demand_newest(found)
             return None
-        self.believe(found)
-        record = self._read(found, point.ordinal, point.index)
-        # Another request has the same tag once in 2**64.
-        if request_id_of(records.link_kind, record.envelope) != request_id:
-            return None
-        return as_checkpoint(record, found.id, self._owner.types)
+        return Place(point.ordinal, point.index)
 
-    def writes(self, request_id: str) -> list[Writes]:
+    def places(self, *, before: int | None, limit: int) -> list[Place]:
+        """Where its own checkpoints are, newest first: at most `limit`, of ordinals below `before`."""
+        found = self.newest() if before is None else self.look()
+        if found is None:
+            return []
+        if before is None and limit == 1:
+            return [] if found.last_ordinal is None else [Place(found.last_ordinal, found.last_index)]
+        page = self._owner.catalog.checkpoints(found.number, before=before, limit=limit)
+        due = last_ordinal(found) if before is None else min(last_ordinal(found), before - 1)
+        for each in page:
+            if each.ordinal != due:
+                raise self._gap(found, due)
+            due -= 1
+        return [Place(each.ordinal, each.index) for each in page]
+
+    def at_place(self, place: Place) -> Checkpoint:
+        """The checkpoint at a place that this gave before, every check made."""
+        found = self.look()
+        if found is None:
+            raise self.missing(found, place.ordinal)
+        self.believe(found)
+        return as_checkpoint(self._read(found, place.ordinal, place.index, keep_way=True), found.id, self._owner.types)
+
+    def writes(self, request_id: str, recall: MutableMapping[int, Part] | None) -> list[Writes]:
         """What tasks wrote towards the checkpoint after that of a request, in the order in which it came."""
         found = self.look()
         if found is None:
@@ -287,10 +312,14 @@ class Lineage:
                 raise suspect.error
         self.believe(found)
         tag = self._owner.records.request_tag(found.tag, request_id)
-        return list(joined(self._parts(found, request_id, tag)))
+        return list(joined(self._parts(found, request_id, tag, {} if recall is None else recall)))
 
-    def _parts(self, found: SessionRecord, request_id: str, tag: bytes) -> Iterator[Part]:
+    def _parts(self, found: SessionRecord, request_id: str, tag: bytes, recall: MutableMapping[int, Part]) -> Iterator[Part]:
         for ordinal, index in self._owner.catalog.writes(found.number, tag):
+            known = recall.get(index)
+            if known is not None:
+                yield known
+                continue
             try:
                 record = self._owner.records.read(index)
             except Gone:
@@ -305,6 +334,7 @@ class Lineage:
                 )
             part = decode_part(record.envelope)
             if part.request_id == request_id:
+                recall[index] = part
                 yield part
 
     def missing(self, found: SessionRecord | None, ordinal: int) -> NotFound:

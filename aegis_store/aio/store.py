@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 from aegis_store import store as sync
 from aegis_store import verification
 from aegis_store._engine import Report
+from aegis_store.aio.audit import Audit
 from aegis_store.aio.landing import Landings
 from aegis_store.aio.session import Session
 from aegis_store.aio.turns import in_thread_to_its_end, turn_by_turn
@@ -28,7 +29,7 @@ from aegis_store.opening import Anchor, Mode
 from aegis_store.retention.sweeper import Retained, Watcher
 from aegis_store.rules import Rule
 from aegis_store.session import SessionInfo
-from aegis_store.store import StoreStats
+from aegis_store.stats import StoreStats
 from aegis_store.trust.heads import SignedHead
 from aegis_store.trust.keys import KeyDirectory
 from aegis_store.types import Clock, Head, Randomness, Ref, Tier
@@ -45,6 +46,8 @@ class Store:
     def __init__(self, store: sync.Store) -> None:
         self.sync = store
         self._landings = Landings(store)
+        #: Who did what to what.
+        self.audit = Audit(Landings(store, Tier.AUDIT), store.audit)
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,6 +69,7 @@ class Store:
             return
         try:
             await self._landings.landed()
+            await self.audit.landed()
         finally:
             await in_thread_to_its_end(self.sync.close)
 

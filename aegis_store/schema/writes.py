@@ -54,18 +54,21 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-def encode_parts(writes: Writes) -> list[bytes]:
-    """The envelopes, in the order in which they are to be written. InvalidArgument for a name that is no str."""
+def parts_of(writes: Writes) -> list[Part]:
+    """What is to be written, in that order. InvalidArgument for a name that is no str."""
     rows = [
         [each.place, name_to_wire(each.channel, what="channel"), name_to_wire(each.type, what="type"), each.value]
         for each in writes.writes
     ]
     body = encode([name_to_wire(writes.task, what="task"), name_to_wire(writes.path, what="path"), rows], name="writes")
-    request_id = name_to_wire(writes.request_id, what="request id")
     pieces = [body[at : at + PART_BYTES] for at in range(0, len(body), PART_BYTES)]
-    return [
-        encode_envelope([SCHEMA, VERSION, request_id, part, len(pieces), piece], _NAMES) for part, piece in enumerate(pieces)
-    ]
+    return [Part(request_id=writes.request_id, part=part, parts=len(pieces), body=piece) for part, piece in enumerate(pieces)]
+
+
+def encode_part(part: Part) -> bytes:
+    """The envelope of a writes record."""
+    request_id = name_to_wire(part.request_id, what="request id")
+    return encode_envelope([SCHEMA, VERSION, request_id, part.part, part.parts, part.body], _NAMES)
 
 
 def decode_part(data: bytes) -> Part:
