@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 import typer.core
 
+from aegis_store.cli.audit import app as audit
 from aegis_store.cli.bench import bench
 from aegis_store.cli.compact import compact
 from aegis_store.cli.demo.command import demo
@@ -78,6 +79,7 @@ app.command("hold")(hold)
 app.command("holds")(holds)
 app.command("release")(release)
 app.command("erase")(erase)
+app.add_typer(audit, name="audit")
 app.command("export")(export)
 app.command("import")(import_)
 app.command("import langgraph-sqlite")(import_langgraph_sqlite)
