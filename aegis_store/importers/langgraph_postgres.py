@@ -65,15 +65,7 @@ class PostgresSource:
     """A `Source`. InvalidArgument: the URL is none. SourceUnreadable: no server, or no database of LangGraph's."""
 
     def __init__(self, url: str) -> None:
-        try:
-            given = conninfo.conninfo_to_dict(url)
-        except psycopg.ProgrammingError:
-            # Not as libpq says it: that repeats what was typed, with the password.
-            raise InvalidArgument(
-                "this is no address of a PostgreSQL database",
-                op="import",
-                hint="as in postgresql://USER@HOST:5432/DATABASE; the password may stand in PGPASSWORD or ~/.pgpass",
-            ) from None
+        given = _parsed(url)
         self.name: Final = _named(given)
         self._serde: Final = JsonPlusSerializer(allowed_msgpack_modules=None)
         #: Of the lines of one thread, the blobs of the last checkpoint by channel and version: the next one mostly shares them.
@@ -288,6 +280,22 @@ class PostgresSource:
         return SourceUnreadable(
             f"PostgreSQL: {said}", op="import", path=self.name, hint="try the same address with psql, then import again"
         )
+
+
+def _parsed(url: str) -> dict[str, Any]:
+    """What an address says. InvalidArgument, not in libpq's words: those repeat what was typed, with the password."""
+    try:
+        given = conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        given = {"host": "@"}
+    # A sign in a password that should have been escaped makes the rest of it a part of the host, or of the port.
+    if "@" in str(given.get("host")) or not str(given.get("port") or 0).replace(",", "").isdigit():
+        raise InvalidArgument(
+            "this is no address of a PostgreSQL database",
+            op="import",
+            hint="as in postgresql://USER@HOST:5432/DATABASE; the password may stand in PGPASSWORD or ~/.pgpass",
+        )
+    return given
 
 
 def _named(given: dict[str, Any]) -> str:
