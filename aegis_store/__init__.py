@@ -24,12 +24,15 @@ from aegis_store.erasure import Erasure
 from aegis_store.errors import AegisError
 from aegis_store.holding import HoldInfo
 from aegis_store.keeping import Compaction
+from aegis_store.lifetimes import Lifetime
 from aegis_store.lineage import GapInfo
+from aegis_store.memory import DEFAULT, Delete, Memory, MemoryErasure, MemoryHold, MemoryItem, Put, Swept
 from aegis_store.opening import Anchor, Mode
 from aegis_store.retention.sweeper import Retained
 from aegis_store.rules import Rule
 from aegis_store.session import Session, SessionInfo
-from aegis_store.store import Store, StoreStats
+from aegis_store.stats import StoreStats
+from aegis_store.store import Store
 from aegis_store.trust.heads import SignedHead
 from aegis_store.types import Clock, Head, MemoryPointer, Randomness, Ref, Tier
 from aegis_store.verification import Finding, Result
@@ -37,6 +40,7 @@ from aegis_store.verification import Finding, Result
 __version__ = "0.1.0"
 
 __all__ = [
+    "DEFAULT",
     "NO_CHECKPOINT",
     "AegisError",
     "Align",
@@ -44,13 +48,20 @@ __all__ = [
     "Compacted",
     "Compaction",
     "Config",
+    "Delete",
     "Durability",
     "Erasure",
     "Finding",
     "GapInfo",
     "Head",
     "HoldInfo",
+    "Lifetime",
+    "Memory",
+    "MemoryErasure",
+    "MemoryHold",
+    "MemoryItem",
     "MemoryPointer",
+    "Put",
     "Ref",
     "Result",
     "Retained",
@@ -60,6 +71,7 @@ __all__ = [
     "SignedHead",
     "Store",
     "StoreStats",
+    "Swept",
     "Tier",
     "TierDurability",
     "errors",

@@ -36,6 +36,9 @@ NO_CHECKPOINT: Final = Ref(
 )
 
 
+#: Requests that a session remembers: what it has not, need not be looked for.
+REQUESTS_MAX: Final = 4096
+
 #: Raised before anything is queued. After anything else there may be records that nobody knows of: `lost_track`.
 _REFUSED: Final = (Conflict, Ended, Erased, NotFound)
 
@@ -71,7 +74,7 @@ class _Owed(msgspec.Struct, frozen=True):
 class Chain:
     """What all `Session` objects of one id share, whoever signs through them: their checkpoints form one chain."""
 
-    __slots__ = ("__weakref__", "_closed", "_owed", "_owner", "_standing", "id", "lineage", "lock")
+    __slots__ = ("__weakref__", "_closed", "_owed", "_owner", "_requested", "_standing", "id", "lineage", "lock")
 
     def __init__(self, owner: Owner, session_id: str) -> None:
         self.id: Final = session_id
@@ -83,14 +86,25 @@ class Chain:
         # Why it takes nothing any more.
         self._closed: Erased | None = None
         self._owed: list[_Owed] = []
+        # The request tags of all its checkpoints, where it began here; None: the catalogue knows them.
+        self._requested: set[bytes] | None = None
 
     # ---- checkpoints ------------------------------------------------------------------------------------------------------
 
     def submit(
-        self, agent: str, envelope: bytes, *, expect: Ref | None, request_id: str | None, replace: bool = False
+        self,
+        agent: str,
+        envelope: bytes,
+        *,
+        expect: Ref | None,
+        request_id: str | None,
+        replace: bool = False,
+        role: str | None = None,
     ) -> Pending:
-        """Queue a checkpoint; with `replace` even where there is one of that request. Conflict, Ended, NoSpace, ReadOnly,
-        Poisoned: nothing was queued."""
+        """Queue a checkpoint; with `replace` even where there is one of that request. `role` is what the session is for, where
+        this begins it; else what its agent is for.
+
+        Conflict, Ended, NoSpace, ReadOnly, Poisoned: nothing was queued."""
         self._owner.records.demand_envelope(envelope)
         try:
             signer = self._owner.signer_for(agent)
@@ -105,7 +119,7 @@ class Chain:
                 if expect is not None:
                     self._demand_expected(expect, standing)
                 if standing is None:
-                    standing = self._begin(signer)
+                    standing = self._begin(signer, role=role)
                 return Pending(self._append(standing, envelope, signer, request_id), len(envelope))
         except _REFUSED:
             raise
@@ -119,13 +133,18 @@ class Chain:
         newest = None if standing.newest is None else standing.newest.index
         # The dictionary that this may queue is lost track of by whoever is interrupted here: see `lost_track`.
         sealed, state, made = records.seal_next(
-            envelope, newest, standing.last.index, root=None if standing.is_fork else standing.number
+            envelope, newest, standing.last.index, root=None if standing.is_fork else standing.number, ordinal=ordinal
         )
         if made is not None:
             self._owed.append(_Owed(made))
         request_tag = None if request_id is None else records.request_tag(standing.tag, request_id)
         if len(sealed.payload) > PAYLOAD_MAX:
             sealed = self._in_chunks(standing, sealed, signer)
+        if request_tag is not None and self._requested is not None:
+            if len(self._requested) < REQUESTS_MAX:
+                self._requested.add(request_tag)
+            else:
+                self._requested = None
         self._standing = None
         here = records.append(
             records.link_kind,
@@ -171,15 +190,22 @@ class Chain:
             indices.append(chunk.index)
         return Sealed(payload_codec.in_chunks(sealed.payload, indices), sealed.commitment, sealed.length)
 
+    def requested(self, request_id: str) -> Ref | None:
+        """The checkpoint that was made for a request before; None: none was."""
+        with self.lock:
+            standing = self._stand()
+            return None if standing is None else self._first(standing, request_id)
+
     def _first(self, standing: _Standing, request_id: str) -> Ref | None:
         """The checkpoint that was made for a request before. The lock is held."""
         for each in self._owed:
             if each.request_id == request_id and isinstance(each.row, CheckpointMade):
                 return self._ref(each.row)
         records = self._owner.records
-        found = self._owner.catalog.requested(
-            number_of(records.tier, standing.number), records.request_tag(standing.tag, request_id)
-        )
+        request_tag = records.request_tag(standing.tag, request_id)
+        if self._requested is not None and request_tag not in self._requested:
+            return None
+        found = self._owner.catalog.requested(number_of(records.tier, standing.number), request_tag)
         if found is None:
             return None
         made = records.entry_at(found.index)
@@ -255,10 +281,12 @@ class Chain:
             self._owner.lost_track()
             raise
 
-    def _begin(self, signer: Signer, *, forked_from: str | None = None, parent: Ref | None = None) -> _Standing:
+    def _begin(
+        self, signer: Signer, *, role: str | None = None, forked_from: str | None = None, parent: Ref | None = None
+    ) -> _Standing:
         """Queue a session-begin record. The lock is held."""
         records, tag = self._owner.records, self._owner.draw_tag()
-        role = self._owner.role_of(signer.name)
+        role = self._owner.role_of(signer.name) if role is None else role
         names = session_schema.SessionBegin(session=self.id, agent=signer.name, role=role, forked_from=forked_from)
         first = Ordinal(0 if parent is None else parent.ordinal + 1)
         before = None if parent is None else Position(index=parent.index, leaf=parent.leaf, time_ms=parent.time_ms or TimeMs(0))
@@ -279,6 +307,7 @@ class Chain:
         )
         self._owed.append(_Owed(row))
         self.lineage.begun(tag)
+        self._requested = set()
         return _Standing(number=begun.index, tag=tag, last=begun, next_ordinal=first, newest=parent, is_fork=parent is not None)
 
     def end(self, agent: str, reason: str | None) -> LogIndex | None:

@@ -18,6 +18,7 @@ from aegis_store._engine import Footer
 from aegis_store.catalog import Catalog, Row
 from aegis_store.chain import Chain
 from aegis_store.codec.registry import StateTypes
+from aegis_store.errors import InvalidArgument
 from aegis_store.keeping import Keeping
 from aegis_store.records import Records
 from aegis_store.trust.signer import Signer
@@ -40,6 +41,8 @@ class Owner(Protocol):
     def types(self) -> StateTypes: ...
     @property
     def clock(self) -> Clock: ...
+    @property
+    def is_writable(self) -> bool: ...
     def check_open(self) -> None: ...
     def signer_for(self, agent: str, tier: Tier = Tier.SESSION) -> Signer: ...
     def store_signer(self, op: str) -> Signer: ...
@@ -48,6 +51,7 @@ class Owner(Protocol):
     def note(self, row: Row) -> None: ...
     def lost_track(self) -> None: ...
     def catch_up(self) -> None: ...
+    def take_in(self, tier: Tier, size: int) -> None: ...
     def sign_segment(self, footer: Footer, tier: Tier = Tier.SESSION) -> None: ...
 
 
@@ -118,6 +122,11 @@ class OpenTier:
     def clock(self) -> Clock:
         return self._owner.clock
 
+    @property
+    def is_writable(self) -> bool:
+        """Whether the store is open for writing."""
+        return self._owner.is_writable
+
     def check_open(self) -> None:
         self._owner.check_open()
 
@@ -143,5 +152,21 @@ class OpenTier:
     def catch_up(self) -> None:
         self._owner.catch_up()
 
+    def take_in(self, size: int) -> None:
+        """See to it that the catalogue knows every record below `size`, which are durable: of one that was committed just now,
+        whoever did so may not have told it yet."""
+        self._owner.take_in(self.tier, size)
+
     def sign_segment(self, footer: Footer) -> None:
         self._owner.sign_segment(footer, self.tier)
+
+
+def tier_named(tier: str | Tier) -> Tier:
+    """The tier of a name. InvalidArgument if there is none."""
+    if isinstance(tier, Tier):
+        return tier
+    try:
+        return Tier.labelled(tier)
+    except KeyError:
+        names = ", ".join(each.label for each in Tier)
+        raise InvalidArgument(f"there is no tier {tier!r}: {names}", op="tier") from None

@@ -12,8 +12,10 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 from typing import Final, Self
 
@@ -21,7 +23,7 @@ import msgspec
 from blake3 import blake3
 
 from aegis_store import verification
-from aegis_store._engine import Engine, Footer, Report, TierStats
+from aegis_store._engine import Engine, Footer, Report
 from aegis_store.audit import Audit
 from aegis_store.catalog import Catalog, Row, Stretch
 from aegis_store.chain import Chain
@@ -30,11 +32,14 @@ from aegis_store.compaction import Compacted, Stage
 from aegis_store.config import Config
 from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.errors import AegisError, Closed, InvalidArgument, KeysWrong, NotFound, ReadOnly, UsedAfterFork
+from aegis_store.health import Health, Lookout, gather, health
+from aegis_store.health.verified import note_verified
 from aegis_store.holding import HoldInfo
 from aegis_store.housekeeping import Housekeeping
 from aegis_store.indexing import rows_of, whole
 from aegis_store.keeping import Compaction, Keeping
-from aegis_store.open_tier import OpenTier
+from aegis_store.memory import Memory
+from aegis_store.open_tier import OpenTier, tier_named
 from aegis_store.opening import (
     KEYS_SUFFIX,
     Anchor,
@@ -53,13 +58,14 @@ from aegis_store.retention.sweeper import Retained, Watcher
 from aegis_store.rules import Rule, in_order
 from aegis_store.schema.entry import TAG_SIZE
 from aegis_store.session import Session, SessionInfo, session_info
+from aegis_store.stats import CATALOG_FOLDER, StoreStats, stats_of
 from aegis_store.trust.heads import SignedHead, sign_head
 from aegis_store.trust.keys import KeyDirectory, SystemRandomness
 from aegis_store.trust.signer import Signer
 from aegis_store.types import LINK_OF, Clock, Head, Randomness, Ref, SystemClock, Tier
 
 DEFAULT_AGENT: Final = "agent"
-CATALOG_FOLDER: Final = "catalog"
+
 _CATALOG_CONTEXT: Final = "aegis-store 2026 catalogue sidecar"
 _REQUEST_CONTEXT: Final = "aegis-store 2026 request tags"
 #: Checkpoints after which sealed segments that are not signed yet are looked for.
@@ -69,18 +75,6 @@ SESSIONS_PAGE: Final = 256
 CACHE_SHARES: Final = {Tier.SESSION: 1 << 62, Tier.MEMORY: 8 << 20, Tier.AUDIT: 0}
 #: Sessions that are remembered though nobody holds them: about a kilobyte each.
 RECENT_SESSIONS: Final = 4096
-
-
-class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
-    """A store in numbers. `disk_bytes` is what its directory takes, everything in it counted."""
-
-    path: str
-    name: str
-    store_id: str
-    disk_bytes: int
-    catalogue_bytes: int
-    catalogue_problem: str | None
-    tiers: dict[str, TierStats]
 
 
 class Store:
@@ -136,6 +130,9 @@ class Store:
         self.records: Final = self._records[Tier.SESSION]
         self.keeping: Final = Keeping(self)
         self.audit: Final = Audit(OpenTier(self, self._records[Tier.AUDIT]))
+        self.memory: Final = Memory(OpenTier(self, self._records[Tier.MEMORY]), config.memory)
+        #: What it knows of itself for those who ask whether it is well.
+        self.lookout: Final = Lookout(self, engine, path / CATALOG_FOLDER, look=partial(gather, self))
 
     def _records_of(self, tier: Tier) -> Records:
         keys, config = self.keys, self.config
@@ -177,6 +174,7 @@ class Store:
         demand_name(agent, "agent", op="open")
         chosen = config_of(config)
         named = StateTypes(types)
+        began = perf_counter()
         ticking: Clock = SystemClock() if clock is None else clock
         drawn: Randomness = SystemRandomness() if randomness is None else randomness
         directory = keys_for(place, key_place, mode=mode, name=name, randomness=drawn)
@@ -200,6 +198,9 @@ class Store:
                 store._sign_segments()
                 if mode != "r":
                     store.keeping.resume()
+                    store.memory.keeping.resume()
+                    store.lookout.open_seconds = perf_counter() - began
+                    store._housekeeping.due()
             except BaseException:
                 store.catalog.abandon()
                 raise
@@ -225,9 +226,12 @@ class Store:
         heads: list[Head] = []
         try:
             try:
+                self.memory.finish()
                 self.keeping.finish()
+                self.memory.keeping.finish()
                 self._housekeeping.finish()
                 self._sign_segments()
+                self.lookout.finish()
                 if self._mode != "r":
                     heads = [self._engine.head(tier) for tier in Tier if self._engine.size(tier) > 0]
             finally:
@@ -249,9 +253,29 @@ class Store:
         self.close()
 
     @property
+    def is_writer(self) -> bool:
+        """Whether it is open for writing."""
+        return self._mode != "r"
+
+    @property
+    def engine(self) -> Engine:
+        """What it lies on."""
+        return self._engine
+
+    @property
+    def by_tier(self) -> Mapping[Tier, Records]:
+        """The records of each tier."""
+        return self._records
+
+    @property
     def report(self) -> Report:
         """What opening found, tier by tier."""
         return self._engine.report
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether it was opened for reading."""
+        return self._mode == "r"
 
     # ---- sessions ---------------------------------------------------------------------------------------------------------
 
@@ -326,7 +350,11 @@ class Store:
         """
         self.check_open()
         chosen = self.config.retention if rules is None else in_order(rules)
-        return self.keeping.sweeper.sweep(chosen, dry_run=dry_run, watch=watch)
+        found = self.keeping.sweeper.sweep(chosen, dry_run=dry_run, watch=watch)
+        if not any(rule.tier == Tier.MEMORY.label for rule in chosen):
+            return found
+        also = self.memory.keeping.sweeper.sweep(chosen, dry_run=dry_run, watch=watch)
+        return msgspec.structs.replace(found, memory=also)
 
     def compact(self, *, bytes_a_second: int | None = None, watch: Callable[[Stage], object] | None = None) -> Compacted:
         """Take out of the files what was pruned or erased. No root, proof or signature changes, and appends go on meanwhile.
@@ -334,13 +362,14 @@ class Store:
         `bytes_a_second` is the pace at most; `watch` is told how far it is. Conflict: another thread compacts already. NoSpace:
         the largest segment needs room beside itself; nothing was changed that was not done."""
         self.check_open()
-        return self.keeping.compact(bytes_a_second=bytes_a_second, watch=watch)
+        done = self.keeping.compact(bytes_a_second=bytes_a_second, watch=watch)
+        return done.and_then(self.memory.keeping.compact(bytes_a_second=bytes_a_second, watch=watch))
 
     def start_compaction(self, *, bytes_a_second: int | None = None) -> Compaction:
         """The same in a thread of its own, or the one that is at work. Closing the store stops it; the next one goes on."""
         self.check_open()
         self.catch_up()
-        return self.keeping.start_compaction(bytes_a_second=bytes_a_second)
+        return self.keeping.start_compaction(bytes_a_second=bytes_a_second, also=[self.memory.keeping])
 
     def erase(
         self,
@@ -409,7 +438,7 @@ class Store:
         called as the work goes on. `jobs` threads check signatures, as many as there are processors.
         """
         self.catch_up()
-        return verification.verify(
+        found = verification.verify(
             self._engine,
             self._records,
             self.keys.log.public_key,
@@ -418,25 +447,29 @@ class Store:
             only=None if tiers is None else {tier_named(each) for each in tiers},
             jobs=jobs,
         )
+        if tiers is None:
+            note_verified(self.keys, found, self.clock.now_ms())
+        return found
+
+    def health(self) -> Health:
+        """Whether the store is well, and what to do where it is not, as `aegis health` says it. Changes nothing."""
+        self.catch_up()
+        return health(self)
 
     def stats(self) -> StoreStats:
         """The store in numbers."""
-        about = self._engine.describe()
-        return StoreStats(
-            path=str(self.path),
-            name=about.name,
-            store_id=about.store_id.hex(),
-            disk_bytes=disk_bytes(self.path),
-            catalogue_bytes=disk_bytes(self.path / CATALOG_FOLDER),
-            catalogue_problem=self.catalog.broken,
-            tiers={tier.label: self._engine.stats(tier) for tier in Tier if self._engine.size(tier) > 0},
-        )
+        return stats_of(self.path, self._engine, self.catalog)
 
     # ---- for sessions -----------------------------------------------------------------------------------------------------
 
     def check_open(self) -> None:
         """Closed, UsedAfterFork: asked before any lock, for in a forked child a lock may never be let go."""
         self._engine.demand_open("use")
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether it is open for writing."""
+        return self._mode != "r"
 
     def signer_for(self, agent: str, tier: Tier = Tier.SESSION) -> Signer:
         """The agent's key, allowed by the tier's log from here on."""
@@ -504,6 +537,7 @@ class Store:
         with suppress(AegisError):
             self.catalog.flush()
             self._sign_segments()
+        self.lookout.turn()
 
     def lost_track(self) -> None:
         """A call did not come to its end: there may be records that nobody noted."""
@@ -521,6 +555,11 @@ class Store:
             self._index_rest(alone=False)
             self._found = lost
 
+    def take_in(self, tier: Tier, size: int) -> None:
+        """See to it that the catalogue knows every record of a tier below `size`, which are durable."""
+        if self.catalog.covered(tier) < size:
+            self._index_rest(alone=False)
+
     # ---- within -----------------------------------------------------------------------------------------------------------
 
     def _all_rows(self) -> Iterator[Row | Stretch]:
@@ -530,7 +569,7 @@ class Store:
     def _index_rest(self, *, alone: bool) -> None:
         """Tell the catalogue what it has not seen of the log; in bulk, if that is all of it and nobody notes meanwhile."""
         with self._lock:
-            for tier, records in self._records.items():
+            for tier, records in self._records.items() if self.catalog.is_read else ():
                 covered = self.catalog.covered(tier)
                 if covered < records.size():
                     self.catalog.apply(whole(records) if alone and covered == 0 else rows_of(records, covered))
@@ -563,26 +602,3 @@ class Store:
         signature = self.keys.log.sign(verification.footer_message(footer))
         with suppress(NotFound):  # rewritten since: the file that took its place is signed when its turn comes
             self._engine.sign_segment(tier, footer.position, signature, segment=footer.segment)
-
-
-def tier_named(tier: str | Tier) -> Tier:
-    """The tier of a name. InvalidArgument if there is none."""
-    if isinstance(tier, Tier):
-        return tier
-    try:
-        return Tier.labelled(tier)
-    except KeyError:
-        names = ", ".join(each.label for each in Tier)
-        raise InvalidArgument(f"there is no tier {tier!r}: {names}", op="tier") from None
-
-
-def disk_bytes(folder: Path) -> int:
-    """What a folder takes on its file system, everything in it counted: allocated blocks, as `du` counts them."""
-    total = 0
-    for root, folders, files in os.walk(folder):
-        for each in (*folders, *files):
-            try:
-                total += os.lstat(os.path.join(root, each)).st_blocks * 512
-            except FileNotFoundError:
-                continue  # a file that was replaced while we looked
-    return total

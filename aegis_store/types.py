@@ -119,7 +119,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MemoryPointer(msgspec.Struct, frozen=True, kw_only=True):
-    """What of the memory tier an agent had read: up to record `index`, under the root `root` [32]."""
+    """What of the memory tier an agent had read: up to record `index` (-1: there was none yet), under the root `root` [32]."""
 
     index: LogIndex
     root: bytes

@@ -67,6 +67,7 @@ from aegis_store.catalog.tables import (
     name_prefix,
     no_updates,
     number_key,
+    ordinals_of,
     request_key,
     session_record,
     signer_key,
@@ -99,13 +100,15 @@ class Catalog:
         refill: Callable[[], Iterable[Row | Stretch]],
         broken: str | None = None,
         due: Callable[[], None] | None = None,
+        is_read: bool = True,
     ) -> None:
         self._tables = tables
         self._root_at = root_at
         self._refill = refill
         self._due = due
         self._broken = broken
-        self._stale = False
+        # The tables say nothing, and the next lookup reads the log: they were lost, or nobody has asked yet.
+        self._stale = not is_read
         self._closed = False
         self._pid = os.getpid()
         #: Changes with every row about a key, and where all may have changed: what `key` answered before may be asked again.
@@ -135,11 +138,12 @@ class Catalog:
     ) -> Self:
         """The catalogue in `directory`, an empty one where that cannot be vouched for, or one in memory if not `writable`.
 
+        That one reads the log at the first lookup: who opens a store only to see its head waits for nothing.
         `log_sizes` and `root_at(tier, size)` are the logs' own. `refill()` yields the rows of all tiers from their first record
         on, or stretches of them; it is called from within a lookup and must not look up. Locked if this process has the
         catalogue open already."""
         if not writable:
-            return cls(MemoryTables(), covers=(), root_at=root_at, refill=refill, due=due)
+            return cls(MemoryTables(), covers=(), root_at=root_at, refill=refill, due=due, is_read=False)
 
         def vouch(covers: Iterable[Head]) -> bool:
             return all(
@@ -157,6 +161,12 @@ class Catalog:
     def broken(self) -> str | None:
         """Why the catalogue is in memory although it was opened for writing; None if all is well."""
         return self._broken
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it knows anything yet. If not, feed it nothing: the next lookup reads the log, to its end of then."""
+        with self._pend:
+            return not self._stale
 
     def covered(self, tier: Tier) -> int:
         """How many records of the tier are known: feed it the rest."""
@@ -441,11 +451,15 @@ class Catalog:
         return self._look(lambda: checkpoint_record(number, ordinal, self._get(Table.POINTS, key)))
 
     def requested(self, number: int, request_tag: bytes) -> CheckpointRecord | None:
-        """The newest checkpoint of a session that carries that request tag [8]."""
+        """The first checkpoint of a session that carries that request tag [8]."""
+        return next(iter(self.all_requested(number, request_tag)), None)
+
+    def all_requested(self, number: int, request_tag: bytes) -> list[CheckpointRecord]:
+        """All checkpoints of a session that carry that request tag [8], ascending."""
         if not 0 <= number <= NUMBER_MAX:
-            return None
-        ordinal = self._look(lambda: self._get(Table.REQUESTS, request_key(number, request_tag)))
-        return None if ordinal is None else self.checkpoint(number, int.from_bytes(ordinal, "little"))
+            return []
+        ordinals = ordinals_of(self._look(lambda: self._get(Table.REQUESTS, request_key(number, request_tag))))
+        return [found for each in ordinals if (found := self.checkpoint(number, each)) is not None]
 
     def writes(self, number: int, request_tag: bytes) -> list[tuple[Ordinal, LogIndex]]:
         """The writes records of a session that carry that request tag [8], in order: ordinal and index."""

@@ -2,7 +2,8 @@
 
     ["checkpoint", 0, position, claims, memory_pointer, approvals, last_tool_call, metadata, request_id, state]
 
-Each may be nil. memory_pointer is [index, root]. Source: FORMAT.md, Envelopes.
+Each may be nil. memory_pointer is [index, root]; of a memory without a record, index -1 and the root of the empty tree.
+Source: FORMAT.md, Envelopes.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ NAMES: Final = (
     "state",
 )
 _INDEX_MAX: Final = 2**64 - 1
+#: Of a pointer to a memory without a record.
+_INDEX_MIN: Final = -1
 _fields: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
 _position: Final = msgspec.msgpack.Decoder(str)
 
@@ -123,4 +126,4 @@ def _is_pointer(wire: list[object]) -> bool:
     if len(wire) != 2:
         return False
     index, root = wire
-    return type(index) is int and 0 <= index <= _INDEX_MAX and type(root) is bytes and len(root) == HASH_SIZE
+    return type(index) is int and _INDEX_MIN <= index <= _INDEX_MAX and type(root) is bytes and len(root) == HASH_SIZE

@@ -79,7 +79,7 @@ def test_a_request_id_is_a_str():
 @pytest.mark.parametrize(
     "pointer",
     [
-        MemoryPointer(index=-1, root=ROOT),
+        MemoryPointer(index=-2, root=ROOT),
         MemoryPointer(index=2**64, root=ROOT),
         MemoryPointer(index=True, root=ROOT),
         MemoryPointer(index=None, root=ROOT),
@@ -102,7 +102,7 @@ def test_a_memory_pointer_is_an_index_and_a_root(pointer):
         (4, []),
         (4, [5]),
         (4, [5, ROOT, 0]),
-        (4, [-1, ROOT]),
+        (4, [-2, ROOT]),
         (4, [True, ROOT]),
         (4, [5, ROOT[:-1]]),
         (4, [5, "R" * 32]),

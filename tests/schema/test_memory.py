@@ -8,10 +8,16 @@ import pytest
 from aegis_store.errors import Corrupt, InvalidArgument, NewerFormat, StateTypeError
 from aegis_store.schema.memory import NAMES, Item, decode, encode
 
-ITEM = Item(op="put", number=3, changed_ms=5, ttl_ms=60, expires_ms=65, request_id="r", value={"a": 1})
+ITEM = Item(
+    namespace=("n", "\ud800"), key="k\udfff", op="put", number=3, ttl_ms=60, expires_ms=65, request_id="r", value={"a": 1}
+)
+REFRESH = msgspec.structs.replace(ITEM, op="refresh", put=7, created_ms=1, changed_ms=5)
+DELETE = msgspec.structs.replace(REFRESH, op="delete", ttl_ms=None, expires_ms=None, value=None)
 
 
-@pytest.mark.parametrize("item", [ITEM, Item(op="delete", number=1, changed_ms=0)])
+@pytest.mark.parametrize(
+    "item", [ITEM, Item(namespace=(), key="", op="put", number=1), REFRESH, DELETE], ids=["put", "least", "refresh", "delete"]
+)
 def test_an_item_comes_back(item):
     assert decode(encode(item)) == item
 
@@ -24,19 +30,35 @@ def test_what_cannot_be_stored_is_named():
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("item", "name", "value"),
     [
-        ("op", "drop"),
-        ("number", 0),
-        ("number", "1"),
-        ("changed_ms", -1),
-        ("ttl_ms", 1.5),
-        ("expires_ms", -2),
-        ("request_id", 7),
+        (ITEM, "op", "drop"),
+        (ITEM, "op", ["put"]),
+        (ITEM, "number", 0),
+        (ITEM, "number", "1"),
+        (ITEM, "created_ms", -1),
+        (ITEM, "ttl_ms", 1.5),
+        (ITEM, "expires_ms", -2),
+        (ITEM, "request_id", 7),
+        (ITEM, "namespace", "n"),
+        (ITEM, "namespace", ["n", 5]),
+        (ITEM, "key", None),
+        (ITEM, "put", 7),
+        (ITEM, "changed_ms", 5),
+        (ITEM, "ttl_ms", None),
+        (ITEM, "expires_ms", None),
+        (REFRESH, "put", None),
+        (REFRESH, "created_ms", None),
+        (REFRESH, "changed_ms", None),
+        (REFRESH, "ttl_ms", None),
+        (REFRESH, "expires_ms", None),
+        (DELETE, "put", None),
+        (DELETE, "value", 0),
+        (DELETE, "expires_ms", 5),
     ],
 )
-def test_what_is_no_item_is_corrupt(name, value):
-    fields = msgspec.msgpack.decode(encode(ITEM))
+def test_what_is_no_item_is_corrupt(item, name, value):
+    fields = msgspec.msgpack.decode(encode(item))
     fields[NAMES.index(name)] = value
     with pytest.raises(Corrupt):
         decode(msgspec.msgpack.encode(fields))

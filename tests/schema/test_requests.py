@@ -17,7 +17,7 @@ ENVELOPES = {
         audit.Event(subject="s", actor="a", action="did", details="d", request_id=request_id)
     ),
     Kind.MEMORY_ITEM: lambda request_id: memory.encode(
-        memory.Item(op="put", number=1, changed_ms=2, request_id=request_id, value="v")
+        memory.Item(namespace=("n",), key="k", op="put", number=1, request_id=request_id, value="v")
     ),
 }
 

@@ -26,6 +26,8 @@ ROWS_BYTES: Final = 64 << 20
 PARTS_BYTES: Final = 16 << 20
 #: Checkpoints that are looked up at a time.
 PAGE: Final = 64
+#: Lines whose last row is known, if it is still remembered.
+LAST_MAX: Final = 4096
 #: Sessions that are looked up at a time.
 SESSIONS_PAGE: Final = 256
 _PART_OVERHEAD_BYTES: Final = 256
@@ -50,6 +52,8 @@ class Lines:
 
     def __init__(self, store: Store) -> None:
         self.store: Final = store
+        # Of a line, the record that was noted last.
+        self._last: dict[Line, LogIndex] = {}
         self._rows: Recall[Row] = Recall(ROWS_BYTES, size_of=lambda row: row.size, age=self._age)
         self._parts: Recall[Part] = Recall(
             PARTS_BYTES, size_of=lambda part: len(part.body) + _PART_OVERHEAD_BYTES, age=self._age
@@ -83,14 +87,17 @@ class Lines:
 
     # ---- rows -------------------------------------------------------------------------------------------------------------
 
-    def note(self, index: LogIndex, row: Row) -> None:
-        """This process has put a row, and it is durable."""
+    def note(self, line: Line, index: LogIndex, row: Row) -> None:
+        """This process has put a row, and it is durable; or it has decoded one."""
         self._rows[index] = row
+        self._last[line] = index
+        if len(self._last) > LAST_MAX:
+            self._last.pop(next(iter(self._last)), None)
 
     def recalled(self, line: Line, checkpoint_id: str) -> Row | None:
-        """The row of that id, if it need not be read."""
-        place = self.session(line).find(checkpoint_id)
-        row = None if place is None else self._rows.get(place.index)
+        """The row of that id, where it is the last one that was put or decoded: most are its successor's parent."""
+        last = self._last.get(line)
+        row = None if last is None else self._rows.get(last)
         return row if row is not None and row.id == checkpoint_id else None
 
     def find(self, line: Line, checkpoint_id: str) -> Found | None:

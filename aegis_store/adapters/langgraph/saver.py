@@ -91,7 +91,7 @@ class AegisSaver(BaseCheckpointSaver[str]):
                 return _config(config, line, row.id)
             row, pending = again, session.submit(**again.arguments(), replace=True)
         session.land(pending.ref.index)
-        self._lines.note(pending.ref.index, row)
+        self._lines.note(line, pending.ref.index, row)
         return _config(config, line, row.id)
 
     async def aput(
@@ -110,7 +110,7 @@ class AegisSaver(BaseCheckpointSaver[str]):
             if again is None:
                 return _config(config, line, row.id)
             row, pending = again, await tasks.landed(partial(session.submit, **again.arguments(), replace=True))
-        self._lines.note(pending.ref.index, row)
+        self._lines.note(line, pending.ref.index, row)
         return _config(config, line, row.id)
 
     def _packed(
@@ -292,7 +292,9 @@ class AegisSaver(BaseCheckpointSaver[str]):
         opener, row = self._opener, found.row
         checkpoint = opener.checkpoint(row)
         if not row.versions:
-            self._lines.note(found.place.index, msgspec.structs.replace(row, versions=dict(checkpoint["channel_versions"])))
+            self._lines.note(
+                line, found.place.index, msgspec.structs.replace(row, versions=dict(checkpoint["channel_versions"]))
+            )
         return CheckpointTuple(
             config=_config(config, line, row.id),
             checkpoint=checkpoint,
