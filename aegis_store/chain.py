@@ -12,13 +12,14 @@ before anything is built on it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NoReturn
 
 import msgspec
 
 from aegis_store._engine import PAYLOAD_MAX
-from aegis_store.catalog import CheckpointMade, Other, Row, SessionBegan, SessionEnded, number_of
+from aegis_store.catalog import CheckpointMade, Other, Row, SessionBegan, SessionEnded, WritesMade, number_of
 from aegis_store.codec import payload as payload_codec
 from aegis_store.codec.payload import Sealed
 from aegis_store.errors import Conflict, Ended, Erased, Gone, NotFound
@@ -35,15 +36,19 @@ NO_CHECKPOINT: Final = Ref(
 )
 
 
+#: Requests that a session remembers: what it has not, need not be looked for.
+REQUESTS_MAX: Final = 4096
+
 #: Raised before anything is queued. After anything else there may be records that nobody knows of: `lost_track`.
 _REFUSED: Final = (Conflict, Ended, Erased, NotFound)
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """A checkpoint that is queued, or durable already where a request was repeated. `length`: of its envelope."""
+    """A checkpoint that is queued, or where a request was repeated the one that there is. `length`: of the envelope."""
 
     ref: Ref
     length: int
+    is_repeat: bool = False
 
 
 class _Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +60,7 @@ class _Standing(msgspec.Struct, frozen=True, kw_only=True):
     next_ordinal: Ordinal
     newest: Ref | None
     is_fork: bool
+    writes: int = 0
     is_ended: bool = False
 
 
@@ -68,7 +74,7 @@ class _Owed(msgspec.Struct, frozen=True):
 class Chain:
     """What all `Session` objects of one id share, whoever signs through them: their checkpoints form one chain."""
 
-    __slots__ = ("__weakref__", "_closed", "_owed", "_owner", "_standing", "id", "lineage", "lock")
+    __slots__ = ("__weakref__", "_closed", "_owed", "_owner", "_requested", "_standing", "id", "lineage", "lock")
 
     def __init__(self, owner: Owner, session_id: str) -> None:
         self.id: Final = session_id
@@ -80,20 +86,25 @@ class Chain:
         # Why it takes nothing any more.
         self._closed: Erased | None = None
         self._owed: list[_Owed] = []
+        # The request tags of all its checkpoints, where it began here; None: the catalogue knows them.
+        self._requested: set[bytes] | None = None
 
     # ---- checkpoints ------------------------------------------------------------------------------------------------------
 
-    def submit(self, agent: str, envelope: bytes, *, expect: Ref | None, request_id: str | None) -> Pending:
-        """Queue a checkpoint. Conflict, Ended, NoSpace, ReadOnly, Poisoned: nothing was queued."""
+    def submit(
+        self, agent: str, envelope: bytes, *, expect: Ref | None, request_id: str | None, replace: bool = False
+    ) -> Pending:
+        """Queue a checkpoint; with `replace` even where there is one of that request. Conflict, Ended, NoSpace, ReadOnly,
+        Poisoned: nothing was queued."""
         self._owner.records.demand_envelope(envelope)
         try:
             signer = self._owner.signer_for(agent)
             with self.lock:
                 standing = self._stand()
-                if request_id is not None and standing is not None:
+                if request_id is not None and standing is not None and not replace:
                     first = self._first(standing, request_id)
                     if first is not None:
-                        return Pending(first, len(envelope))
+                        return Pending(first, len(envelope), is_repeat=True)
                 if standing is not None and standing.is_ended:
                     raise self._ended()
                 if expect is not None:
@@ -120,6 +131,11 @@ class Chain:
         request_tag = None if request_id is None else records.request_tag(standing.tag, request_id)
         if len(sealed.payload) > PAYLOAD_MAX:
             sealed = self._in_chunks(standing, sealed, signer)
+        if request_tag is not None and self._requested is not None:
+            if len(self._requested) < REQUESTS_MAX:
+                self._requested.add(request_tag)
+            else:
+                self._requested = None
         self._standing = None
         here = records.append(
             records.link_kind,
@@ -151,6 +167,7 @@ class Chain:
             next_ordinal=Ordinal(ordinal + 1),
             newest=ref,
             is_fork=standing.is_fork,
+            writes=standing.writes,
         )
         return ref
 
@@ -176,9 +193,10 @@ class Chain:
             if each.request_id == request_id and isinstance(each.row, CheckpointMade):
                 return self._ref(each.row)
         records = self._owner.records
-        found = self._owner.catalog.requested(
-            number_of(records.tier, standing.number), records.request_tag(standing.tag, request_id)
-        )
+        request_tag = records.request_tag(standing.tag, request_id)
+        if self._requested is not None and request_tag not in self._requested:
+            return None
+        found = self._owner.catalog.requested(number_of(records.tier, standing.number), request_tag)
         if found is None:
             return None
         made = records.entry_at(found.index)
@@ -188,6 +206,40 @@ class Chain:
             if request_id_of(records.link_kind, records.read(found.index).envelope) != request_id:
                 return None
         return ref_of(made, self.id) if made.entry.session_tag == standing.tag else None
+
+    # ---- writes -----------------------------------------------------------------------------------------------------------
+
+    def submit_writes(self, agent: str, request_id: str, envelopes: Sequence[bytes]) -> list[LogIndex]:
+        """Queue the parts of what a task wrote towards the checkpoint after that of a request, one behind the other. Their
+        indexes. Ended, NoSpace, ReadOnly, Poisoned: nothing was queued that counts."""
+        records = self._owner.records
+        try:
+            signer = self._owner.signer_for(agent)
+            sealed = [records.seal(each) for each in envelopes]
+            with self.lock:
+                standing = self._stand()
+                if standing is not None and standing.is_ended:
+                    raise self._ended()
+                if standing is None:
+                    standing = self._begin(signer)
+                request_tag = records.request_tag(standing.tag, request_id)
+                queued: list[LogIndex] = []
+                for each in sealed:
+                    self._standing = None
+                    ordinal = Ordinal(standing.writes)
+                    index = records.append(
+                        Kind.WRITES, each, signer, tag=standing.tag, ordinal=ordinal, request_tag=request_tag
+                    ).index
+                    row = WritesMade(tier=records.tier, index=index, tag=standing.tag, request_tag=request_tag, ordinal=ordinal)
+                    self._owed.append(_Owed(row))
+                    standing = self._standing = msgspec.structs.replace(standing, writes=ordinal + 1)
+                    queued.append(index)
+                return queued
+        except _REFUSED:
+            raise
+        except BaseException:
+            self._owner.lost_track()
+            raise
 
     def settle(self, index: LogIndex) -> None:
         """Tell the catalogue of every record up to `index`, which is durable: the first one to come notes for the others."""
@@ -244,6 +296,7 @@ class Chain:
         )
         self._owed.append(_Owed(row))
         self.lineage.begun(tag)
+        self._requested = set()
         return _Standing(number=begun.index, tag=tag, last=begun, next_ordinal=first, newest=parent, is_fork=parent is not None)
 
     def end(self, agent: str, reason: str | None) -> LogIndex | None:
@@ -319,6 +372,7 @@ class Chain:
             next_ordinal=Ordinal(found.first_ordinal if found.last_ordinal is None else found.last_ordinal + 1),
             newest=newest,
             is_fork=found.parent is not None,
+            writes=found.writes,
             is_ended=found.ended is not None,
         )
         return self._standing

@@ -87,10 +87,20 @@ class Eraser:
 
         NotFound: there is none of that id. Held: something of it is held, and nothing was erased.
         """
-        self._demand(session_id, reason, by)
+        return self.sessions([session_id], reason=reason, by=by, forks=forks, wait_seconds=wait_seconds)
+
+    def sessions(
+        self, session_ids: Sequence[str], *, reason: str, by: str, forks: bool = False, wait_seconds: float = WAIT_SECONDS
+    ) -> Erasure:
+        """The same of several sessions, at least one, whose files are written anew once: all of them, or none."""
+        for session_id in session_ids:
+            self._demand(session_id, reason, by)
         with self._holds.going:
-            found = self._found(session_id)
-            targets = [found, *(self._forks_of(self._survey(), found, 0) if forks else ())]
+            targets = [self._found(session_id) for session_id in dict.fromkeys(session_ids)]
+            if forks:
+                everything = self._survey()
+                more = [fork for target in targets for fork in self._forks_of(everything, target, 0)]
+                targets = list({target.tag: target for target in (*targets, *more)}.values())
             for target in targets:
                 self._holds.demand_none(target, None, op="erase")
             for target in targets:
@@ -116,7 +126,7 @@ class Eraser:
             strand = everything.strands[found.tag]
             at = ordinal - found.first_ordinal
             dictionaries = peculiar(records, everything, [strand.indexes[at]])
-            pieces = (index for index, _ in strand.chunks.get(ordinal, ()))
+            pieces = (index for index, _ in strand.beside().get(ordinal, ()))
             covered = Runs.of(sorted([strand.indexes[at], *pieces, *dictionaries]))
             written = self._write(found, covered, reason, by, Ordinal(ordinal), dictionaries)
             left = self._forks_of(everything, found, ordinal)
@@ -188,7 +198,8 @@ class Eraser:
         for target in targets:
             self._owner.forget_session(target.id)
         gone = {target.tag for target in targets}
-        left = [each for each in self._forks_of(found, targets[0], 0) if each.tag not in gone]
+        forked = {each.tag: each for target in targets for each in self._forks_of(found, target, 0)}
+        left = [each for tag, each in forked.items() if tag not in gone]
         return written, left
 
     def _write(

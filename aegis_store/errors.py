@@ -188,6 +188,12 @@ class InvalidArgument(AegisError, ValueError):
     exit_code = 2
 
 
+class NotInstalled(AegisError, ImportError):
+    """Something that was asked for needs a package that is not here."""
+
+    exit_code = 2
+
+
 class Closed(AegisError):
     """The store was closed."""
 

@@ -28,6 +28,7 @@ from aegis_store.catalog import (
     SessionBegan,
     SessionEnded,
     Stretch,
+    WritesMade,
 )
 from aegis_store.codec.payload import open_payload
 from aegis_store.errors import AegisError, Corrupt, Foreign, NewerFormat, OutOfResources, StateTooLarge
@@ -49,6 +50,8 @@ STRETCH_SESSIONS: Final = 64 << 10
 _TOLD: Final = (Kind.SESSION_BEGIN, Kind.KEY_ADD, Kind.KEY_REVOKE, *OF_THE_STORE)
 #: What is no link of its session's chain: a chunk says itself what it is a piece of, the others are about a session.
 _BESIDE: Final = OF_THE_STORE | {Kind.CHUNK}
+_BEGUN_NEVER: Final = "belongs to a session that never began"
+_AFTER_END: Final = "comes after the end of its session"
 _BEGUN: Final = "begins a session that has begun"
 
 
@@ -109,6 +112,8 @@ class _Rows:
         self._first = first
         # Tag -> index and leaf hash of the session's last record, and the ordinal that comes next; None: it was ended.
         self._ends: dict[bytes, tuple[int, bytes, int | None]] = {}
+        # Tag -> the ordinal of the writes that come.
+        self._writes: dict[bytes, int] = {}
 
     def row(self, record: Record) -> Row:
         """The row of a record."""
@@ -129,6 +134,8 @@ class _Rows:
             self._ends[tag] = record.index, record.leaf, entry.ordinal + 1
         elif entry.kind is Kind.SESSION_END:
             self._ends[tag] = record.index, record.leaf, None
+        elif entry.kind is Kind.WRITES:
+            self._writes[tag] = max(self._writes.get(tag, 0), entry.ordinal + 1)
         return row
 
     def told(self, record: Record) -> Row:
@@ -159,6 +166,8 @@ class _Rows:
         tag, parent = entry.session_tag, entry.parent
         if tag == NO_TAG or entry.kind in _BESIDE:
             return None
+        if entry.kind is Kind.WRITES:
+            return self._writes_problem(record, entry)
         end = self._ends.get(tag)
         known = None if end is not None or self._first == 0 else self._records.catalog.session_by_tag(tag)
         if known is not None:
@@ -170,10 +179,10 @@ class _Rows:
         if entry.kind is Kind.SESSION_BEGIN:
             return None if end is None else _BEGUN
         if end is None:
-            return "belongs to a session that never began"
+            return _BEGUN_NEVER
         index, leaf, ordinal = end
         if ordinal is None:
-            return "comes after the end of its session"
+            return _AFTER_END
         before = self._records.suspects.get(parent) if parent is not None and parent > index else None
         if before is not None and parent is not None and before.tag is None:
             # The record between cannot be read, and here is whose it was.
@@ -184,6 +193,31 @@ class _Rows:
         if entry.kind in LINKS and entry.ordinal != ordinal:
             return f"is checkpoint {entry.ordinal} of its session where {ordinal} comes"
         return None
+
+    def _writes_problem(self, record: Record, entry: Entry) -> str | None:
+        """The same for writes: a record that was put at the log's end once more has a count that was there before."""
+        tag = entry.session_tag
+        end, catalog = self._ends.get(tag), self._records.catalog
+        known = None if self._first == 0 else catalog.session_by_tag(tag)
+        if end is None and known is None:
+            return _BEGUN_NEVER
+        if known is not None:
+            there = dict(catalog.writes(known.number, entry.request_tag or b"")).get(entry.ordinal)
+            if there is not None:
+                return None if there == record.index else f"is writes {entry.ordinal} of its session, as record {there} is"
+        ended = None if known is None else known.ended
+        if (ended is not None and ended < record.index) or (end is not None and end[2] is None):
+            return _AFTER_END
+        due = max(self._writes.get(tag, 0), 0 if known is None else known.writes)
+        # What the catalogue does not know though it knows later ones was not told yet; what nobody can read is damage already.
+        is_late = known is not None and entry.ordinal < due
+        if entry.ordinal == due or is_late or self._may_hide_writes(tag, entry.ordinal, due):
+            return None
+        return f"is writes {entry.ordinal} of its session where {due} come"
+
+    def _may_hide_writes(self, tag: bytes, ordinal: int, due: int) -> bool:
+        """Whether those between may be records that could not be taken in."""
+        return ordinal > due and any(suspect.tag in (None, tag) for suspect in self._records.suspects.values())
 
     def _row_of(self, record: Record, entry: Entry) -> Row:
         tier, index = self._records.tier, LogIndex(record.index)
@@ -212,6 +246,14 @@ class _Rows:
                     forked_from=None if names is None else names.forked_from,
                     parent=entry.parent,
                     first_ordinal=entry.ordinal,
+                )
+            case Kind.WRITES:
+                return WritesMade(
+                    tier=tier,
+                    index=index,
+                    tag=entry.session_tag,
+                    request_tag=entry.request_tag or b"",
+                    ordinal=entry.ordinal,
                 )
             case Kind.SESSION_END:
                 return SessionEnded(tier=tier, index=index, tag=entry.session_tag)

@@ -12,7 +12,7 @@ are that one's, and are looked for there.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Final, Protocol
@@ -26,6 +26,7 @@ from aegis_store.errors import AegisError, Corrupt, Foreign, Gone, NotFound
 from aegis_store.gaps import Cause
 from aegis_store.records import Records, TrustedEntry, TrustedRecord
 from aegis_store.schema import session as session_schema
+from aegis_store.schema.writes import Part, Writes, decode_part, joined
 from aegis_store.trust.signer import Signer
 from aegis_store.types import Kind, LogIndex, Ordinal, Ref, TimeMs
 
@@ -50,6 +51,13 @@ class GapInfo(msgspec.Struct, frozen=True, kw_only=True):
     def count(self) -> int:
         """How many they are."""
         return self.last - self.first + 1
+
+
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """Where a checkpoint of a session is, as the catalogue says: nothing of it is believed before it is read."""
+
+    ordinal: Ordinal
+    index: LogIndex
 
 
 def _gap_info(cause: Cause, ordinal: Ordinal) -> GapInfo:
@@ -257,6 +265,77 @@ class Lineage:
         made = self._owner.records.entry_at(point.index)
         self._demand_place(made, holder, ordinal)
         return ref_of(made, holder.id)
+
+    def find(self, request_id: str) -> Place | None:
+        """Where the newest checkpoint of its own is that was made for a request; None: there is none."""
+        found = self.look()
+        point = None
+        if found is not None:
+            tag = self._owner.records.request_tag(found.tag, request_id)
+            point = self._owner.catalog.requested(found.number, tag)
+        if point is None:
+            self.demand_newest(found)
+            return None
+        return Place(point.ordinal, point.index)
+
+    def places(self, *, before: int | None, limit: int) -> list[Place]:
+        """Where its own checkpoints are, newest first: at most `limit`, of ordinals below `before`."""
+        found = self.newest() if before is None else self.look()
+        if found is None:
+            return []
+        if before is None and limit == 1:
+            return [] if found.last_ordinal is None else [Place(found.last_ordinal, found.last_index)]
+        page = self._owner.catalog.checkpoints(found.number, before=before, limit=limit)
+        due = last_ordinal(found) if before is None else min(last_ordinal(found), before - 1)
+        for each in page:
+            if each.ordinal != due:
+                raise self._gap(found, due)
+            due -= 1
+        return [Place(each.ordinal, each.index) for each in page]
+
+    def at_place(self, place: Place) -> Checkpoint:
+        """The checkpoint at a place that this gave before, every check made."""
+        found = self.look()
+        if found is None:
+            raise self.missing(found, place.ordinal)
+        self.believe(found)
+        return as_checkpoint(self._read(found, place.ordinal, place.index, keep_way=True), found.id, self._owner.types)
+
+    def writes(self, request_id: str, recall: MutableMapping[int, Part] | None) -> list[Writes]:
+        """What tasks wrote towards the checkpoint after that of a request, in the order in which it came."""
+        found = self.look()
+        if found is None:
+            self.demand_newest(found)
+            return []
+        for suspect_at, suspect in self._owner.records.suspects.items():
+            if suspect_at > found.begun and suspect.tag in (None, found.tag):
+                raise suspect.error
+        self.believe(found)
+        tag = self._owner.records.request_tag(found.tag, request_id)
+        return list(joined(self._parts(found, request_id, tag, {} if recall is None else recall)))
+
+    def _parts(self, found: SessionRecord, request_id: str, tag: bytes, recall: MutableMapping[int, Part]) -> Iterator[Part]:
+        for ordinal, index in self._owner.catalog.writes(found.number, tag):
+            known = recall.get(index)
+            if known is not None:
+                yield known
+                continue
+            try:
+                record = self._owner.records.read(index)
+            except Gone:
+                continue
+            entry = record.entry
+            if (entry.kind, entry.session_tag, entry.request_tag, entry.ordinal) != (Kind.WRITES, found.tag, tag, ordinal):
+                raise Foreign(
+                    f"record {index} is not writes {ordinal} of session {found.id!r}",
+                    op="read",
+                    tier=entry.tier.label,
+                    index=index,
+                )
+            part = decode_part(record.envelope)
+            if part.request_id == request_id:
+                recall[index] = part
+                yield part
 
     def missing(self, found: SessionRecord | None, ordinal: int) -> NotFound:
         """The error for an ordinal that no checkpoint has."""

@@ -57,7 +57,7 @@ from aegis_store.types import LINK_OF, LINKS, OF_THE_STORE, Clock, Kind, LogInde
 #: What an envelope may have around its state: names, claims, metadata.
 ENVELOPE_MARGIN_BYTES: Final = 1 << 20
 #: Never in chunks.
-_WHOLE: Final = OF_THE_STORE | {Kind.CHUNK}
+_WHOLE: Final = OF_THE_STORE | {Kind.CHUNK, Kind.WRITES}
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, gc=False):

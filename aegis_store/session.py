@@ -7,7 +7,7 @@ none can be moved to another session or place, left out, or put twice. How it is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Final, Protocol
@@ -22,9 +22,11 @@ from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.errors import InvalidArgument
 from aegis_store.holding import HoldInfo
 from aegis_store.keeping import Keeping
-from aegis_store.lineage import GapInfo, last_ordinal
+from aegis_store.lineage import GapInfo, Place, last_ordinal
 from aegis_store.lineage import Owner as LineageOwner
 from aegis_store.schema import checkpoint as checkpoint_schema
+from aegis_store.schema import writes as writes_schema
+from aegis_store.schema.writes import Part, Writes
 from aegis_store.types import LogIndex, MemoryPointer, Ref, TimeMs
 
 
@@ -116,7 +118,7 @@ class Session:
             expect=expect,
             request_id=request_id,
         )
-        self._land(pending.ref.index)
+        self.land(pending.ref.index)
         return pending.ref
 
     def submit(
@@ -131,8 +133,11 @@ class Session:
         metadata: Mapping[str, object] | None = None,
         expect: Ref | None = None,
         request_id: str | None = None,
+        replace: bool = False,
     ) -> Pending:
-        """The first half of `checkpoint`: queue it. It is not durable yet; once it is, `settle` it."""
+        """The first half of `checkpoint`: queue it. It is not durable yet; once it is, `settle` it.
+
+        With `replace` a checkpoint of a request that there is already takes its place: `requested` finds the newest."""
         self._owner.check_open()
         envelope = checkpoint_schema.encode(
             checkpoint_schema.Checkpoint(
@@ -150,14 +155,31 @@ class Session:
         records = self._owner.records
         if len(envelope) > records.state_limit_bytes:
             records.demand_limit(len(canonical.encode(state, types=self._owner.types)))
-        return self._chain.submit(self.agent, envelope, expect=expect, request_id=request_id)
+        return self._chain.submit(self.agent, envelope, expect=expect, request_id=request_id, replace=replace)
+
+    def write(self, writes: Writes, *, recall: MutableMapping[int, Part] | None = None) -> None:
+        """Keep what a task has done towards the checkpoint after that of a request, before there is one; durable when this
+        returns. It goes when the checkpoint of that request goes. Errors as of `checkpoint`."""
+        self.land(self.submit_write(writes, recall=recall))
+
+    def submit_write(self, writes: Writes, *, recall: MutableMapping[int, Part] | None = None) -> LogIndex:
+        """The first half of `write`: the record that is to be durable before it is settled. `recall` gets what `writes` then
+        need not read."""
+        self._owner.check_open()
+        parts = writes_schema.parts_of(writes)
+        self._owner.records.demand_limit(sum(len(part.body) for part in parts), "writes of a task")
+        envelopes = [writes_schema.encode_part(part) for part in parts]
+        indexes = self._chain.submit_writes(self.agent, writes.request_id, envelopes)
+        if recall is not None:
+            recall.update(zip(indexes, parts, strict=True))
+        return indexes[-1]
 
     def settle(self, index: LogIndex) -> None:
-        """The second half of `checkpoint`, `fork` and `end`, once record `index` is durable: lookups know from here on."""
+        """The second half of `checkpoint`, `write`, `fork`, `end`: record `index` is durable, and lookups know from here on."""
         self._chain.settle(index)
 
-    def _land(self, index: LogIndex) -> None:
-        """Wait until what was submitted is durable, and settle it."""
+    def land(self, index: LogIndex) -> None:
+        """Wait until what was submitted is durable, up to record `index`, and settle it."""
         try:
             self._owner.records.commit(index)
             self.settle(index)
@@ -172,7 +194,7 @@ class Session:
         Conflict: there is a session of that id. NotFound: this one has no such checkpoint.
         """
         fork, begun = self.submit_fork(new_id, at=at)
-        fork._land(begun)
+        fork.land(begun)
         return fork
 
     def submit_fork(self, new_id: str, *, at: Ref | None = None) -> tuple[Session, LogIndex]:
@@ -197,7 +219,7 @@ class Session:
         """Take no more checkpoints; durable when this returns. What is there can be read, and forked. Ending twice is once."""
         ended = self.submit_end(reason=reason)
         if ended is not None:
-            self._land(ended)
+            self.land(ended)
 
     def submit_end(self, *, reason: str | None = None) -> LogIndex | None:
         """The first half of `end`: the record that is to be durable before it is settled; None: it was ended before."""
@@ -263,6 +285,33 @@ class Session:
             lineage.demand_newest(found)
             raise lineage.missing(found, ordinal)
         return lineage.checkpoint(found, ordinal)
+
+    def requested(self, request_id: str) -> Checkpoint | None:
+        """The newest checkpoint that a request made in this session, every check made; None if there is none. Pruned, Erased:
+        there was."""
+        place = self.find(request_id)
+        found = None if place is None else self.read(place)
+        # Another request has the same tag once in 2**64.
+        return found if found is not None and found.request_id == request_id else None
+
+    def writes(self, request_id: str, *, recall: MutableMapping[int, Part] | None = None) -> list[Writes]:
+        """What tasks wrote towards the checkpoint after that of a request, in the order in which it came, every check made; not
+        what went with that checkpoint. What `recall` holds, by record, is not read again; what is read, it gets."""
+        return self._chain.lineage.writes(request_id, recall)
+
+    def find(self, request_id: str) -> Place | None:
+        """Where the newest checkpoint is that a request made in this session: for `read`, or to see that it was read before.
+        None: there is none."""
+        return self._chain.lineage.find(request_id)
+
+    def places(self, *, before: int | None = None, limit: int = 64) -> list[Place]:
+        """Where the session's own checkpoints are, newest first, those that were pruned or erased too: at most `limit`; with
+        `before`, those with a lower ordinal."""
+        return self._chain.lineage.places(before=before, limit=limit)
+
+    def read(self, place: Place) -> Checkpoint:
+        """The checkpoint at a place, every check made. Pruned, Erased: there was one."""
+        return self._chain.lineage.at_place(place)
 
     def gaps(self) -> list[GapInfo]:
         """Which checkpoints were pruned or erased, inherited ones too, oldest first: runs of them, with why and since when."""

@@ -22,14 +22,21 @@ _TAG: Final = slice(8, 24)
 _ORDINAL: Final = slice(24, 28)
 _TIME: Final = slice(28, 34)
 _PARENT: Final = slice(34, 40)
+_REQUEST: Final = slice(112, 120)
+_TAG_SIZE: Final = 8
+#: Of the entry of a checkpoint that no request made.
+_BARE_ENTRY: Final = 176
 _NO_PARENT: Final = b"\xff" * 6
+_NO_REQUEST: Final = bytes(_TAG_SIZE)
 
 
 class Strand(msgspec.Struct, kw_only=True):
     """A session's records, each list ascending. `parent` is what a fork goes on from.
 
     `ordinals`, `indexes`, `times` (ms), `sizes` (bytes of the payload) and `gaps` (1: the payload is gone) are those of its own
-    checkpoints. `chunks` has the pieces of a checkpoint, by its ordinal: index and bytes.
+    checkpoints. `chunks` has the pieces of a checkpoint, by its ordinal: index and bytes. `writes` has what was written towards
+    the one after it, by the request tag that both carry; `tags` has those of the checkpoints, eight bytes each, zero where
+    there is none.
     """
 
     tag: bytes
@@ -44,15 +51,30 @@ class Strand(msgspec.Struct, kw_only=True):
     sizes: array[int] = msgspec.field(default_factory=lambda: array("I"))
     gaps: bytearray = msgspec.field(default_factory=bytearray)
     chunks: dict[int, list[tuple[LogIndex, int]]] = msgspec.field(default_factory=dict)
+    tags: bytearray = msgspec.field(default_factory=bytearray)
+    writes: dict[bytes, list[tuple[LogIndex, int]]] = msgspec.field(default_factory=dict)
 
     def records(self) -> Iterator[int]:
         """The index of every record that is the session's own, in no order."""
         yield self.number
         yield from self.indexes
-        for pieces in self.chunks.values():
+        for pieces in (*self.chunks.values(), *self.writes.values()):
             yield from (index for index, _ in pieces)
         if self.ended is not None:
             yield self.ended
+
+    def beside(self) -> dict[int, list[tuple[LogIndex, int]]]:
+        """What goes with a checkpoint, by its ordinal: its pieces, and its writes. Those of a request that has more than one
+        checkpoint go with the newest."""
+        if not self.writes:
+            return self.chunks
+        found = {ordinal: list(pieces) for ordinal, pieces in self.chunks.items()}
+        owners = {bytes(self.tags[at * _TAG_SIZE : (at + 1) * _TAG_SIZE]): ordinal for at, ordinal in enumerate(self.ordinals)}
+        for tag, writes in self.writes.items():
+            ordinal = owners.get(tag)
+            if ordinal is not None:
+                found.setdefault(ordinal, []).extend(writes)
+        return found
 
 
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,11 +112,17 @@ def survey(engine: Engine, tier: Tier, step: Callable[[], object] = lambda: None
             strand.times.append(int.from_bytes(entry[_TIME], "little"))
             strand.sizes.append(payload_bytes)
             strand.gaps.append(1 if flags & GAP else 0)
+            strand.tags += entry[_REQUEST] if len(entry) > _BARE_ENTRY else _NO_REQUEST
         elif kind == chunk:
             strand = strands.get(entry[_TAG])
             if strand is not None:
                 ordinal = int.from_bytes(entry[_ORDINAL], "little")
                 strand.chunks.setdefault(ordinal, []).append((LogIndex(index), 0 if flags & GAP else payload_bytes))
+        elif kind == Kind.WRITES:
+            strand = strands.get(entry[_TAG])
+            if strand is not None:
+                size_there = 0 if flags & GAP else payload_bytes
+                strand.writes.setdefault(entry[_REQUEST], []).append((LogIndex(index), size_there))
         elif kind == Kind.SESSION_BEGIN:
             parent = entry[_PARENT]
             strands.setdefault(

@@ -79,6 +79,7 @@ WRITTEN: Final = frozenset(
         Kind.SESSION_END,
         Kind.KEY_ADD,
         Kind.KEY_REVOKE,
+        Kind.WRITES,
         Kind.CHUNK,
         Kind.DICTIONARY,
         Kind.AUDIT_EVENT,
@@ -95,7 +96,7 @@ LINKS: Final = frozenset(LINK_OF.values())
 #: Those that the store itself signs, with its log key, and no agent.
 OF_THE_STORE: Final = frozenset({Kind.DICTIONARY, Kind.HOLD, Kind.HOLD_RELEASE, Kind.PRUNE, Kind.ERASE})
 #: Those that belong to a session and are what it says, so that they go when it is erased.
-OF_A_SESSION: Final = LINKS | {Kind.SESSION_BEGIN, Kind.SESSION_END, Kind.CHUNK}
+OF_A_SESSION: Final = LINKS | {Kind.SESSION_BEGIN, Kind.SESSION_END, Kind.WRITES, Kind.CHUNK}
 
 
 class Ref(msgspec.Struct, frozen=True, kw_only=True):

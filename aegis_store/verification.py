@@ -309,6 +309,8 @@ class _Chains:
         self._watch = watch
         self._size = records.size()
         self._sessions: dict[bytes, _Chain] = {}
+        # By tag: how many writes came by.
+        self._writes: dict[bytes, int] = {}
         # What could not be read or believed: the record that follows one of them is not to blame for it.
         self._lost: set[int] = set()
         self._signatures = 0
@@ -378,6 +380,8 @@ class _Chains:
         if kind in _OF_NO_CHAIN:
             return None
         chain = self._sessions.get(tag)
+        if kind is Kind.WRITES:
+            return self._writes_problem(index, entry, chain)
         problem = None
         if kind is Kind.SESSION_BEGIN:
             if chain is not None:
@@ -398,6 +402,17 @@ class _Chains:
         following = None if kind is Kind.SESSION_END else entry.ordinal + (kind in LINKS)
         self._sessions[tag] = index, leaf, entry.time_ms, following
         return problem
+
+    def _writes_problem(self, index: int, entry: Entry, chain: _Chain | None) -> str | None:
+        due = self._writes.get(entry.session_tag, 0)
+        self._writes[entry.session_tag] = max(due, entry.ordinal + 1)
+        if chain is None:
+            return None if self._lost else f"record {index} belongs to a session that never began"
+        if chain[3] is None:
+            return f"record {index} comes after the end of its session"
+        if entry.ordinal == due or (entry.ordinal > due and self._lost):
+            return None  # those between were reported
+        return f"record {index} is writes {entry.ordinal} of its session where {due} come"
 
     def _fork_problem(self, index: int, entry: Entry) -> str | None:
         if entry.parent is None or entry.parent in self._lost:

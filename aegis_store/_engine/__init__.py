@@ -10,7 +10,7 @@ What it adds to native/include/aegis.h, whose caveats hold here too:
 The interpreter's lock is not held while the engine works, so a thread that waits for a sync holds nobody up.
 """
 
-from aegis_store._engine.chains import REQUEST_SIZE, Chains, Folded
+from aegis_store._engine.chains import REQUEST_SIZE, WRITES_SIZE, Chains, Folded
 from aegis_store._engine.compaction import Change, Gap, Replacement, compact_segment
 from aegis_store._engine.deltas import literals_of, make_delta, restore
 from aegis_store._engine.engine import ENTRY_MAX, META_MAX, NAME_MAX, PAYLOAD_MAX, Engine, Mode
@@ -38,6 +38,7 @@ __all__ = [
     "NAME_MAX",
     "PAYLOAD_MAX",
     "REQUEST_SIZE",
+    "WRITES_SIZE",
     "Chains",
     "Change",
     "Description",

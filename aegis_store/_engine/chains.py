@@ -19,23 +19,25 @@ from aegis_store._engine.failures import failure
 from aegis_store._native import ffi, lib
 from aegis_store.types import Tier
 
-#: aegis_chain: tag, number, first point, count of points, ordinal of the first, head, and four bytes that say nothing.
-_CHAIN: Final = struct.Struct("=16sQQII60s4x")
+#: aegis_chain: tag, number, first point, count of points, ordinal of the first, head.
+_CHAIN: Final = struct.Struct("=16sQQII64s")
 if _CHAIN.size != ffi.sizeof("aegis_chain"):
     raise ImportError("the extension was built from another version of aegis.h")
 POINT_SIZE: Final = lib.AEGIS_POINT_SIZE
 REQUEST_SIZE: Final = lib.AEGIS_REQUEST_SIZE
+WRITES_SIZE: Final = lib.AEGIS_WRITES_SIZE
+_TAKEN_SIZES: Final = (_CHAIN.size, POINT_SIZE, REQUEST_SIZE, WRITES_SIZE)
 _new_buffer: Final = ffi.new_allocator(should_clear_after_alloc=False)
 
-#: Tag [16], number, which point is its first, how many it has, the ordinal of its first, head [60] (aegis.h, aegis_chain).
+#: Tag [16], number, which point is its first, how many it has, the ordinal of its first, head [64] (aegis.h, aegis_chain).
 SessionFields = tuple[bytes, int, int, int, int, bytes]
 
 
 class Folded(msgspec.Struct, frozen=True):
     """What records [first, end) of a log come to, as aegis_chains_take tells it.
 
-    `points` has POINT_SIZE bytes for each checkpoint, session by session, and `requests` REQUEST_SIZE for each that carries a
-    request tag, in the log's order.
+    `points` has POINT_SIZE bytes for each checkpoint, session by session, `requests` REQUEST_SIZE for each that carries a
+    request tag, and `writes` WRITES_SIZE for each writes record, both in the log's order.
     """
 
     first: int
@@ -43,6 +45,7 @@ class Folded(msgspec.Struct, frozen=True):
     sessions: memoryview
     points: memoryview
     requests: memoryview
+    writes: memoryview
 
     def chains(self) -> Iterator[SessionFields]:
         """The sessions that these records belong to, by number."""
@@ -96,13 +99,13 @@ class Chains:
 
     def take(self) -> Folded:
         """What was folded since the last call."""
-        sizes = [ffi.new("uint64_t *") for _ in range(3)]
+        sizes = [ffi.new("uint64_t *") for _ in range(4)]
         self._demand(lib.aegis_chains_size(self._chains, *sizes))
-        lengths = [size[0] * each for size, each in zip(sizes, (_CHAIN.size, POINT_SIZE, REQUEST_SIZE), strict=True)]
-        sessions, points, requests = (_new_buffer("uint8_t[]", length) for length in lengths)
-        self._demand(lib.aegis_chains_take(self._chains, ffi.cast("aegis_chain *", sessions), points, requests))
+        lengths = [size[0] * each for size, each in zip(sizes, _TAKEN_SIZES, strict=True)]
+        sessions, *others = (_new_buffer("uint8_t[]", length) for length in lengths)
+        self._demand(lib.aegis_chains_take(self._chains, ffi.cast("aegis_chain *", sessions), *others))
         first, self._taken = self._taken, self.next
-        views = (memoryview(ffi.buffer(each)) for each in (sessions, points, requests))
+        views = (memoryview(ffi.buffer(each)) for each in (sessions, *others))
         return Folded(first, self.next, *views)
 
     def _demand(self, code: int) -> None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
 from aegis_store._engine.failures import failure
 from aegis_store._native import ffi, lib
 
-#: A buffer of a thread is kept for the next delta if it is not larger.
+#: A buffer is kept for the next delta if it is not larger, and so many of them are.
 KEPT_BYTES: Final = 1 << 20
+SPARE_MAX: Final = 8
 
 _new_buffer: Final = ffi.new_allocator(should_clear_after_alloc=False)
 
 
-class _Room(threading.local):
-    """Where the C core writes. A state is copied out of it, so it is as large as the largest that came lately."""
+class _Room:
+    """Where the C core writes, for one thread at a time. A state is copied out of it, so it is as large as the largest that
+    came lately. It is no thread's own: runtimes make threads by the thousand, and new memory costs more than a small delta."""
 
     def __init__(self) -> None:
         self.length = ffi.new("uint64_t *")
@@ -32,18 +33,33 @@ class _Room(threading.local):
         return buffer
 
 
-_room = _Room()
+_spare: Final[list[_Room]] = []
+
+
+def _taken() -> _Room:
+    try:
+        return _spare.pop()
+    except IndexError:
+        return _Room()
+
+
+def _give_back(room: _Room) -> None:
+    if len(_spare) < SPARE_MAX:
+        _spare.append(room)
 
 
 def make_delta(base: bytes, target: bytes, most: int) -> bytes | None:
     """The delta that makes `target` from `base`, or None where it would have more than `most` bytes."""
-    out, length = _room.of(most), _room.length
+    room = _taken()
+    out, length = room.of(most), room.length
     code = lib.aegis_delta_make(base, len(base), target, len(target), out, most, length)
     if code == lib.AEGIS_E_SPACE:
+        _give_back(room)
         return None
     if code:
         raise failure(code, "compare", None)
     delta: bytes = ffi.buffer(out, length[0])[:]
+    _give_back(room)
     return delta
 
 
@@ -69,11 +85,13 @@ def restore(keyframe: bytes, deltas: Sequence[bytes], *, length: int, limit: int
     """
     kept = [ffi.from_buffer("uint8_t[]", each) for each in deltas]  # as long as the call takes
     lengths = ffi.new("uint64_t[]", [len(each) for each in deltas])
-    out = _room.of(length)
+    room = _taken()
+    out = room.of(length)
     code = lib.aegis_delta_restore(
         keyframe, len(keyframe), ffi.new("uint8_t *[]", kept), lengths, len(kept), limit, out, length
     )
     if code:
         raise failure(code, "restore", None)
     state: bytes = ffi.buffer(out, length)[:]
+    _give_back(room)
     return state

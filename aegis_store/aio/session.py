@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -15,7 +15,8 @@ from aegis_store.chain import Pending
 from aegis_store.checkpoint import Checkpoint
 from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.holding import HoldInfo
-from aegis_store.lineage import GapInfo
+from aegis_store.lineage import GapInfo, Place
+from aegis_store.schema.writes import Part, Writes
 from aegis_store.session import SessionInfo
 from aegis_store.types import MemoryPointer, Ref
 
@@ -67,7 +68,6 @@ class Session:
         A task that is cancelled in here has saved it once or not at all; a `request_id` tells, when it is given again.
         Checkpoints of one session follow each other in the order of the calls, but for states above a megabyte.
         """
-        await self._landings.enrolled(self.agent)
         submit = partial(
             self._session.submit,
             state,
@@ -80,15 +80,20 @@ class Session:
             expect=expect,
             request_id=request_id,
         )
+        return (await self.landed(submit)).ref
+
+    async def landed(self, submit: Callable[[], Pending]) -> Pending:
+        """What `submit` has queued, by `aegis_store.Session.submit`, once it is durable."""
+        await self._landings.enrolled(self.agent)
         if self._is_large:
             pending = await self._landings.here().submit_in_thread(submit, self._session.settle)
         else:
             pending, landed = self._submit(submit)
             await landed
         self._is_large = pending.length > SUBMIT_IN_LOOP_BYTES
-        return pending.ref
+        return pending
 
-    # In these three there is no await: what is queued is waited for whatever becomes of the task.
+    # In those of these that begin with `_submit` there is no await: what is queued is waited for whatever becomes of the task.
 
     def _submit(self, submit: Callable[[], Pending]) -> tuple[Pending, asyncio.Future[None]]:
         landing = self._landings.here()
@@ -104,6 +109,16 @@ class Session:
         landing = self._landings.here()
         ended = self._session.submit_end(reason=reason)
         return None if ended is None else landing.wait_for(ended, partial(self._session.settle, ended))
+
+    def _submit_write(self, writes: Writes, recall: MutableMapping[int, Part] | None) -> asyncio.Future[None]:
+        landing = self._landings.here()
+        index = self._session.submit_write(writes, recall=recall)
+        return landing.wait_for(index, partial(self._session.settle, index))
+
+    async def write(self, writes: Writes, *, recall: MutableMapping[int, Part] | None = None) -> None:
+        """Keep what a task has done towards the checkpoint after that of a request; durable when this returns."""
+        await self._landings.enrolled(self.agent)
+        await self._submit_write(writes, recall)
 
     async def fork(self, new_id: str, *, at: Ref | None = None) -> Session:
         """A new session that goes on from a checkpoint of this one, its newest or `at`; durable when this returns."""
@@ -151,6 +166,26 @@ class Session:
     async def get(self, ordinal: int) -> Checkpoint:
         """The checkpoint of that ordinal, from 0, every check made."""
         return self._session.get(ordinal)
+
+    async def requested(self, request_id: str) -> Checkpoint | None:
+        """The newest checkpoint that a request made in this session, every check made; None if there is none."""
+        return self._session.requested(request_id)
+
+    async def writes(self, request_id: str, *, recall: MutableMapping[int, Part] | None = None) -> list[Writes]:
+        """What tasks wrote towards the checkpoint after that of a request, in the order in which it came."""
+        return self._session.writes(request_id, recall=recall)
+
+    async def find(self, request_id: str) -> Place | None:
+        """Where the newest checkpoint is that a request made in this session; None: there is none."""
+        return self._session.find(request_id)
+
+    async def places(self, *, before: int | None = None, limit: int = 64) -> list[Place]:
+        """Where the session's own checkpoints are, newest first, those that were pruned or erased too."""
+        return self._session.places(before=before, limit=limit)
+
+    async def read(self, place: Place) -> Checkpoint:
+        """The checkpoint at a place, every check made."""
+        return self._session.read(place)
 
     async def gaps(self) -> list[GapInfo]:
         """Which checkpoints were pruned or erased, inherited ones too, oldest first: runs of them, with why and since when."""

@@ -27,6 +27,7 @@ from aegis_store.catalog.rows import (
     SessionBegan,
     SessionEnded,
     SessionRecord,
+    WritesMade,
     number_of,
 )
 
@@ -50,5 +51,6 @@ __all__ = [
     "SessionEnded",
     "SessionRecord",
     "Stretch",
+    "WritesMade",
     "number_of",
 ]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from aegis_store._engine import REQUEST_SIZE, Folded
+from aegis_store._engine import REQUEST_SIZE, WRITES_SIZE, Folded
 from aegis_store.catalog.rows import Row, SessionBegan, number_of
 from aegis_store.catalog.tables import (
     GROUP,
@@ -28,6 +28,7 @@ from aegis_store.catalog.tables import (
     number_key,
     request_key,
     session_value,
+    with_writes,
 )
 from aegis_store.types import Tier
 
@@ -55,7 +56,8 @@ def load(stretch: Stretch, tables: Tables) -> None:
     tables.load(Table.SESSIONS, ((number_key(number), session_value(row)) for number, row in numbered))
     tables.load(Table.HEADS, _heads(tier, stretch.folded))
     tables.load(Table.POINTS, _points(tier, stretch.folded, tables))
-    tables.load(Table.REQUESTS, _requests(tier, stretch.folded, tables))
+    tables.load(Table.REQUESTS, _requests(tier, stretch.folded))
+    tables.load(Table.WRITES, _writes(tier, stretch.folded, tables))
     tables.write(fold(stretch.told, tables.get))
 
 
@@ -84,12 +86,25 @@ def _spliced(value: bytes, slot: int, points: bytes) -> bytes:
     return before + NO_POINT * (slot - len(before) // POINT_SIZE) + points
 
 
-def _requests(tier: Tier, folded: Folded, tables: Tables) -> Iterator[Item]:
+def _requests(tier: Tier, folded: Folded) -> Iterator[Item]:
     requests = bytes(folded.requests)
     found: dict[bytes, bytes] = {}
     for at in range(0, len(requests), REQUEST_SIZE):
-        begun, request_tag = int.from_bytes(requests[at : at + 6], "big"), requests[at + 6 : at + REQUEST_SIZE - 4]
-        found.setdefault(request_key(number_of(tier, begun), request_tag), requests[at + REQUEST_SIZE - 4 : at + REQUEST_SIZE])
-    for key in sorted(found):
-        if folded.first == 0 or tables.get(Table.REQUESTS, key) is None:
-            yield key, found[key]
+        found[_request_key(tier, requests, at)] = requests[at + REQUEST_SIZE - 4 : at + REQUEST_SIZE]
+    yield from sorted(found.items())
+
+
+def _writes(tier: Tier, folded: Folded, tables: Tables) -> Iterator[Item]:
+    writes = bytes(folded.writes)
+    found: dict[bytes, bytes] = {}
+    for at in range(0, len(writes), WRITES_SIZE):
+        key = _request_key(tier, writes, at)
+        value = found.get(key) or (tables.get(Table.WRITES, key) if folded.first else None) or b""
+        ordinal, index = writes[at + REQUEST_SIZE - 4 : at + REQUEST_SIZE], writes[at + REQUEST_SIZE : at + WRITES_SIZE]
+        found[key] = with_writes(value, int.from_bytes(ordinal, "little"), int.from_bytes(index, "little"))
+    yield from sorted(found.items())
+
+
+def _request_key(tier: Tier, told: bytes, at: int) -> bytes:
+    """Number of the session and request tag, as the engine told them at that place."""
+    return request_key(number_of(tier, int.from_bytes(told[at : at + 6], "big")), told[at + 6 : at + REQUEST_SIZE - 4])

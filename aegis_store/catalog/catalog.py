@@ -71,9 +71,10 @@ from aegis_store.catalog.tables import (
     session_record,
     signer_key,
     tier_key,
+    writes_records,
 )
 from aegis_store.errors import Closed, Corrupt, InvalidArgument, UsedAfterFork
-from aegis_store.types import Head, LogIndex, Tier
+from aegis_store.types import Head, LogIndex, Ordinal, Tier
 
 #: Rows that pend before a note flushes them; before it waits for a flush that another thread is in.
 PENDING_ROWS = 1_024
@@ -440,11 +441,17 @@ class Catalog:
         return self._look(lambda: checkpoint_record(number, ordinal, self._get(Table.POINTS, key)))
 
     def requested(self, number: int, request_tag: bytes) -> CheckpointRecord | None:
-        """The first checkpoint of a session that carries that request tag [8]."""
+        """The newest checkpoint of a session that carries that request tag [8]."""
         if not 0 <= number <= NUMBER_MAX:
             return None
         ordinal = self._look(lambda: self._get(Table.REQUESTS, request_key(number, request_tag)))
         return None if ordinal is None else self.checkpoint(number, int.from_bytes(ordinal, "little"))
+
+    def writes(self, number: int, request_tag: bytes) -> list[tuple[Ordinal, LogIndex]]:
+        """The writes records of a session that carry that request tag [8], in order: ordinal and index."""
+        if not 0 <= number <= NUMBER_MAX:
+            return []
+        return writes_records(self._look(lambda: self._get(Table.WRITES, request_key(number, request_tag))))
 
     def checkpoints(self, number: int, *, before: int | None = None, limit: int = 100) -> list[CheckpointRecord]:
         """At most `limit` checkpoints of a session with ordinals below `before`, newest first."""

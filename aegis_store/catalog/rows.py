@@ -63,6 +63,14 @@ class CheckpointMade(Row, frozen=True, kw_only=True, gc=False):
     request_tag: bytes | None = None
 
 
+class WritesMade(Row, frozen=True, kw_only=True, gc=False):
+    """A writes record: what tasks wrote towards the checkpoint after that of a request. Those of a session count up from 0."""
+
+    tag: bytes
+    request_tag: bytes
+    ordinal: Ordinal
+
+
 class SessionEnded(Row, frozen=True, kw_only=True, gc=False):
     """A session-end record."""
 
@@ -149,6 +157,8 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     last_ms: TimeMs
     #: Index of the session-end record; None while the session is open.
     ended: LogIndex | None
+    #: How many writes records it has.
+    writes: int = 0
     #: Then it has no names, and no lookup by id finds it; forks of it still do.
     is_erased: bool = False
 

@@ -7,10 +7,11 @@
               id, session number u48
     sessions  number u48                             msgpack [tag, id or nil (erased), agent, role, forked from, parent,
                                                      first ordinal, created ms]; never changes
-    heads     number u48                             60 bytes: the newest checkpoint, see _HEAD
+    heads     number u48                             64 bytes: the newest checkpoint, see _HEAD
     points    number u48, ordinal / 64 u32           up to 64 x (index u48, time ms u48), all ones where there is none
     keys      tier u8, key id [4]                    msgpack [[index, public key, agent or nil (revoked)] ...] by index
-    requests  number u48, request tag [8]            ordinal u32 of the first checkpoint that carries it
+    requests  number u48, request tag [8]            ordinal u32 of the newest checkpoint that carries it
+    writes    number u48, request tag [8]            for each writes record that carries it, in order: ordinal u32, index u48
     holds     tier u8, index u48                     msgpack [tag, ordinal or nil, reason, holder, ms]
     releases  tier u8, index u48 of the hold         index u48 of its release
     gaps      tier u8, index u48 of a prune or       1 for an erase record, else 0
@@ -53,13 +54,14 @@ from aegis_store.catalog.rows import (
     SessionBegan,
     SessionEnded,
     SessionRecord,
+    WritesMade,
     number_of,
 )
 from aegis_store.errors import Corrupt
 from aegis_store.types import LogIndex, Ordinal, Tier, TimeMs
 
 #: Of the layout above: a file of another version is rebuilt.
-VERSION: Final = 3
+VERSION: Final = 4
 #: Checkpoints that share a value.
 GROUP: Final = 64
 NUMBER_BYTES: Final = 6
@@ -72,9 +74,12 @@ NAME_BYTES: Final = 160
 NAMED: Final = frozenset({Tier.MEMORY})
 
 POINT_SIZE: Final = 12
+#: Of one record in the table of writes: ordinal u32, index u48.
+WRITES_SIZE: Final = 10
 NO_POINT: Final = b"\xff" * POINT_SIZE
-#: Of the newest checkpoint: ordinal, index, ms; then the index of the session-end, and the checkpoint's leaf hash.
-_HEAD: Final = struct.Struct("<IQQQ32s")
+#: Of the newest checkpoint: ordinal, index, ms; then the index of the session-end, the checkpoint's leaf hash, and how many
+#: writes records there are.
+_HEAD: Final = struct.Struct("<IQQQ32sI")
 _NO_ORDINAL: Final = (1 << 32) - 1
 _NO_INDEX: Final = (1 << 64) - 1
 
@@ -94,6 +99,7 @@ class Table(IntEnum):
     GAPS = 9
     DICTS = 10
     NAMES = 11
+    WRITES = 12
 
 
 Item = tuple[bytes, bytes]
@@ -182,7 +188,7 @@ _encode = msgspec.msgpack.Encoder().encode
 def session_record(key: bytes, value: bytes, head: bytes) -> SessionRecord:
     """A session from its items in the tables of sessions and of heads."""
     tag, session_id, agent, role, forked_from, parent, first_ordinal, created_ms = _session_codec.decode(value)
-    ordinal, index, time_ms, ended, leaf = _HEAD.unpack(head)
+    ordinal, index, time_ms, ended, leaf, writes = _HEAD.unpack(head)
     return SessionRecord(
         number=int.from_bytes(key, "big"),
         id="" if session_id is None else _text(session_id),
@@ -198,6 +204,7 @@ def session_record(key: bytes, value: bytes, head: bytes) -> SessionRecord:
         last_leaf=leaf,
         last_ms=time_ms,
         ended=None if ended == _NO_INDEX else ended,
+        writes=writes,
         is_erased=session_id is None,
     )
 
@@ -233,6 +240,27 @@ def checkpoint_record(number: int, ordinal: int, group: bytes | None) -> Checkpo
         index=LogIndex(int.from_bytes(point[:6], "little")),
         time_ms=TimeMs(int.from_bytes(point[6:], "little")),
     )
+
+
+def writes_records(value: bytes | None) -> list[tuple[Ordinal, LogIndex]]:
+    """The writes records of a checkpoint, in order: ordinal and index."""
+    found = value or b""
+    return [
+        (
+            Ordinal(int.from_bytes(found[at : at + 4], "little")),
+            LogIndex(int.from_bytes(found[at + 4 : at + WRITES_SIZE], "little")),
+        )
+        for at in range(0, len(found), WRITES_SIZE)
+    ]
+
+
+def with_writes(value: bytes, ordinal: int, index: int) -> bytes:
+    """An item of the table of writes that knows one record more, if it did not know it."""
+    new = ordinal.to_bytes(4, "little") + index.to_bytes(6, "little")
+    if not value or int.from_bytes(value[-WRITES_SIZE : 4 - WRITES_SIZE], "little") < ordinal:
+        return value + new
+    known = {at: each for at, each in writes_records(value)} | {Ordinal(ordinal): LogIndex(index)}
+    return b"".join(at.to_bytes(4, "little") + known[at].to_bytes(6, "little") for at in sorted(known))
 
 
 def key_records(tier: Tier, key_id: bytes, value: bytes | None) -> list[KeyRecord]:
@@ -279,15 +307,15 @@ def dictionary_records(value: bytes | None) -> list[DictionaryRecord]:
 class _Touched:
     """A session while rows are folded into it."""
 
-    __slots__ = ("ended", "groups", "index", "leaf", "number", "ordinal", "time_ms")
+    __slots__ = ("ended", "groups", "index", "leaf", "number", "ordinal", "time_ms", "writes")
 
     def __init__(self, number: bytes, head: bytes) -> None:
         self.number = number
-        self.ordinal, self.index, self.time_ms, self.ended, self.leaf = _HEAD.unpack(head)
+        self.ordinal, self.index, self.time_ms, self.ended, self.leaf, self.writes = _HEAD.unpack(head)
         self.groups: dict[int, bytearray] = {}
 
     def head(self) -> bytes:
-        return _HEAD.pack(self.ordinal, self.index, self.time_ms, self.ended, self.leaf)
+        return _HEAD.pack(self.ordinal, self.index, self.time_ms, self.ended, self.leaf, self.writes)
 
 
 def fold(rows: Iterable[Row], get: Get) -> Updates:
@@ -297,7 +325,7 @@ def fold(rows: Iterable[Row], get: Get) -> Updates:
     updates = no_updates()
     touched: dict[bytes, _Touched] = {}
 
-    def touch(row: CheckpointMade | SessionEnded) -> _Touched:
+    def touch(row: CheckpointMade | WritesMade | SessionEnded) -> _Touched:
         number = get(Table.TAGS, row.tag)
         head = get(Table.HEADS, number) if number else None
         if number is None or head is None:
@@ -327,9 +355,15 @@ def fold(rows: Iterable[Row], get: Get) -> Updates:
             if row.request_tag is not None:
                 key = session.number + row.request_tag
                 told = updates[Table.REQUESTS].get(key) or get(Table.REQUESTS, key)
-                # A second one would be another request of the same tag, once in 2**64: the first stays.
-                if told is None or row.ordinal < int.from_bytes(told, "little"):
+                # A second one takes the place of the first (or is another request of the same tag, once in 2**64).
+                if told is None or row.ordinal > int.from_bytes(told, "little"):
                     updates[Table.REQUESTS][key] = row.ordinal.to_bytes(4, "little")
+        elif isinstance(row, WritesMade):
+            session = touched.get(row.tag) or touch(row)
+            session.writes = max(session.writes, row.ordinal + 1)
+            key = session.number + row.request_tag
+            value = updates[Table.WRITES].get(key) or get(Table.WRITES, key)
+            updates[Table.WRITES][key] = with_writes(value or b"", row.ordinal, row.index)
         elif isinstance(row, SessionBegan):
             number = number_key(number_of(row.tier, row.index))
             updates[Table.TAGS][row.tag] = number
@@ -340,7 +374,7 @@ def fold(rows: Iterable[Row], get: Get) -> Updates:
             updates[Table.SESSIONS][number] = session_value(row)
             # Told again, it must not undo what came after it.
             if row.tag not in touched:
-                new = _HEAD.pack(_NO_ORDINAL, row.index, row.time_ms, _NO_INDEX, row.leaf)
+                new = _HEAD.pack(_NO_ORDINAL, row.index, row.time_ms, _NO_INDEX, row.leaf, 0)
                 touched[row.tag] = _Touched(number, get(Table.HEADS, number) or new)
         elif isinstance(row, SessionEnded):
             session = touched.get(row.tag) or touch(row)

@@ -33,6 +33,7 @@ from aegis_store.codec.nesting import is_exact, pack_nested
 from aegis_store.codec.offences import shown, type_name
 from aegis_store.codec.registry import NO_TYPES, StateTypes
 from aegis_store.codec.restoring import unpack
+from aegis_store.codec.splicing import pack_spliced
 from aegis_store.errors import Corrupt, InvalidArgument, NewerFormat, StateTypeError
 
 __all__ = [
@@ -116,6 +117,9 @@ def name_from_wire(stored: object, *, what: str) -> str:
 
 
 def _encode(value: object, name: str, names: Sequence[str] | None, types: StateTypes) -> bytes:
+    spliced = pack_spliced(value)
+    if spliced is not None:
+        return spliced
     try:
         packed = _packb(value, write, STR_KEYS)
         # The three headers of bin: without them there is no bytes in the value, so no bytearray or memoryview either.

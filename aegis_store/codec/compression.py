@@ -22,8 +22,10 @@ LEVEL: Final = 3
 
 #: What is shorter than this is not tried: a frame's own bytes eat what so few could give.
 TRIED_MIN: Final = 64
-#: Dictionaries for which a thread keeps contexts of its own. A decoder asks for older ones too.
+#: Dictionaries that a set of contexts is ready for. A decoder asks for older ones too.
 CONTEXTS_MAX: Final = 4
+#: Sets of contexts that are kept for the next who needs one.
+SPARE_MAX: Final = 16
 
 
 class Dictionary:
@@ -58,8 +60,9 @@ def _compressor(level: int, prepared: zstandard.ZstdCompressionDict | None = Non
     )
 
 
-class _Contexts(threading.local):
-    """zstd contexts are costly to make and may be used by one thread at a time: each thread keeps its own."""
+class _Contexts:
+    """zstd contexts, for one thread at a time. They cost more to make than a small frame, and runtimes make threads by the
+    thousand: so they are no thread's own, but taken and given back."""
 
     def __init__(self) -> None:
         self.compress_small = _compressor(LEVEL_SMALL).compress
@@ -86,7 +89,19 @@ class _Contexts(threading.local):
         return decompress
 
 
-_contexts = _Contexts()
+_spare: Final[list[_Contexts]] = []
+
+
+def _taken() -> _Contexts:
+    try:
+        return _spare.pop()
+    except IndexError:
+        return _Contexts()
+
+
+def _give_back(contexts: _Contexts) -> None:
+    if len(_spare) < SPARE_MAX:
+        _spare.append(contexts)
 
 
 def compress(data: bytes, dictionary: Dictionary | None = None) -> bytes | None:
@@ -97,10 +112,12 @@ def compress(data: bytes, dictionary: Dictionary | None = None) -> bytes | None:
     if len(data) < TRIED_MIN:
         return None
     frame: bytes
+    contexts = _taken()
     if dictionary is not None:
-        frame = _contexts.compress_with(dictionary)(data)
+        frame = contexts.compress_with(dictionary)(data)
     else:
-        frame = _contexts.compress_small(data) if len(data) <= SMALL_MAX else _contexts.compress(data)
+        frame = contexts.compress_small(data) if len(data) <= SMALL_MAX else contexts.compress(data)
+    _give_back(contexts)
     return frame if len(frame) < len(data) else None
 
 
@@ -114,8 +131,10 @@ def decompress(frame: bytes, *, length: int, at_most: bool = False, dictionary: 
         declared = zstandard.frame_content_size(frame)
         if declared <= 0 or declared > length or (declared < length and not at_most):
             raise Corrupt(f"a zstd frame declares {declared} bytes, the entry says {length}", op="decompress")
-        decode = _contexts.decompress if dictionary is None else _contexts.decompress_with(dictionary)
+        contexts = _taken()
+        decode = contexts.decompress if dictionary is None else contexts.decompress_with(dictionary)
         data: bytes = decode(frame, allow_extra_data=False)  # as many bytes as declared, or ZstdError
+        _give_back(contexts)
     except zstandard.ZstdError as error:
         raise Corrupt(f"a zstd frame cannot be decoded: {error}", op="decompress") from None
     return data

@@ -37,10 +37,15 @@ _SEEN_THROUGH: Final = PLAIN | {list, dict}
 _KNOWN: Final = LEAVES | _CONTAINERS
 
 
-def is_exact(value: object, kinds: frozenset[type]) -> bool:
-    """Whether a value that could be packed, hence is finite, consists of `kinds` alone; containers and keys are looked into."""
-    level = [value]
+def is_exact(value: object, kinds: frozenset[type], *, levels_max: int | None = None) -> bool:
+    """Whether a value that could be packed, hence is finite, consists of `kinds` alone; containers and keys are looked into.
+    With `levels_max` it may be any value: False as well for one that has more levels."""
+    level, left = [value], levels_max
     while level:
+        if left is not None:
+            if left == 0:
+                return False
+            left -= 1
         here = set(map(type, level))
         if not here <= kinds:
             return False

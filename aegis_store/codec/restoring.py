@@ -35,6 +35,7 @@ from aegis_store.codec.extensions import (
 from aegis_store.codec.nesting import is_exact
 from aegis_store.codec.offences import FIELD, ITEM, KEY, MEMBER, ROOT, Place, Step, name_of, shown
 from aegis_store.codec.registry import EnumShape, Misfit, RecordShape, StateTypes
+from aegis_store.codec.splicing import LARGE_BYTES, pack_spliced
 from aegis_store.errors import Corrupt, NewerFormat, UnknownType
 
 _packb = ormsgpack.packb
@@ -86,7 +87,8 @@ def _read_level(data: bytes) -> tuple[Any, bool]:
         value = _unpackb(data, ext_hook=open_later, option=ormsgpack.OPT_NON_STR_KEYS)
     except ValueError as error:
         raise _unreadable(data, error) from None
-    if _pack_again(value) != data:
+    again = None if len(data) < LARGE_BYTES or sealed else pack_spliced(value)
+    if (_pack_again(value) if again is None else again) != data:
         raise Corrupt("an envelope is msgpack, but not in the one form that is written", op="decode")
     return value, bool(sealed)
 

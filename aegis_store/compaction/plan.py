@@ -109,6 +109,10 @@ def _gaps_of(
     for index in ends:
         if (cause := covered(index)) is not None:
             gaps[index] = cause
+    for writes in strand.writes.values():
+        for index, size in writes:
+            if size and (cause := covered(index)) is not None:
+                gaps[index] = cause
     for ordinal, pieces in strand.chunks.items():
         at = ordinal - strand.first_ordinal
         whose = strand.indexes[at] if at < len(strand.indexes) else _INDEX_MAX

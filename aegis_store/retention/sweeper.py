@@ -5,7 +5,7 @@ whether the files have been compacted or not."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -14,7 +14,7 @@ import msgspec
 from aegis_store.catalog import PayloadsGone, SessionRecord
 from aegis_store.codec.runs import Runs
 from aegis_store.errors import Gone
-from aegis_store.holding import TEXT_CHARACTERS_MAX, Holds
+from aegis_store.holding import TEXT_CHARACTERS_MAX, Holds, demand_text
 from aegis_store.holding import Owner as HoldingOwner
 from aegis_store.retention.policy import Decisions, Hold, Point, Policy, SessionDecision, SessionView, decide
 from aegis_store.rules import Rule
@@ -33,6 +33,13 @@ class Retained(msgspec.Struct, frozen=True, kw_only=True):
     decisions: Decisions
     views: Sequence[SessionView]
     records: tuple[LogIndex, ...] = ()
+
+
+class Pruning(msgspec.Struct, frozen=True, kw_only=True):
+    """The prune records that were written, and how many checkpoints were asked for and stay."""
+
+    records: tuple[LogIndex, ...]
+    spared: int
 
 
 class Owner(HoldingOwner, Protocol):
@@ -73,6 +80,37 @@ class Sweeper:
                 index for session in decisions.sessions for index in _covered(strands[session.number], session, spared)
             )
             return Retained(decisions=decisions, views=views, records=tuple(self._write(Runs.of(going), _called(policy))))
+
+    def prune(self, named: Mapping[str, Collection[int]], *, reason: str) -> Pruning:
+        """Let go of the checkpoints of these ordinals, by session id, whatever any rule says: for who knows himself what stays.
+        What is held, and what a fork goes on from, stays all the same."""
+        demand_text(reason, "reason", op="prune")
+        owner, spared = self._owner, 0
+        owner.catch_up()
+        going: list[int] = []
+        with self._holds.going:
+            owner.records.flush()
+            found = survey(owner.records.engine, self._tier)
+            starts = {strand.parent for strand in found.strands.values()}
+            held: dict[bytes, list[range]] = {}
+            for hold in owner.catalog.holds(self._tier):
+                for tag, reach in self._holds.reach(hold).items():
+                    held.setdefault(tag, []).append(reach)
+            for session_id, ordinals in named.items():
+                session = owner.catalog.session(session_id, self._tier)
+                if session is None:
+                    continue
+                strand, kept = found.strands[session.tag], held.get(session.tag, ())
+                beside = strand.beside()
+                for at, ordinal in enumerate(strand.ordinals):
+                    if ordinal not in ordinals or strand.gaps[at]:
+                        continue
+                    if strand.indexes[at] in starts or any(ordinal in each for each in kept):
+                        spared += 1
+                        continue
+                    going.append(strand.indexes[at])
+                    going.extend(index for index, _ in beside.get(ordinal, ()))
+            return Pruning(records=tuple(self._write(Runs.of(sorted(going)), reason)), spared=spared)
 
     def _spared_since(self, found: Survey) -> set[int]:
         """The checkpoints that a hold or a fork keeps which came while it was decided."""
@@ -123,12 +161,13 @@ class Sweeper:
                 continue
             matched = policy.match(session.role)
             looks = matched is not None and bool(matched[1].keep_positions)
+            beside = strand.beside()
             points = [
                 Point(
                     ordinal=Ordinal(strand.ordinals[at]),
                     index=LogIndex(index),
                     time_ms=TimeMs(strand.times[at]),
-                    bytes=strand.sizes[at] + sum(size for _, size in strand.chunks.get(strand.ordinals[at], ())),
+                    bytes=strand.sizes[at] + sum(size for _, size in beside.get(strand.ordinals[at], ())),
                     position=self._position(LogIndex(index)) if looks else None,
                 )
                 for at, index in enumerate(strand.indexes)
@@ -162,11 +201,12 @@ def _view(
 
 
 def _covered(strand: Strand, decision: SessionDecision, spared: set[int]) -> Iterator[int]:
-    """The records of the checkpoints of a session that go: their own, and those of their pieces."""
+    """The records of the checkpoints of a session that go: their own, and those of their pieces and writes."""
+    beside = strand.beside()
     for ordinal, index in zip(decision.goes, decision.indexes, strict=True):
         if index not in spared:
             yield index
-            yield from (piece for piece, _ in strand.chunks.get(ordinal, ()))
+            yield from (piece for piece, _ in beside.get(ordinal, ()))
 
 
 def _called(policy: Policy) -> str:

@@ -7,7 +7,7 @@
        3     1  flags; 1: a request tag is there
        4     4  writer epoch
        8    16  session tag; zero where there is none
-      24     4  ordinal within the session; of a session-begin, that of its first checkpoint
+      24     4  ordinal within the session; of a session-begin, that of its first checkpoint; of writes, their own count
       28     6  time in ms
       34     6  index of the parent; 0xffffffffffff: none
       40    32  leaf hash of the parent; zero where there is none
@@ -26,8 +26,8 @@ All integers are little-endian. An entry is well-formed if and only if
       one,
   (6) the session tag is zero exactly for key-add, key-revoke, dictionary and prune,
   (7) the ordinal of those is 0; that of a session-begin is 0 exactly where it has no parent,
-  (8) only a link has a request tag,
-  (9) an audit-event is in the audit tier, and a memory-item in the memory tier.
+  (8) only a link and writes have a request tag, and writes always do,
+  (9) an audit-event is in the audit tier, a memory-item in the memory tier, and writes are in the session tier.
 (1)-(9) each have a test of that number in tests/schema/test_entry.py. Source: FORMAT.md, Entry.
 """
 
@@ -72,7 +72,8 @@ _OF_NO_SESSION: Final = frozenset({Kind.KEY_ADD, Kind.KEY_REVOKE, Kind.DICTIONAR
 _WITH_PARENT: Final = LINKS | {Kind.SESSION_END}
 _WITHOUT_PARENT: Final = WRITTEN - _WITH_PARENT - {Kind.SESSION_BEGIN}
 #: Those that stand in one tier only. A checkpoint may stand in any: so it was before there were others.
-_ONLY_IN: Final[dict[int, int]] = {Kind.AUDIT_EVENT: Tier.AUDIT, Kind.MEMORY_ITEM: Tier.MEMORY}
+_ONLY_IN: Final[dict[int, int]] = {Kind.AUDIT_EVENT: Tier.AUDIT, Kind.MEMORY_ITEM: Tier.MEMORY, Kind.WRITES: Tier.SESSION}
+_MAY_HAVE_TAG: Final = LINKS | {Kind.WRITES}
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,8 +122,11 @@ def pack_unsigned(
     fault = _fault(kind, tier, session_tag, ordinal, parent, parent_leaf)
     if fault is not None:
         raise InvalidArgument(f"an entry {fault}", op="pack")
-    if request_tag is not None and (kind not in LINKS or len(request_tag) != REQUEST_TAG_SIZE):
-        raise InvalidArgument(f"only a checkpoint has a request tag, of {REQUEST_TAG_SIZE} bytes", op="pack")
+    if request_tag is None:
+        if kind == Kind.WRITES:
+            raise InvalidArgument("writes have a request tag", op="pack")
+    elif kind not in _MAY_HAVE_TAG or len(request_tag) != REQUEST_TAG_SIZE:
+        raise InvalidArgument(f"only a checkpoint or writes have a request tag, of {REQUEST_TAG_SIZE} bytes", op="pack")
     if parent is None:
         parent = _NO_PARENT
     try:
@@ -229,8 +233,8 @@ def parse(data: bytes) -> Entry:
     fault = _fault(kind, tier_number, session_tag, ordinal, parent, parent_leaf)
     if fault is not None:
         raise Corrupt(f"an entry {fault}", op="parse")
-    if flags == _REQUESTED and kind not in LINKS:
-        raise Corrupt(f"an entry of kind {kind.label} has a request tag", op="parse")
+    if kind not in _MAY_HAVE_TAG if flags == _REQUESTED else kind is Kind.WRITES:
+        raise Corrupt(f"an entry of kind {kind.label} has {'a' if flags == _REQUESTED else 'no'} request tag", op="parse")
     return Entry(
         kind=kind,
         tier=tier,

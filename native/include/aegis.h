@@ -101,6 +101,7 @@ extern "C" {
 #define AEGIS_NO_PAYLOAD 0xffffffffffffffff /* in aegis_record: it was not read */
 #define AEGIS_POINT_SIZE 12
 #define AEGIS_REQUEST_SIZE 18
+#define AEGIS_WRITES_SIZE 24
 #define AEGIS_ENTRIES_MAX 256       /* what one aegis_read_entries gives at most */
 
 /* What recovery found in a tier, as flags of aegis_verdict. */
@@ -180,7 +181,7 @@ typedef struct aegis_chain {
     uint32_t points;                /* how many checkpoints were taken since the last aegis_chains_take */
     uint32_t ordinal;               /* of the first of them; the others follow without a gap */
     uint8_t head[64];               /* of its newest checkpoint, or its session-begin: ordinal u32 (0xffffffff: none), index u64,
-                                       ms u64, index of the session-end u64 (all ones: none), leaf hash [32], 4 zeros */
+                                       ms u64, index of the session-end u64 (all ones: none), leaf hash [32], count of its writes u32 */
 } aegis_chain;
 
 typedef struct aegis_error {
@@ -342,12 +343,13 @@ int aegis_chains_start(uint32_t tier, aegis_chains **out);
  * before it in its session, or is no entry that this version knows: then the chains are of no more use. */
 int aegis_chains_add(aegis_chains *chains, const uint8_t *buffer, const aegis_record *records, uint32_t count, uint32_t *told,
                      uint32_t *told_count);
-/* How much there is to take: sessions, points and requests. */
-int aegis_chains_size(const aegis_chains *chains, uint64_t *sessions, uint64_t *points, uint64_t *requests);
+/* How much there is to take: sessions, points, requests and writes. */
+int aegis_chains_size(const aegis_chains *chains, uint64_t *sessions, uint64_t *points, uint64_t *requests, uint64_t *writes);
 /* The sessions that were begun, went on or ended since the last call, by number; their points, index u48 and ms u48 each, session by
  * session; and the checkpoints with a request tag, in the log's order: number of the session (six bytes, the highest first), request
- * tag [8], ordinal u32. Each place has room for what aegis_chains_size said. */
-int aegis_chains_take(aegis_chains *chains, aegis_chain *sessions, uint8_t *points, uint8_t *requests);
+ * tag [8], ordinal u32; and so the writes records: number of the session, request tag [8], ordinal u32, index u48. Each place has room for
+ * what aegis_chains_size said. */
+int aegis_chains_take(aegis_chains *chains, aegis_chain *sessions, uint8_t *points, uint8_t *requests, uint8_t *writes);
 void aegis_chains_end(aegis_chains *chains);
 
 /* ---- deltas between states ------------------------------------------------------------------------------------------ */

@@ -206,15 +206,16 @@ AEGIS_API int aegis_chains_add(aegis_chains *chains, const uint8_t *buffer, cons
     return chains_add(chains, buffer, records, count, told, told_count);
 }
 
-AEGIS_API int aegis_chains_size(const aegis_chains *chains, uint64_t *sessions, uint64_t *points, uint64_t *requests) {
+AEGIS_API int aegis_chains_size(const aegis_chains *chains, uint64_t *sessions, uint64_t *points, uint64_t *requests,
+                                uint64_t *writes) {
     if (chains == NULL) return fail(AEGIS_E_ARGUMENT, "no chains");
-    chains_size(chains, sessions, points, requests);
+    chains_size(chains, sessions, points, requests, writes);
     return AEGIS_OK;
 }
 
-AEGIS_API int aegis_chains_take(aegis_chains *chains, aegis_chain *sessions, uint8_t *points, uint8_t *requests) {
+AEGIS_API int aegis_chains_take(aegis_chains *chains, aegis_chain *sessions, uint8_t *points, uint8_t *requests, uint8_t *writes) {
     if (chains == NULL) return fail(AEGIS_E_ARGUMENT, "no chains");
-    return chains_take(chains, sessions, points, requests);
+    return chains_take(chains, sessions, points, requests, writes);
 }
 
 AEGIS_API void aegis_chains_end(aegis_chains *chains) { chains_end(chains); }

@@ -6,14 +6,16 @@
  *       gives the same kind,
  *   (3) a parent's leaf hash is zero exactly where there is no parent; who has to have a parent has one, and nobody else,
  *   (4) the session tag is zero exactly for keys, dictionaries and prunes; ordinals are 0 where they have to be (there, and in a
- *       session-begin without a parent); only a link has a request tag,
+ *       session-begin without a parent); only a link has a request tag, and
+ *       writes always have,
  *   (5) a session begins once, before its links and its end, and no link follows its end,
  *   (6) a link and a session-end name the session's last record as parent, by index and leaf hash,
- *   (7) the first link has the ordinal that the session-begin gives, each other one the next.
+ *   (7) the first link has the ordinal that the session-begin gives, each other one the next,
+ *   (8) writes are in the session tier, belong to a session that has begun and was not ended, and count up from 0 within it.
  * A link is a checkpoint, an audit-event or a memory-item: what the chains of a tier are made of, the latter two in a tier of their own.
  * Chunks, holds, hold-releases and erasures have a session's tag and any ordinal, and are not part of its chain: (5) to (7) do not ask them.
  * Whether a record is a stub makes no difference: its entry is what it was. Of what is told back the caller sees the flags.
- * (1)-(7) each have a test of that number in tests/native/test_chains.c. Where an entry lies in the log, and that it is in the tree,
+ * (1)-(8) each have a test of that number in tests/native/test_chains.c. Where an entry lies in the log, and that it is in the tree,
  * has been shown before (log_read_entries).
  */
 #include "chains.h"
@@ -35,19 +37,19 @@ enum {
     ENTRY_SIZE = 176,
 };
 enum {
-    SESSION_BEGIN = 1, CHECKPOINT = 2, SESSION_END = 3, KEY_ADD = 4, KEY_REVOKE = 5, CHUNK = 7, DICTIONARY = 8,
+    SESSION_BEGIN = 1, CHECKPOINT = 2, SESSION_END = 3, KEY_ADD = 4, KEY_REVOKE = 5, WRITES = 6, CHUNK = 7, DICTIONARY = 8,
     AUDIT_EVENT = 9, MEMORY_ITEM = 10, HOLD = 12,
     HOLD_RELEASE = 13, PRUNE = 14, ERASE = 15,
 };
 
-enum { AUDIT_TIER = 1, MEMORY_TIER = 2 };
+enum { AUDIT_TIER = 1, MEMORY_TIER = 2, SESSION_TIER = 3 };
 
 #define FLAG_REQUEST 1
 #define NO_PARENT 0xffffffffffffu
 #define NO_ORDINAL UINT32_MAX
 #define NO_INDEX UINT64_MAX
-#define HEAD_SIZE 60
-_Static_assert(HEAD_SIZE == 4 + 8 + 8 + 8 + HASH_SIZE, "aegis.h shows what a head holds");
+#define HEAD_SIZE 64
+_Static_assert(HEAD_SIZE == 4 + 8 + 8 + 8 + HASH_SIZE + 4, "aegis.h shows what a head holds");
 _Static_assert(sizeof(aegis_chain) == 104, "the Python side unpacks it by these sizes");
 
 /* A session, as far as its records came by. */
@@ -60,6 +62,7 @@ typedef struct chain {
     uint64_t ended;
     uint32_t next;           /* ordinal of the checkpoint that comes */
     uint32_t points;         /* since the last take */
+    uint32_t writes;         /* ordinal of the writes that come */
     bool begun_only;
     bool touched;
 } chain;
@@ -84,6 +87,9 @@ struct aegis_chains {
     uint8_t *requests;
     uint64_t request_count;
     uint64_t request_capacity;
+    uint8_t *writes;
+    uint64_t writes_count;
+    uint64_t writes_capacity;
 };
 
 static uint64_t load_u48(const uint8_t *p) { return (uint64_t)load_u32(p) | (uint64_t)load_u16(p + 4) << 32; }
@@ -109,6 +115,7 @@ void chains_end(aegis_chains *c) {
     free(c->places);
     free(c->points);
     free(c->requests);
+    free(c->writes);
     free(c);
 }
 
@@ -163,9 +170,13 @@ static bool is_of_log(unsigned kind) { return kind == KEY_ADD || kind == KEY_REV
 /* Kinds that a session's chain is made of, from its begin to its end. */
 static bool is_link(unsigned kind) { return kind == CHECKPOINT || kind == AUDIT_EVENT || kind == MEMORY_ITEM; }
 /* Kinds that belong to a session and are no part of its chain. */
-static bool is_beside_chain(unsigned kind) { return kind == CHUNK || kind == HOLD || kind == HOLD_RELEASE || kind == ERASE; }
+static bool is_beside_chain(unsigned kind) {
+    return kind == CHUNK || kind == WRITES || kind == HOLD || kind == HOLD_RELEASE || kind == ERASE;
+}
 /* Kinds that the caller has to look at. */
-static bool is_told(unsigned kind) { return kind == SESSION_BEGIN || is_of_log(kind) || (is_beside_chain(kind) && kind != CHUNK); }
+static bool is_told(unsigned kind) {
+    return kind == SESSION_BEGIN || is_of_log(kind) || (is_beside_chain(kind) && kind != CHUNK && kind != WRITES);
+}
 
 /* Rules (2) to (4). */
 static int check_form(const aegis_chains *c, const uint8_t *entry, const aegis_record *record) {
@@ -183,8 +194,10 @@ static int check_form(const aegis_chains *c, const uint8_t *entry, const aegis_r
         return wrong(c, index, AEGIS_E_CORRUPT, "has a parent where none can be, or none where one has to be");
     if (all_zero(entry + AT_TAG, CHAINS_TAG) != of_log) return wrong(c, index, AEGIS_E_CORRUPT, "has a session where none can be, or none where one has to be");
     if ((of_log && ordinal != 0) || (kind == SESSION_BEGIN && (ordinal == 0) == parent)) return wrong(c, index, AEGIS_E_CORRUPT, "has an ordinal that it cannot have");
-    if (requested && !is_link(kind)) return wrong(c, index, AEGIS_E_CORRUPT, "has a request tag and is no checkpoint");
-    if ((kind == AUDIT_EVENT && c->tier != AUDIT_TIER) || (kind == MEMORY_ITEM && c->tier != MEMORY_TIER))
+    if (requested ? !is_link(kind) && kind != WRITES : kind == WRITES)
+        return wrong(c, index, AEGIS_E_CORRUPT, "has a request tag where none can be, or none where one has to be");
+    if ((kind == AUDIT_EVENT && c->tier != AUDIT_TIER) || (kind == MEMORY_ITEM && c->tier != MEMORY_TIER) ||
+        (kind == WRITES && c->tier != SESSION_TIER))
         return wrong(c, index, AEGIS_E_CORRUPT, "is of a kind that this tier cannot have");
     return AEGIS_OK;
 }
@@ -211,15 +224,30 @@ static int begin(aegis_chains *c, const uint8_t *entry, const aegis_record *reco
     return AEGIS_OK;
 }
 
-/* Rules (5) and (6). */
-static int follow(aegis_chains *c, const uint8_t *entry, const aegis_record *record, chain **out) {
+/* The session that goes on with this record. */
+static int open_session(aegis_chains *c, const uint8_t *entry, const aegis_record *record, chain **out) {
     chain *own = chain_of(c, entry + AT_TAG);
     if (own == NULL) return wrong(c, record->index, AEGIS_E_FOREIGN, "belongs to a session that never began");
     if (own->ended != NO_INDEX) return wrong(c, record->index, AEGIS_E_FOREIGN, "belongs to a session that was ended");
+    *out = own;
+    return AEGIS_OK;
+}
+
+/* Rules (5) and (6). */
+static int follow(aegis_chains *c, const uint8_t *entry, const aegis_record *record, chain **out) {
+    chain *own = NULL;
+    TRY(open_session(c, entry, record, &own));
     if (load_u48(entry + AT_PARENT) != own->index || memcmp(entry + AT_PARENT_LEAF, own->leaf, HASH_SIZE) != 0)
         return wrong(c, record->index, AEGIS_E_FOREIGN, "does not follow the one before it in its session");
     *out = own;
     return AEGIS_OK;
+}
+
+/* Number of the session, request tag, ordinal. */
+static void write_request(uint8_t *to, const chain *own, const uint8_t *entry, uint32_t ordinal) {
+    for (unsigned i = 0; i < 6; i++) to[i] = (uint8_t)(own->number >> (8 * (5 - i)));
+    memcpy(to + 6, entry + AT_REQUEST, REQUEST_SIZE);
+    store_u32(to + 6 + REQUEST_SIZE, ordinal);
 }
 
 static int add_link(aegis_chains *c, const uint8_t *entry, const aegis_record *record) {
@@ -230,10 +258,7 @@ static int add_link(aegis_chains *c, const uint8_t *entry, const aegis_record *r
     TRY(grow(&c->points, &c->point_capacity, c->point_count + 1, sizeof *c->points));
     if (entry[AT_FLAGS] == FLAG_REQUEST) {
         TRY(grow(&c->requests, &c->request_capacity, c->request_count + 1, AEGIS_REQUEST_SIZE));
-        uint8_t *request = c->requests + c->request_count++ * AEGIS_REQUEST_SIZE;
-        for (unsigned i = 0; i < 6; i++) request[i] = (uint8_t)(own->number >> (8 * (5 - i)));
-        memcpy(request + 6, entry + AT_REQUEST, REQUEST_SIZE);
-        store_u32(request + 6 + REQUEST_SIZE, own->next);
+        write_request(c->requests + c->request_count++ * AEGIS_REQUEST_SIZE, own, entry, own->next);
     }
     point *p = &c->points[c->point_count++];
     p->slot = (uint32_t)(own - c->list);
@@ -245,6 +270,20 @@ static int add_link(aegis_chains *c, const uint8_t *entry, const aegis_record *r
     own->next++;
     own->points++;
     own->begun_only = false;
+    touch(c, own);
+    return AEGIS_OK;
+}
+
+/* Rule (8). */
+static int add_writes(aegis_chains *c, const uint8_t *entry, const aegis_record *record) {
+    chain *own = NULL;
+    TRY(open_session(c, entry, record, &own));
+    if (load_u32(entry + AT_ORDINAL) != own->writes || own->writes == NO_ORDINAL)
+        return wrong(c, record->index, AEGIS_E_FOREIGN, "is not the writes record of its session that comes");
+    TRY(grow(&c->writes, &c->writes_capacity, c->writes_count + 1, AEGIS_WRITES_SIZE));
+    uint8_t *writes = c->writes + c->writes_count++ * AEGIS_WRITES_SIZE;
+    write_request(writes, own, entry, own->writes++);
+    store_u48(writes + AEGIS_REQUEST_SIZE, record->index);
     touch(c, own);
     return AEGIS_OK;
 }
@@ -271,6 +310,7 @@ int chains_add(aegis_chains *c, const uint8_t *buffer, const aegis_record *recor
         case SESSION_BEGIN: TRY(begin(c, entry, record)); break;
         case CHECKPOINT: case AUDIT_EVENT: case MEMORY_ITEM: TRY(add_link(c, entry, record)); break;
         case SESSION_END: TRY(end_session(c, entry, record)); break;
+        case WRITES: TRY(add_writes(c, entry, record)); break;
         default: break;
         }
         if (is_told(entry[AT_KIND])) told[(*told_count)++] = i;
@@ -281,10 +321,11 @@ int chains_add(aegis_chains *c, const uint8_t *buffer, const aegis_record *recor
 
 /* ---- what came of it ------------------------------------------------------------------------------------------------ */
 
-void chains_size(const aegis_chains *c, uint64_t *sessions, uint64_t *points, uint64_t *requests) {
+void chains_size(const aegis_chains *c, uint64_t *sessions, uint64_t *points, uint64_t *requests, uint64_t *writes) {
     *sessions = c->touched;
     *points = c->point_count;
     *requests = c->request_count;
+    *writes = c->writes_count;
 }
 
 static void write_head(const chain *own, uint8_t *head) {
@@ -293,9 +334,10 @@ static void write_head(const chain *own, uint8_t *head) {
     store_u64(head + 12, own->time_ms);
     store_u64(head + 20, own->ended);
     memcpy(head + 28, own->leaf, HASH_SIZE);
+    store_u32(head + 28 + HASH_SIZE, own->writes);
 }
 
-int chains_take(aegis_chains *c, aegis_chain *sessions, uint8_t *points, uint8_t *requests) {
+int chains_take(aegis_chains *c, aegis_chain *sessions, uint8_t *points, uint8_t *requests, uint8_t *writes) {
     uint64_t at = 0, taken = 0;
     uint64_t *ends = malloc(max_u64(c->count, 1) * sizeof *ends);    /* where each session's next point goes */
     if (ends == NULL) return fail(AEGIS_E_NOMEM, "no memory for %u sessions", (unsigned)c->count);
@@ -315,8 +357,10 @@ int chains_take(aegis_chains *c, aegis_chain *sessions, uint8_t *points, uint8_t
         memcpy(points + AEGIS_POINT_SIZE * ends[c->points[i].slot]++, c->points[i].bytes, AEGIS_POINT_SIZE);
     free(ends);
     if (c->request_count > 0) memcpy(requests, c->requests, (size_t)c->request_count * AEGIS_REQUEST_SIZE);
+    if (c->writes_count > 0) memcpy(writes, c->writes, (size_t)c->writes_count * AEGIS_WRITES_SIZE);
     c->touched = 0;
     c->point_count = 0;
     c->request_count = 0;
+    c->writes_count = 0;
     return AEGIS_OK;
 }

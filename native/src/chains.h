@@ -17,8 +17,8 @@
 int chains_start(uint32_t tier, aegis_chains **out);
 int chains_add(aegis_chains *c, const uint8_t *buffer, const aegis_record *records, uint32_t count, uint32_t *told,
                uint32_t *told_count);
-void chains_size(const aegis_chains *c, uint64_t *sessions, uint64_t *points, uint64_t *requests);
-int chains_take(aegis_chains *c, aegis_chain *sessions, uint8_t *points, uint8_t *requests);
+void chains_size(const aegis_chains *c, uint64_t *sessions, uint64_t *points, uint64_t *requests, uint64_t *writes);
+int chains_take(aegis_chains *c, aegis_chain *sessions, uint8_t *points, uint8_t *requests, uint8_t *writes);
 void chains_end(aegis_chains *c);
 
 #endif

@@ -1,0 +1,69 @@
+"""What this process has written or believed, by the index of its record: it need not be read and believed again.
+
+A record never changes, so what is known of one stays true until something takes records away; then all is forgotten. Bounded by
+bytes; the least recently used go first.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Final, TypeVar
+
+Known = TypeVar("Known")
+
+
+class Recall(MutableMapping[int, Known]):
+    """See the module's text. Any number of threads may use it."""
+
+    def __init__(self, capacity_bytes: int, *, size_of: Callable[[Known], int], age: Callable[[], int]) -> None:
+        """`age` changes with everything that takes records away."""
+        self._capacity: Final = capacity_bytes
+        self._size_of: Final = size_of
+        self._age: Final = age
+        self._aged = age()
+        self._bytes = 0
+        self._kept: OrderedDict[int, Known] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __getitem__(self, index: int) -> Known:
+        with self._lock:
+            self._catch_up()
+            found = self._kept[index]
+            self._kept.move_to_end(index)
+            return found
+
+    def __setitem__(self, index: int, known: Known) -> None:
+        with self._lock:
+            self._catch_up()
+            self._forget(index)
+            self._kept[index] = known
+            self._bytes += self._size_of(known)
+            while self._bytes > self._capacity and len(self._kept) > 1:
+                self._forget(next(iter(self._kept)))
+
+    def __delitem__(self, index: int) -> None:
+        with self._lock:
+            self._forget(index)
+
+    def __iter__(self) -> Iterator[int]:
+        with self._lock:
+            self._catch_up()
+            return iter(list(self._kept))
+
+    def __len__(self) -> int:
+        with self._lock:
+            self._catch_up()
+            return len(self._kept)
+
+    def _catch_up(self) -> None:
+        age = self._age()
+        if age != self._aged:
+            self._aged, self._bytes = age, 0
+            self._kept.clear()
+
+    def _forget(self, index: int) -> None:
+        gone = self._kept.pop(index, None)
+        if gone is not None:
+            self._bytes -= self._size_of(gone)
