@@ -24,8 +24,9 @@ from aegis_store.erasure import Erasure
 from aegis_store.errors import AegisError
 from aegis_store.holding import HoldInfo
 from aegis_store.keeping import Compaction
+from aegis_store.lifetimes import Lifetime
 from aegis_store.lineage import GapInfo
-from aegis_store.memory import DEFAULT, Delete, Memory, MemoryItem, Put
+from aegis_store.memory import DEFAULT, Delete, Memory, MemoryErasure, MemoryHold, MemoryItem, Put, Swept
 from aegis_store.opening import Anchor, Mode
 from aegis_store.retention.sweeper import Retained
 from aegis_store.rules import Rule
@@ -53,7 +54,10 @@ __all__ = [
     "GapInfo",
     "Head",
     "HoldInfo",
+    "Lifetime",
     "Memory",
+    "MemoryErasure",
+    "MemoryHold",
     "MemoryItem",
     "MemoryPointer",
     "Put",
@@ -66,6 +70,7 @@ __all__ = [
     "SignedHead",
     "Store",
     "StoreStats",
+    "Swept",
     "Tier",
     "TierDurability",
     "errors",

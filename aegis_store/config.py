@@ -15,7 +15,9 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
+from aegis_store import lifetimes
 from aegis_store.errors import InvalidArgument, StorageError
+from aegis_store.lifetimes import Lifetime
 from aegis_store.rules import Rule, from_tables, in_order
 from aegis_store.types import Tier
 
@@ -93,13 +95,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     roles: Mapping[str, str] = msgspec.field(default_factory=dict)
     #: Which checkpoints stay when the store is swept, the first rule that fits a session being its own. None: all of them.
     retention: Sequence[Rule] = ()
+    #: How long what the memory holds is there, by namespace, where a put does not say. None: for ever.
+    memory: Sequence[Lifetime] = ()
 
     def __hash__(self) -> int:
         return hash(tuple(tuple(each.items()) if isinstance(each, Mapping) else each for each in msgspec.structs.astuple(self)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """The options in a TOML file: the fields of this class, with tables [durability], [roles], and [[retention]] for rules.
+        """The options in a TOML file: the fields of this class, with tables [durability], [roles], [[retention]] for
+        rules and [[memory]] for lifetimes.
 
         InvalidArgument names the file and the option; StorageError: the file cannot be read.
         """
@@ -111,6 +116,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 found["durability"] = _made(TierDurability, durability, "durability.")
             if "retention" in found:
                 found["retention"] = from_tables(found["retention"])
+            if "memory" in found:
+                found["memory"] = lifetimes.from_tables(found["memory"])
             return _made(cls, found, "")
         except OSError as error:
             raise StorageError(
@@ -136,6 +143,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise InvalidArgument(f"roles is {self.roles!r}, not a table of agents and what they are there for")
         msgspec.structs.force_setattr(self, "roles", MappingProxyType(dict(self.roles)))
         msgspec.structs.force_setattr(self, "retention", in_order(self.retention))
+        msgspec.structs.force_setattr(self, "memory", lifetimes.in_force(self.memory))
 
 
 _Made = TypeVar("_Made", bound=msgspec.Struct)

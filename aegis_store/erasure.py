@@ -108,6 +108,17 @@ class Eraser:
             written, left = self._write_sessions(targets, reason, by)
         return self._finish(targets, None, written, left, wait_seconds)
 
+    def several(self, targets: Sequence[SessionRecord], *, reason: str, by: str, wait_seconds: float) -> Erasure:
+        """The same for sessions that were found and have no forks: keys of the memory tier, which whoever calls has looked
+        for in `reason` and `by`."""
+        demand_text(reason, "reason", op="erase")
+        demand_text(by, "name", op="erase")
+        with self._holds.going:
+            for target in targets:
+                self._holds.demand_none(target, None, op="erase")
+            written, left = self._write_sessions(list(targets), reason, by)
+        return self._finish(list(targets), None, written, left, wait_seconds)
+
     def checkpoint(self, session_id: str, ordinal: int, *, reason: str, by: str, wait_seconds: float) -> Erasure:
         """Erase what one checkpoint holds. Its neighbours usually hold most of the same: they stay."""
         self._demand(session_id, reason, by)
@@ -137,14 +148,7 @@ class Eraser:
     def _demand(self, session_id: str, reason: str, by: str) -> None:
         demand_text(reason, "reason", op="erase")
         demand_text(by, "name", op="erase")
-        for text in (reason, by):
-            # As a word: of an id like "7" nothing could be said otherwise.
-            if session_id and re.search(rf"(?<!\w){re.escape(session_id)}(?!\w)", text):
-                raise InvalidArgument(
-                    f"{text!r} names the session that is to be erased, and would keep the name for ever",
-                    op="erase",
-                    hint="say why without saying whom, as in a case number",
-                )
+        demand_unnamed(session_id, reason, by, what="session")
 
     def _found(self, session_id: str) -> SessionRecord:
         self._owner.catch_up()
@@ -245,6 +249,18 @@ class Eraser:
             holders=tuple(wait_for_holders(compacted.old_files, wait_seconds)),
             compacted=compacted,
         )
+
+
+def demand_unnamed(name: str, *texts: str, what: str) -> None:
+    """InvalidArgument for a text that names what is to be erased."""
+    for text in texts:
+        # As a word: of an id like "7" nothing could be said otherwise.
+        if name and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text):
+            raise InvalidArgument(
+                f"{text!r} names the {what} that is to be erased, and would keep the name for ever",
+                op="erase",
+                hint="say why without saying whom, as in a case number",
+            )
 
 
 def _forks_of(found: Survey, tag: bytes, ordinal: int) -> Iterator[bytes]:

@@ -19,8 +19,9 @@ from aegis_store.errors import Held, InvalidArgument, NotFound
 from aegis_store.lineage import last_ordinal
 from aegis_store.records import Records
 from aegis_store.schema import gaps as schema
+from aegis_store.schema.names import called
 from aegis_store.trust.signer import Signer
-from aegis_store.types import Kind, LogIndex, Ordinal
+from aegis_store.types import Kind, LogIndex, Ordinal, Tier
 
 #: Of a reason, and of who says so.
 TEXT_CHARACTERS_MAX: Final = 4096
@@ -70,7 +71,7 @@ class Holds:
         records = self._owner.records
         if ordinal is not None and not found.first_ordinal <= ordinal <= last_ordinal(found):
             raise NotFound(
-                f"session {found.id!r} has made no checkpoint {ordinal}: {own_ordinals(found)}",
+                f"{called(records.tier, found.id)} has made no checkpoint {ordinal}: {own_ordinals(found)}",
                 op="hold",
                 path=records.engine.path,
                 hint="what a fork inherited is held in the session that made it",
@@ -179,11 +180,17 @@ class Holds:
                 if hold.tag != found.tag:
                     what = "is in the history of a session that is"
                 raise Held(
-                    f"session {found.id!r} {what} held by {hold.holder} ({hold.reason})",
+                    f"{called(records.tier, found.id)} {what} held by {hold.holder} ({hold.reason})",
                     op=op,
                     path=records.engine.path,
-                    hint=f"to let it go: aegis release {shlex.quote(records.engine.path)} {hold.number} --reason …",
+                    hint=f"to let it go: aegis release {shlex.quote(records.engine.path)} {hold.number}{_in(records.tier)} "
+                    "--reason …",
                 )
+
+
+def _in(tier: Tier) -> str:
+    """Which holds a number is of, on a command line."""
+    return "" if tier is Tier.SESSION else f" --tier {tier.label}"
 
 
 def own_ordinals(found: SessionRecord) -> str:

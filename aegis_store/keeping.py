@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from aegis_store._engine import Footer
 from aegis_store.catalog import Row
 from aegis_store.chain import Chain
-from aegis_store.compaction import Compacted, Compactor, Stage
+from aegis_store.compaction import NOTHING, Compacted, Compactor, Stage
 from aegis_store.erasure import Eraser
 from aegis_store.erasure import Owner as ErasureOwner
 from aegis_store.errors import Closed, Corrupt, NoSpace, OutOfResources, StorageError
@@ -69,12 +69,13 @@ class Keeping:
     def compact_pending(self) -> Compacted:
         return self.compact(waits=True)
 
-    def start_compaction(self, *, bytes_a_second: int | None = None) -> Compaction:
-        """See `Store.start_compaction`."""
+    def start_compaction(self, *, bytes_a_second: int | None = None, also: Sequence[Keeping] = ()) -> Compaction:
+        """See `Store.start_compaction`; `also` are other tiers', whose turn comes when this one is done."""
         with self.going:
             running = self._in_background
             if running is None or running.is_done:
-                running = self._in_background = Compaction(self.compactor, bytes_a_second, self._stop)
+                compactors = [self.compactor, *(each.compactor for each in also)]
+                running = self._in_background = Compaction(compactors, bytes_a_second, self._stop)
             return running
 
     def resume(self) -> None:
@@ -133,8 +134,8 @@ class Keeping:
 class Compaction:
     """A compaction in a thread of its own. Ending the store ends it; the next one goes on where it was."""
 
-    def __init__(self, compactor: Compactor, bytes_a_second: int | None, stop: threading.Event) -> None:
-        self._compactor = compactor
+    def __init__(self, compactors: Sequence[Compactor], bytes_a_second: int | None, stop: threading.Event) -> None:
+        self._compactors = compactors
         self._pace = bytes_a_second
         self._stop = stop
         self._done: Compacted | None = None
@@ -162,7 +163,10 @@ class Compaction:
 
     def _run(self) -> None:
         try:
-            self._done = self._compactor.run(bytes_a_second=self._pace, watch=self._see, stop=self._stop, waits=True)
+            done = NOTHING
+            for compactor in self._compactors:
+                done = done.and_then(compactor.run(bytes_a_second=self._pace, watch=self._see, stop=self._stop, waits=True))
+            self._done = done
         except BaseException as error:  # it is whoever waits who hears of it
             self._error = error
 

@@ -71,6 +71,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         patterns: object = self.keep_positions
         if not isinstance(patterns, (list, tuple)) or not all(isinstance(each, str) for each in patterns):
             raise InvalidArgument(f"keep_positions is {patterns!r}, not a list of names such as ['approved/*']")
+        if patterns and tier == Tier.MEMORY.label:
+            raise InvalidArgument("keep_positions says nothing of the memory tier, whose items have no position")
         msgspec.structs.force_setattr(self, "keep_age", age)
         msgspec.structs.force_setattr(self, "keep_positions", tuple(patterns))
         msgspec.structs.force_setattr(self, "byte_budget", budget)
@@ -136,6 +138,12 @@ def _check_count(key: str, value: object) -> None:
     # Not 0: whether that keeps nothing, or is as good as left out, is for nobody to guess where data goes.
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise InvalidArgument(f"{key} is {value!r}, not a whole number from 1; leave it out if it is to keep nothing")
+
+
+def seconds_of(text: str) -> int | None:
+    """The seconds that text such as "30d" stands for; None: it is none."""
+    found = _AMOUNT.fullmatch(text)
+    return int(found[1]) * _SECONDS[found[2]] if found and found[2] in _SECONDS else None
 
 
 def _amount(key: str, value: object, units: Mapping[str, int], allowed: str) -> int | None:

@@ -137,7 +137,7 @@ class Store:
         self.records: Final = self._records[Tier.SESSION]
         self.keeping: Final = Keeping(self)
         self.audit: Final = Audit(OpenTier(self, self._records[Tier.AUDIT]))
-        self.memory: Final = Memory(OpenTier(self, self._records[Tier.MEMORY]))
+        self.memory: Final = Memory(OpenTier(self, self._records[Tier.MEMORY]), config.memory)
 
     def _records_of(self, tier: Tier) -> Records:
         keys, config = self.keys, self.config
@@ -202,6 +202,7 @@ class Store:
                 store._sign_segments()
                 if mode != "r":
                     store.keeping.resume()
+                    store.memory.keeping.resume()
             except BaseException:
                 store.catalog.abandon()
                 raise
@@ -227,7 +228,9 @@ class Store:
         heads: list[Head] = []
         try:
             try:
+                self.memory.finish()
                 self.keeping.finish()
+                self.memory.keeping.finish()
                 self._housekeeping.finish()
                 self._sign_segments()
                 if self._mode != "r":
@@ -328,7 +331,11 @@ class Store:
         """
         self.check_open()
         chosen = self.config.retention if rules is None else in_order(rules)
-        return self.keeping.sweeper.sweep(chosen, dry_run=dry_run, watch=watch)
+        found = self.keeping.sweeper.sweep(chosen, dry_run=dry_run, watch=watch)
+        if not any(rule.tier == Tier.MEMORY.label for rule in chosen):
+            return found
+        also = self.memory.keeping.sweeper.sweep(chosen, dry_run=dry_run, watch=watch)
+        return msgspec.structs.replace(found, memory=also)
 
     def compact(self, *, bytes_a_second: int | None = None, watch: Callable[[Stage], object] | None = None) -> Compacted:
         """Take out of the files what was pruned or erased. No root, proof or signature changes, and appends go on meanwhile.
@@ -336,13 +343,14 @@ class Store:
         `bytes_a_second` is the pace at most; `watch` is told how far it is. Conflict: another thread compacts already. NoSpace:
         the largest segment needs room beside itself; nothing was changed that was not done."""
         self.check_open()
-        return self.keeping.compact(bytes_a_second=bytes_a_second, watch=watch)
+        done = self.keeping.compact(bytes_a_second=bytes_a_second, watch=watch)
+        return done.and_then(self.memory.keeping.compact(bytes_a_second=bytes_a_second, watch=watch))
 
     def start_compaction(self, *, bytes_a_second: int | None = None) -> Compaction:
         """The same in a thread of its own, or the one that is at work. Closing the store stops it; the next one goes on."""
         self.check_open()
         self.catch_up()
-        return self.keeping.start_compaction(bytes_a_second=bytes_a_second)
+        return self.keeping.start_compaction(bytes_a_second=bytes_a_second, also=[self.memory.keeping])
 
     def erase(
         self,

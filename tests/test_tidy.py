@@ -25,7 +25,7 @@ FACE = "__init__"
 #: Floors of the package. An import goes to a lower floor, or sideways but never in a circle.
 PYTHON_FLOORS = {
     # docs/decisions/0015 says why the rules lie below what they are for.
-    0: ["errors", "types", "rules", "config"],
+    0: ["errors", "types", "rules", "lifetimes", "config"],
     1: ["_engine", "housekeeping"],
     2: ["codec", "schema", "trust", "catalog", "changes"],
     3: ["gaps", "states", "gathering", "dictionaries", "records"],

@@ -4,7 +4,8 @@
     ids       BLAKE3(tier u8, id) [16]               session number u48
     tags      tag [16]                               session number u48
     names     tier u8, the first 160 bytes of the    nothing; of the memory tier only, where names are looked for by prefix
-              id, session number u48
+              id, a zero if it is shorter, session
+              number u48
     sessions  number u48                             msgpack [tag, id or nil (erased), agent, role, forked from, parent,
                                                      first ordinal, created ms]; never changes
     heads     number u48                             64 bytes: the newest checkpoint, see _HEAD
@@ -147,7 +148,9 @@ def name_prefix(tier: Tier, text: str) -> bytes:
 
 
 def name_key(tier: Tier, session_id: str, number: int) -> bytes:
-    return name_prefix(tier, session_id) + number_key(number)
+    # A zero ends a short one, so that it comes before those that it is the beginning of: none of them goes on with a zero.
+    name = name_prefix(tier, session_id)
+    return (name if len(name) > NAME_BYTES else name + b"\0") + number_key(number)
 
 
 def number_key(number: int) -> bytes:

@@ -18,6 +18,7 @@ from aegis_store.cli.holds import hold, holds, release
 from aegis_store.cli.import_ import import_
 from aegis_store.cli.init import init
 from aegis_store.cli.log import log
+from aegis_store.cli.memory import app as memory
 from aegis_store.cli.outcome import as_fields
 from aegis_store.cli.output import emit
 from aegis_store.cli.retain import retain
@@ -57,6 +58,7 @@ app.command("erase")(erase)
 app.command("export")(export)
 app.command("import")(import_)
 app.command("bench")(bench)
+app.add_typer(memory, name="memory")
 
 
 def _show_version(wanted: bool) -> None:

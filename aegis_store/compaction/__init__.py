@@ -8,6 +8,6 @@ share. How a segment is rewritten: native/src/compact.h.
 
 from __future__ import annotations
 
-from aegis_store.compaction.compactor import Compacted, Compactor, Stage
+from aegis_store.compaction.compactor import NOTHING, Compacted, Compactor, Stage
 
-__all__ = ["Compacted", "Compactor", "Stage"]
+__all__ = ["NOTHING", "Compacted", "Compactor", "Stage"]

@@ -54,6 +54,17 @@ class Compacted(msgspec.Struct, frozen=True, kw_only=True):
     bytes_after: int
     old_files: tuple[tuple[int, int], ...] = ()
 
+    def and_then(self, other: Compacted) -> Compacted:
+        """What this one did and that of another tier."""
+        return Compacted(
+            segments=self.segments + other.segments,
+            payloads_gone=self.payloads_gone + other.payloads_gone,
+            reencoded=self.reencoded + other.reencoded,
+            bytes_before=self.bytes_before + other.bytes_before,
+            bytes_after=self.bytes_after + other.bytes_after,
+            old_files=self.old_files + other.old_files,
+        )
+
 
 NOTHING: Final = Compacted(segments=0, payloads_gone=0, reencoded=0, bytes_before=0, bytes_after=0)
 

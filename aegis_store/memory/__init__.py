@@ -10,7 +10,9 @@ memory      all of it together, as `Store.memory`
 
 from __future__ import annotations
 
+from aegis_store.memory.going import MemoryErasure, MemoryHold
 from aegis_store.memory.items import MemoryItem
 from aegis_store.memory.memory import DEFAULT, Delete, Memory, Put
+from aegis_store.memory.sweeping import Swept
 
-__all__ = ["DEFAULT", "Delete", "Memory", "MemoryItem", "Put"]
+__all__ = ["DEFAULT", "Delete", "Memory", "MemoryErasure", "MemoryHold", "MemoryItem", "Put", "Swept"]

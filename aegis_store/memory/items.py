@@ -70,19 +70,10 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
         """When the version was put."""
         return self.record.entry.time_ms if self.item.changed_ms is None else TimeMs(self.item.changed_ms)
 
-    def is_there(self, now: TimeMs | int, expires_ms: int | None = None) -> bool:
-        """Whether the key has a value at that time: it was not deleted, and has not expired. `expires_ms`: what a refresh that
-        is on its way says."""
-        if self.item.op == "delete":
-            return False
-        own = self.item.expires_ms
-        return own is None or now < (own if expires_ms is None else max(own, expires_ms))
 
-
-def as_item(stored: Stored, expires_ms: int | None = None) -> MemoryItem:
-    """What people hold. `expires_ms`: what a refresh that is on its way says."""
+def as_item(stored: Stored, expires_ms: int | None) -> MemoryItem:
+    """What people hold. `expires_ms`: as the record says, or a refresh that is on its way."""
     item = stored.item
-    expires = item.expires_ms if expires_ms is None else expires_ms
     return MemoryItem(
         namespace=item.namespace,
         key=item.key,
@@ -90,7 +81,7 @@ def as_item(stored: Stored, expires_ms: int | None = None) -> MemoryItem:
         version=item.number,
         created_at=moment(stored.created_ms),
         changed_at=moment(stored.changed_ms),
-        expires_at=None if expires is None else moment(TimeMs(expires)),
+        expires_at=None if expires_ms is None else moment(TimeMs(expires_ms)),
         ttl_seconds=None if item.ttl_ms is None else item.ttl_ms / 1000,
         ref=stored.ref,
         agent=stored.record.agent,

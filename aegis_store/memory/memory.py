@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
+from aegis_store.catalog import SessionRecord
 from aegis_store.checkpoint import moment
+from aegis_store.erasure import WAIT_SECONDS
 from aegis_store.errors import Conflict, InvalidArgument, NotFound, Pruned, ReadOnly, StateTypeError
+from aegis_store.keeping import Keeping
+from aegis_store.lifetimes import Lifetime, ttl_of
+from aegis_store.memory import going, sweeping
 from aegis_store.memory.fields import matcher
+from aegis_store.memory.going import MemoryErasure, MemoryHold
 from aegis_store.memory.items import MemoryItem, Stored, as_item
+from aegis_store.memory.keys import Keys, name_of, namespace_of
 from aegis_store.memory.reading import Reader, View
-from aegis_store.memory.writing import Key, Queued
+from aegis_store.memory.refreshing import Refreshes
+from aegis_store.memory.sweeping import Swept
+from aegis_store.memory.writing import Queued
 from aegis_store.open_tier import OpenTier
-from aegis_store.opening import demand_name
+from aegis_store.records import Records
 from aegis_store.schema import names
 from aegis_store.schema.names import Namespace
 from aegis_store.types import MemoryPointer, TimeMs
 
 _MS: Final = 1000
-#: About 300 years, so that no sum of it and a time is out of range.
-TTL_SECONDS_MAX: Final = 10_000_000_000
 
 
 class _Default:
@@ -34,7 +39,8 @@ class _Default:
 
 #: `ttl=DEFAULT`: as the options say for the namespace.
 DEFAULT: Final = _Default()
-Ttl = float | _Default | None
+#: Seconds, or text such as "30d"; None: it never expires.
+Ttl = float | str | _Default | None
 
 
 class Put(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,11 +69,22 @@ class Memory:
     A namespace is a tuple of str, a key a str; both may be any, the empty ones too.
     """
 
-    def __init__(self, tier: OpenTier) -> None:
+    def __init__(self, tier: OpenTier, lifetimes: Sequence[Lifetime]) -> None:
         self._tier: Final = tier
+        self._lifetimes: Final = lifetimes
         self._reader: Final = Reader(tier)
-        self._lock: Final = threading.Lock()
-        self._keys: Final[weakref.WeakValueDictionary[str, Key]] = weakref.WeakValueDictionary()
+        self._keys: Final = Keys(tier, self._reader)
+        self._refreshes: Final = Refreshes(tier, self._keys)
+
+    @property
+    def records(self) -> Records:
+        """The records of the tier."""
+        return self._tier.records
+
+    @property
+    def keeping(self) -> Keeping:
+        """What stays in it and what goes."""
+        return self._tier.keeping
 
     # ---- writing ----------------------------------------------------------------------------------------------------------
 
@@ -84,10 +101,10 @@ class Memory:
     ) -> MemoryItem:
         """Store a value as the key's next version; it is durable when this returns.
 
-        `value` is any value that a state may hold. `ttl` is in seconds from now (None: it never expires; DEFAULT: as the
-        options say for the namespace). With `expect` the key must be at that version (0: it must have no value), else Conflict.
-        A repeated `request_id` returns the key's version of that request and stores nothing. `agent` signs it, the store's if
-        nobody is named.
+        `value` is any value that a state may hold. `ttl` is seconds from now, or text such as "30d" (None: it never expires;
+        DEFAULT: as the options say for the namespace). With `expect` the key must be at that version (0: it must have no
+        value), else Conflict. A repeated `request_id` returns the key's version of that request and stores nothing. `agent`
+        signs it, the store's if nobody is named.
 
         StateTypeError, StateTooLarge, Conflict, NoSpace, ReadOnly: nothing was stored.
         """
@@ -138,12 +155,12 @@ class Memory:
         return queued
 
     def _submit(self, operation: Put | Delete, agent: str) -> Queued | None:
-        key = self._key(operation.namespace, operation.key)
+        key = self._keys.of(operation.namespace, operation.key)
         if isinstance(operation, Delete):
             return key.delete(expect=operation.expect, request_id=operation.request_id, agent=agent)
         return key.put(
             operation.value,
-            ttl_ms=self._ttl_ms(operation.ttl),
+            ttl_ms=self._ttl_ms(operation.ttl, key.namespace),
             expect=operation.expect,
             request_id=operation.request_id,
             agent=agent,
@@ -166,7 +183,7 @@ class Memory:
             if chain is None:
                 raise NotFound(f"{names.shown(queued.key.namespace, queued.key.key)} is gone", op="put")
             stored = self._reader.at_place(chain, queued.ref.ordinal, queued.ref.index)
-            return None if stored.item.op == "delete" else as_item(stored)
+            return None if stored.item.op == "delete" else as_item(stored, stored.item.expires_ms)
         if item.op == "delete":
             return None
         return MemoryItem(
@@ -182,25 +199,112 @@ class Memory:
             agent=queued.agent,
         )
 
-    def _key(self, namespace: Sequence[str], key: str) -> Key:
-        parts = _namespace(namespace)
-        demand_name(key, "key", op="memory")
-        name = names.name_of(parts, key)
-        demand_name(name, "namespace and key", op="memory")
-        chain = self._tier.chain_of(name)
-        with self._lock:
-            known = self._keys.get(name)
-            if known is None or known.chain is not chain:  # it was erased meanwhile
-                known = self._keys[name] = Key(self._tier, self._reader, chain, parts, key)
-        return known
+    def _ttl_ms(self, ttl: Ttl, namespace: Namespace) -> int | None:
+        if isinstance(ttl, _Default):
+            lifetime = self._lifetime(namespace)
+            ttl = None if lifetime is None else lifetime.ttl
+        return None if ttl is None else max(1, round(ttl_of(ttl) * _MS))
 
-    def _ttl_ms(self, ttl: Ttl) -> int | None:
-        if isinstance(ttl, _Default) or ttl is None:
+    def _lifetime(self, namespace: Namespace) -> Lifetime | None:
+        """What the options say of a namespace: the longest one that it begins with."""
+        return next((each for each in self._lifetimes if namespace[: len(each.namespace)] == tuple(each.namespace)), None)
+
+    # ---- expiry -----------------------------------------------------------------------------------------------------------
+
+    def sweep(
+        self,
+        namespace_prefix: Sequence[str] = (),
+        *,
+        limit: int | None = None,
+        watch: sweeping.Watcher | None = None,
+    ) -> Swept:
+        """Delete what has expired, in all namespaces that begin so, at most `limit` items; durable when this returns.
+
+        An expired item is not given to anybody in any case; once it is deleted, retention may let its value go. `watch` is told
+        how many keys were looked at, and how many values deleted."""
+        if limit is not None and limit < 0:
+            raise InvalidArgument(f"limit is {limit}", op="sweep")
+        view = self._reader.view(None)
+        self._tier.store_signer("sweep")  # ReadOnly is said before anything is looked at
+        try:
+            return sweeping.sweep(
+                self._reader,
+                self._keys,
+                names.within(namespace_of(namespace_prefix)),
+                agent=self._tier.agent,
+                view=view,
+                limit=limit,
+                watch=watch,
+                commit=self._commit,
+            )
+        except BaseException:
+            self._tier.lost_track()
+            raise
+
+    # ---- what stays and what goes -----------------------------------------------------------------------------------------
+
+    def hold(self, namespace: Sequence[str], key: str, *, reason: str, holder: str) -> MemoryHold:
+        """Let no version of a key go until `release`; durable when this returns. Retention leaves out what is held, and erasure
+        refuses."""
+        self._tier.check_open()
+        return going.hold(self._tier, self._reader, namespace, key, reason=reason, holder=holder)
+
+    def holds(self) -> Sequence[MemoryHold]:
+        """The holds on keys that stand, oldest first."""
+        self._tier.check_open()
+        return going.holds(self._tier)
+
+    def release(self, hold: int, *, reason: str, by: str | None = None) -> None:
+        """Let a hold go, by its number; durable when this returns. NotFound: none of that number stands."""
+        self._tier.check_open()
+        self._tier.keeping.holds.release(hold, reason=reason, by=self._tier.agent if by is None else by)
+
+    def erase(
+        self,
+        namespace: Sequence[str],
+        key: str | None = None,
+        *,
+        reason: str,
+        by: str | None = None,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> MemoryErasure:
+        """Erase a key, or without one the namespace and all below it: when this returns no file of the store holds a value or
+        a name of it.
+
+        What stays is that there was something: entries without content, which keep every root and proof, and erase records of
+        who, why, and which. Processes that still have an old file open after `wait_seconds` are named. NotFound: there is
+        nothing. Held: a key is held, and nothing was erased."""
+        self._tier.check_open()
+        return going.erase(
+            self._tier,
+            self._reader,
+            namespace,
+            key,
+            reason=reason,
+            by=self._tier.agent if by is None else by,
+            wait_seconds=wait_seconds,
+        )
+
+    # ---- within -----------------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Write down what reads have promised: the store is about to be closed."""
+        self._refreshes.finish()
+
+    def _seen(self, stored: Stored | None, view: View, refresh: bool | None) -> MemoryItem | None:
+        """What whoever asked for a key is given, which a read keeps longer; None: it has expired, or was deleted."""
+        if stored is None or stored.item.op == "delete":
             return None
-        given: object = ttl
-        if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= TTL_SECONDS_MAX:
-            raise InvalidArgument(f"ttl is {ttl!r}, not a number of seconds above 0", op="put")
-        return max(1, round(given * _MS))
+        expires = stored.item.expires_ms
+        if expires is None or view.last is not None:
+            return as_item(stored, expires) if expires is None or view.now < expires else None
+        expires = self._refreshes.expiry(stored) or expires
+        if view.now >= expires:
+            return None
+        if refresh is None:
+            lifetime = self._lifetime(stored.item.namespace)
+            refresh = lifetime is None or lifetime.refresh_on_read
+        return as_item(stored, self._refreshes.read(stored, expires, view.now) if refresh else expires)
 
     # ---- reading ----------------------------------------------------------------------------------------------------------
 
@@ -209,17 +313,17 @@ class Memory:
     ) -> MemoryItem | None:
         """What is stored under a key, every check made; None: nothing is, or it has expired.
 
-        With `at` what a reader saw at that pointer: the newest version up to there. Pruned, Erased: that one is gone, and no
-        other is given in its place. RolledBack: this memory never was what the pointer saw.
+        A read moves the expiry of what has a ttl, unless `refresh`, or the options for the namespace, say no. With `at` it is
+        what a reader saw at that pointer: the newest version up to there. Pruned, Erased: that one is gone, and no other is
+        given in its place. RolledBack: this memory never was what the pointer saw.
         """
         view = self._reader.view(at)
-        stored = self._reader.newest(names.name_of(_namespace(namespace), key), view)
-        return None if stored is None else self._seen(stored, view)
+        return self._seen(self._reader.newest(name_of(namespace_of(namespace), key), view), view, refresh)
 
     def versions(self, namespace: Sequence[str], key: str) -> Iterator[MemoryItem]:
         """The versions of a key, newest first, expired and deleted ones too; those that retention let go are left out."""
         self._tier.check_open()
-        return self._versions(names.name_of(_namespace(namespace), key))
+        return self._versions(name_of(namespace_of(namespace), key))
 
     def _versions(self, name: str) -> Iterator[MemoryItem]:
         chain = self._reader.chain(name)
@@ -235,7 +339,7 @@ class Memory:
             if stored.item.op == "delete":
                 ordinal -= 1
                 continue
-            yield as_item(stored)
+            yield as_item(stored, stored.item.expires_ms)
             ordinal = stored.put - 1
 
     def search(
@@ -252,9 +356,8 @@ class Memory:
 
         `where` says what their values' fields are to be (memory.fields). At most `limit`, after the first `offset`.
         """
-        matches = matcher(where)
-        prefix = names.within(_namespace(namespace_prefix))
-        return self._page(self._found(prefix, None, at, matches), limit, offset)
+        prefix = names.within(namespace_of(namespace_prefix))
+        return self._page(self._found(prefix, None, at, matcher(where), refresh), limit, offset)
 
     def namespaces(
         self,
@@ -265,20 +368,26 @@ class Memory:
         at: MemoryPointer | None = None,
     ) -> Iterator[Namespace]:
         """The namespaces that have items, in order: those that begin and end so, cut to `max_depth` parts, each once."""
-        begins, ends = _namespace(prefix), _namespace(suffix)
+        begins, ends = namespace_of(prefix), namespace_of(suffix)
         if max_depth is not None and max_depth < 1:
             raise InvalidArgument(f"max_depth is {max_depth}", op="namespaces")
         return self._namespaces(begins, ends, max_depth, self._reader.view(at))
 
     def _namespaces(self, begins: Namespace, ends: Namespace, max_depth: int | None, view: View) -> Iterator[Namespace]:
         done: set[Namespace] = set()
-        for stored in self._reader.items(self._reader.chains(names.within(begins)), view):
-            namespace = stored.item.namespace
+        chains = self._reader.chains(names.within(begins))
+        for chain in chains:
+            namespace, _ = names.split(chain.id)
             cut = namespace[:max_depth]
-            if cut in done or not self._is_there(stored, view) or namespace[len(namespace) - len(ends) :] != ends:
+            # What is not asked for, or was found already, need not be read.
+            if cut in done or namespace[len(namespace) - len(ends) :] != ends or not self._is_there(chain, view):
                 continue
             done.add(cut)
             yield cut
+
+    def _is_there(self, chain: SessionRecord, view: View) -> bool:
+        stored = next(self._reader.items([chain], view), None)
+        return self._seen(stored, view, False) is not None
 
     def pointer(self) -> MemoryPointer:
         """All that can be read now, as an index and a root: hand it to `Session.checkpoint`, and to any read as `at`."""
@@ -297,17 +406,23 @@ class Memory:
         """Items of that very namespace whose keys begin with `prefix`, by key, each checked when it comes.
 
         At most `limit`; with `after`, those behind that key, which is how a list goes on."""
-        parts = _namespace(namespace)
-        behind = None if after is None else names.name_of(parts, after)
-        return self._page(self._found(names.prefix_of(parts, prefix), behind, at, lambda value: True), limit, 0)
+        parts = namespace_of(namespace)
+        behind = None if after is None else name_of(parts, after)
+        found = self._found(names.prefix_of(parts, prefix), behind, at, lambda value: True, refresh)
+        return self._page(found, limit, 0)
 
     def _found(
-        self, prefix: str, after: str | None, at: MemoryPointer | None, matches: Callable[[object], bool]
+        self,
+        prefix: str,
+        after: str | None,
+        at: MemoryPointer | None,
+        matches: Callable[[object], bool],
+        refresh: bool | None,
     ) -> Iterator[MemoryItem]:
         view = self._reader.view(at)
         for stored in self._reader.items(self._reader.chains(prefix, after=after), view):
-            if self._is_there(stored, view) and matches(stored.item.value):
-                item = self._seen(stored, view)
+            if matches(stored.item.value):
+                item = self._seen(stored, view, refresh)
                 if item is not None:
                     yield item
 
@@ -316,29 +431,3 @@ class Memory:
         if offset < 0 or (limit is not None and limit < 0):
             raise InvalidArgument(f"limit is {limit} and offset {offset}", op="search")
         return islice(found, offset, None if limit is None else offset + limit)
-
-    # ---- expiry -----------------------------------------------------------------------------------------------------------
-
-    def _is_there(self, stored: Stored, view: View) -> bool:
-        return stored.is_there(view.now, self._on_way(stored) if view.last is None else None)
-
-    def _on_way(self, stored: Stored) -> int | None:
-        with self._lock:
-            key = self._keys.get(stored.chain.id)
-        return None if key is None else key.expiry_on_way(stored)
-
-    def _seen(self, stored: Stored, view: View) -> MemoryItem | None:
-        """What whoever asked for a key is given."""
-        return as_item(stored) if self._is_there(stored, view) else None
-
-
-def _namespace(parts: Sequence[str]) -> Namespace:
-    """A namespace as a tuple. InvalidArgument: it is none."""
-    given: object = parts
-    if not isinstance(given, tuple | list):
-        raise InvalidArgument(
-            f"a namespace is a tuple of str, and not {type(given).__name__}", op="memory", hint='as in ("users", "u-17")'
-        )
-    for part in given:
-        demand_name(part, "part of a namespace", op="memory")
-    return tuple(given)

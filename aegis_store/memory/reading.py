@@ -16,17 +16,20 @@ from typing import Final
 import msgspec
 
 from aegis_store.catalog import SessionRecord
-from aegis_store.errors import AegisError, Corrupt, Foreign, Gone, InvalidArgument, Pruned, RolledBack, UnknownType
+from aegis_store.errors import Corrupt, Foreign, Gone, InvalidArgument, Pruned, RolledBack, UnknownType
 from aegis_store.memory.items import Stored
 from aegis_store.open_tier import OpenTier
 from aegis_store.schema import memory as schema
 from aegis_store.schema import names
-from aegis_store.types import Kind, LogIndex, MemoryPointer, TimeMs
+from aegis_store.types import Kind, LogIndex, MemoryPointer, Tier, TimeMs
 
 #: Chains that are asked of the catalogue at a time.
 PAGE: Final = 256
-#: Delete records that are remembered, so that a list passes by them without a read.
-DELETES_KEPT: Final = 1 << 16
+#: Records of which is remembered until when they are there, so that a list or a sweep need not read them.
+KNOWN_MAX: Final = 1 << 18
+#: Until when what never expires is there, and what was deleted.
+FOR_EVER: Final = 1 << 63
+GONE: Final = 0
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +44,8 @@ class Reader:
 
     def __init__(self, tier: OpenTier) -> None:
         self._tier: Final = tier
-        self._deletes: set[int] = set()
+        # Index of a record that was believed -> until when (ms) its version is there.
+        self._until: dict[int, int] = {}
 
     # ---- when -------------------------------------------------------------------------------------------------------------
 
@@ -156,7 +160,9 @@ class Reader:
                 tier=entry.tier.label,
                 index=index,
             )
-        return Stored(chain=chain, record=record, item=item)
+        stored = Stored(chain=chain, record=record, item=item)
+        self._remember(stored)
+        return stored
 
     def _refreshed(self, chain: SessionRecord, ordinal: int) -> Stored | None:
         """The refresh that says what a pruned record said: of the same put, so the same value, and the key was there at least
@@ -213,26 +219,26 @@ class Reader:
                 yield chain
             last = page[-1]
 
+    def until(self, index: LogIndex) -> int | None:
+        """Until when (ms) the version of a record is there, if that was read before; None: it was not."""
+        return self._until.get(index)
+
     def items(self, chains: Iterable[SessionRecord], view: View) -> Iterator[Stored]:
-        """The records that count, but for those of keys that were deleted, were not there yet, or whose version is gone."""
+        """The records that count, but for those of keys that were deleted or were not there yet."""
         for chain in chains:
             place = self.place(chain, view)
-            if place is None or place[1] in self._deletes:
+            if place is None or self._until.get(place[1]) == GONE:
                 continue
             stored = self.at_place(chain, *place)
-            if stored.item.op == "delete":
-                self._remember_delete(place[1])
-            else:
+            if stored.item.op != "delete":
                 yield stored
 
-    def _remember_delete(self, index: int) -> None:
-        if len(self._deletes) >= DELETES_KEPT:
-            self._deletes.clear()
-        self._deletes.add(index)
+    def _remember(self, stored: Stored) -> None:
+        if len(self._until) >= KNOWN_MAX:
+            self._until.clear()
+        expires = FOR_EVER if stored.item.expires_ms is None else stored.item.expires_ms
+        self._until[stored.record.index] = GONE if stored.item.op == "delete" else expires
 
 
 def _shown(chain: SessionRecord) -> str:
-    try:
-        return names.shown(*names.split(chain.id))
-    except AegisError:
-        return f"the chain {chain.id!r}"
+    return names.called(Tier.MEMORY, chain.id)

@@ -22,9 +22,6 @@ from aegis_store.schema import names
 from aegis_store.schema.names import Namespace
 from aegis_store.types import LogIndex, Ref, TimeMs
 
-#: A refresh is written when the stored expiry lags behind by more than this part of the ttl.
-REFRESH_PART: Final = 8
-
 
 class Queued(msgspec.Struct, frozen=True, kw_only=True):
     """A record of a key that is queued, and what it says; `item` None: a request was repeated, and `ref` is the first's."""
@@ -48,14 +45,18 @@ class _Standing(msgspec.Struct, frozen=True, kw_only=True):
     changed_ms: TimeMs
     expires_ms: int | None
 
-    def is_there(self, now: int) -> bool:
-        return not self.is_deleted and (self.expires_ms is None or now < self.expires_ms)
+
+class _Promise(msgspec.Struct, frozen=True, kw_only=True):
+    """A later expiry of the version that a put made, because it was read."""
+
+    stored: Stored
+    expires_ms: int
 
 
 class Key:
     """What all that write under one key share."""
 
-    __slots__ = ("__weakref__", "_lock", "_reader", "_standing", "_tier", "chain", "key", "namespace")
+    __slots__ = ("__weakref__", "_lock", "_promise", "_reader", "_standing", "_tier", "chain", "key", "namespace")
 
     def __init__(self, tier: OpenTier, reader: Reader, chain: Chain, namespace: Namespace, key: str) -> None:
         self.chain: Final = chain
@@ -66,13 +67,37 @@ class Key:
         self._lock = threading.Lock()
         # None: to be looked up.
         self._standing: _Standing | None = None
+        self._promise: _Promise | None = None
 
-    def expiry_on_way(self, stored: Stored) -> int | None:
-        """The expiry of a version as a refresh has it that is on its way; None: none is."""
-        standing = self._standing
-        if standing is None or standing.is_deleted or (standing.number, standing.put) != (stored.item.number, stored.put):
-            return None
-        return standing.expires_ms
+    # ---- expiry -----------------------------------------------------------------------------------------------------------
+
+    def expiry_on_way(self, stored: Stored) -> int:
+        """The expiry of a version as a refresh has it that is promised or on its way; 0: none is."""
+        with self._lock:
+            found = 0
+            if self._promise is not None and self._promise.stored.put == stored.put:
+                found = self._promise.expires_ms
+            standing = self._standing
+            if standing is not None and standing.put == stored.put and not standing.is_deleted:
+                found = max(found, standing.expires_ms or 0)
+            return found
+
+    def promise(self, stored: Stored, expires_ms: int) -> int:
+        """A version was read: it is to be there until then at least. Gives until when it is."""
+        with self._lock:
+            promise = self._promise
+            if promise is None or promise.stored.put < stored.put or promise.expires_ms < expires_ms:
+                promise = self._promise = _Promise(stored=stored, expires_ms=expires_ms)
+            return promise.expires_ms
+
+    def _is_there(self, standing: _Standing | None, now: int) -> bool:
+        """Whether the key has a value. The lock is held."""
+        if standing is None or standing.is_deleted:
+            return False
+        if standing.expires_ms is None or now < standing.expires_ms:
+            return True
+        promise = self._promise
+        return promise is not None and promise.stored.put == standing.put and now < promise.expires_ms
 
     # ---- what is queued ---------------------------------------------------------------------------------------------------
 
@@ -84,7 +109,7 @@ class Key:
                 return self._repeated(first, agent)
             now = self._tier.clock.now_ms()
             standing = self._stand()
-            is_there = standing is not None and standing.is_there(now)
+            is_there = self._is_there(standing, now)
             self._demand(expect, standing if is_there else None)
             item = schema.Item(
                 namespace=self.namespace,
@@ -99,16 +124,17 @@ class Key:
             )
             return self._queue(item, agent)
 
-    def delete(self, *, expect: int | None, request_id: str | None, agent: str, now: int | None = None) -> Queued | None:
-        """Queue the end of the newest version, also of one that has expired; None: there is none."""
+    def delete(self, *, expect: int | None, request_id: str | None, agent: str) -> Queued | None:
+        """Queue the end of the newest version; None: the key has no value."""
         with self._lock:
             first = self._requested(request_id)
             if first is not None:
                 return self._repeated(first, agent)
             standing = self._stand()
-            here = self._tier.clock.now_ms() if now is None else now
-            self._demand(expect, standing if standing is not None and standing.is_there(here) else None)
-            if standing is None or standing.is_deleted:
+            if not self._is_there(standing, self._tier.clock.now_ms()):
+                standing = None
+            self._demand(expect, standing)
+            if standing is None:
                 return None
             return self._queue(self._same(standing, "delete", request_id=request_id), agent)
 
@@ -116,25 +142,26 @@ class Key:
         """Queue the end of the newest version if it has expired at that time."""
         with self._lock:
             standing = self._stand()
-            if standing is None or standing.is_deleted or standing.is_there(now):
+            if standing is None or standing.is_deleted or self._is_there(standing, now):
                 return None
             return self._queue(self._same(standing, "delete"), agent)
 
-    def refresh(self, stored: Stored, agent: str) -> Queued | None:
-        """Queue a later expiry of a version that was just read; None where it would not be much later, or that is not the
-        newest any more."""
-        ttl_ms = stored.item.ttl_ms
-        if ttl_ms is None:
-            return None
+    def fulfil(self, agent: str) -> Queued | None:
+        """Queue the refresh that was promised; None: the version is not the newest any more."""
         with self._lock:
-            standing = self._stand()
-            now = self._tier.clock.now_ms()
-            if standing is None or standing.number != stored.item.number or not standing.is_there(now):
+            promise, standing = self._promise, self._stand()
+            if promise is None:
                 return None
-            if now + ttl_ms - (standing.expires_ms or 0) <= ttl_ms // REFRESH_PART:
-                return None
-            item = self._same(standing, "refresh", ttl_ms=ttl_ms, expires_ms=now + ttl_ms, value=stored.item.value)
-            return self._queue(item, agent)
+            try:
+                if standing is None or standing.is_deleted or standing.put != promise.stored.put:
+                    return None
+                if standing.expires_ms is None or standing.expires_ms >= promise.expires_ms:
+                    return None
+                was = promise.stored.item
+                item = self._same(standing, "refresh", ttl_ms=was.ttl_ms, expires_ms=promise.expires_ms, value=was.value)
+                return self._queue(item, agent)
+            finally:
+                self._promise = None
 
     def settle(self, index: LogIndex) -> None:
         """Record `index` is durable: lookups know from here on."""

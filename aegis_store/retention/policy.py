@@ -36,7 +36,8 @@ from aegis_store.types import LogIndex, Ordinal, Tier, TimeMs
 class Point(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A checkpoint that has a payload. `bytes` is what that takes in the log, 0 where nobody looked.
 
-    `position` is only looked at where the policy `needs_positions`, and None stands for one that is not a str as well.
+    `until_ms` is when the next one came, where a history window is counted from there: a version in the memory tier. `position`
+    is only looked at where the policy `needs_positions`, and None stands for one that is not a str as well.
     """
 
     ordinal: Ordinal
@@ -44,6 +45,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     time_ms: TimeMs
     bytes: int = 0
     position: str | None = None
+    until_ms: TimeMs | None = None
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +59,8 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     """A session as retention sees it. `points` are its own checkpoints that still have a payload, by ascending ordinal.
 
     `fork_starts` are those that forks without checkpoints of their own go on from. A hold of a fork that is to cover what it
-    inherited is a hold of the session that has it, too.
+    inherited is a hold of the session that has it, too. `superseded` say nothing that a later point does not say as well, and
+    go where anything may that is not held.
     """
 
     number: LogIndex
@@ -68,6 +71,7 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     points: Sequence[Point]
     holds: Sequence[Hold] = ()
     fork_starts: frozenset[Ordinal] = frozenset()
+    superseded: Sequence[Point] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +89,11 @@ class Policy:
     def match(self, role: str | None) -> tuple[int, Rule] | None:
         """The rule for sessions of that role and its number; None: everything stays."""
         return next((each for each in self._own() if each[1].role in (None, role)), None)
+
+    @property
+    def rules_of_tier(self) -> int:
+        """How many of the rules are for it."""
+        return len(self._own())
 
     @property
     def keeps_everything(self) -> bool:
@@ -120,8 +129,9 @@ class _Line:
         self.times_ms: Final = [point.time_ms for point in view.points]
 
     def youth_ms(self) -> list[int]:
-        """The times as they never go back: each the latest so far."""
-        return list(accumulate(self.times_ms, max))
+        """The times from which age is counted, as they never go back: each the latest so far."""
+        times = (point.time_ms if point.until_ms is None else point.until_ms for point in self.points)
+        return list(accumulate(times, max))
 
     def places(self, ordinals: frozenset[Ordinal]) -> Iterable[int]:
         """Where these are, those of them that are there."""
@@ -263,11 +273,12 @@ def _keeps_all(rule: Rule) -> bool:
 class _Terms:
     """A rule as what keeps: `keepers` in the order in which they give their reason, `firm` those that no budget overrides."""
 
-    __slots__ = ("budget", "firm", "keepers", "number")
+    __slots__ = ("budget", "firm", "keepers", "keeps_all", "number")
 
     def __init__(self, match: tuple[int, Rule] | None) -> None:
         self.number: Final = None if match is None else match[0]
         self.budget: Final = None if match is None else match[1].budget_bytes
+        self.keeps_all: Final = match is None or (_keeps_all(match[1]) and self.budget is None)
         named: list[_Keeper] = []
         own: list[_Keeper] = []
         if match is None:
@@ -387,7 +398,7 @@ def decide(sessions: Iterable[SessionView], policy: Policy, now: TimeMs) -> Deci
         line = _Line(view, now)
         kept = _kept(terms.keepers, line)
         if terms.number is None or terms.budget is None:
-            decided.append(_decision(view, terms.number, kept))
+            decided.append(_decision(view, terms.number, kept, () if terms.keeps_all else _let_go(view)))
         else:
             budgets.setdefault(terms.number, _Budget(terms.number, terms.budget)).take(line, kept, _kept(terms.firm, line))
     uses = []
@@ -399,9 +410,22 @@ def decide(sessions: Iterable[SessionView], policy: Policy, now: TimeMs) -> Deci
     return Decisions(policy=policy, now=now, sessions=tuple(decided), budgets=tuple(uses))
 
 
-def _decision(view: SessionView, rule: int | None, kept: set[int], over_budget: int = 0) -> SessionDecision:
+def _let_go(view: SessionView) -> list[Point]:
+    """What is superseded and not held."""
+    return [
+        point
+        for point in view.superseded
+        if not any(hold.ordinals is None or point.ordinal in hold.ordinals for hold in view.holds)
+    ]
+
+
+def _decision(
+    view: SessionView, rule: int | None, kept: set[int], let_go: Sequence[Point] = (), over_budget: int = 0
+) -> SessionDecision:
     points = view.points
     goes = [] if len(kept) == len(points) else [point for place, point in enumerate(points) if place not in kept]
+    if let_go:
+        goes = sorted([*goes, *let_go], key=lambda point: point.ordinal)
     return SessionDecision(
         number=view.number,
         id=view.id,
@@ -446,7 +470,7 @@ class _Budget:
                 over[number].add(place)
                 left -= self.lines[number][0].points[place].bytes
         decided = [
-            _decision(line.view, self.rule, kept - over[number], len(over[number]))
+            _decision(line.view, self.rule, kept - over[number], _let_go(line.view), len(over[number]))
             for number, (line, kept) in self.lines.items()
         ]
         return decided, BudgetUse(rule=self.rule, budget_bytes=self.limit, kept_bytes=left)

@@ -17,6 +17,7 @@ from aegis_store.errors import Gone
 from aegis_store.holding import TEXT_CHARACTERS_MAX, Holds, demand_text
 from aegis_store.holding import Owner as HoldingOwner
 from aegis_store.retention.policy import Decisions, Hold, Point, Policy, SessionDecision, SessionView, decide
+from aegis_store.retention.versions import last_of_each
 from aegis_store.rules import Rule
 from aegis_store.schema import checkpoint as checkpoint_schema
 from aegis_store.schema import gaps as schema
@@ -33,6 +34,8 @@ class Retained(msgspec.Struct, frozen=True, kw_only=True):
     decisions: Decisions
     views: Sequence[SessionView]
     records: tuple[LogIndex, ...] = ()
+    #: The same of the memory tier, where a rule is for that.
+    memory: Retained | None = None
 
 
 class Pruning(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,19 +165,31 @@ class Sweeper:
             matched = policy.match(session.role)
             looks = matched is not None and bool(matched[1].keep_positions)
             beside = strand.beside()
-            points = [
-                Point(
-                    ordinal=Ordinal(strand.ordinals[at]),
-                    index=LogIndex(index),
-                    time_ms=TimeMs(strand.times[at]),
-                    bytes=strand.sizes[at] + sum(size for _, size in beside.get(strand.ordinals[at], ())),
-                    position=self._position(LogIndex(index)) if looks else None,
-                )
+            there = [
+                at
                 for at, index in enumerate(strand.indexes)
                 if not strand.gaps[at] and not any(index in cause.runs for cause in pending)
             ]
-            views.append(_view(session, points, holds.get(strand.tag, ()), strand, starts))
+            counted = there
+            if self._tier is Tier.MEMORY:
+                counted = last_of_each(strand, there, lambda index: self._owner.records.read(index).envelope)
+            points = [self._point(strand, at, looks, beside) for at in counted]
+            superseded = [self._point(strand, at, False, beside) for at in sorted(set(there).difference(counted))]
+            views.append(_view(session, points, holds.get(strand.tag, ()), strand, starts, superseded))
         return views
+
+    def _point(self, strand: Strand, at: int, looks: bool, beside: Mapping[int, Sequence[tuple[LogIndex, int]]]) -> Point:
+        """A checkpoint, or a version of a key, as the policy sees it."""
+        index, ordinal = LogIndex(strand.indexes[at]), Ordinal(strand.ordinals[at])
+        is_version = self._tier is Tier.MEMORY and at + 1 < len(strand.times)
+        return Point(
+            ordinal=ordinal,
+            index=index,
+            time_ms=TimeMs(strand.times[at]),
+            bytes=strand.sizes[at] + sum(size for _, size in beside.get(ordinal, ())),
+            position=self._position(index) if looks else None,
+            until_ms=TimeMs(strand.times[at + 1]) if is_version else None,
+        )
 
     def _position(self, index: LogIndex) -> str | None:
         """Where a checkpoint says that its agent was; None where that is no str, or not to be had."""
@@ -184,7 +199,12 @@ class Sweeper:
 
 
 def _view(
-    session: SessionRecord, points: list[Point], holds: Sequence[Hold], strand: Strand, starts: set[LogIndex]
+    session: SessionRecord,
+    points: list[Point],
+    holds: Sequence[Hold],
+    strand: Strand,
+    starts: set[LogIndex],
+    superseded: list[Point],
 ) -> SessionView:
     return SessionView(
         number=session.begun,
@@ -194,6 +214,7 @@ def _view(
         is_open=session.ended is None,
         points=points,
         holds=holds,
+        superseded=superseded,
         fork_starts=frozenset(
             Ordinal(ordinal) for ordinal, index in zip(strand.ordinals, strand.indexes, strict=True) if index in starts
         ),

@@ -45,6 +45,9 @@ NAMES: Final = (
 
 Op = Literal["put", "refresh", "delete"]
 _NUMBER_MAX: Final = (1 << 63) - 1
+_fields: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_op: Final = msgspec.msgpack.Decoder(Op)
+_put: Final = msgspec.msgpack.Decoder(int | None)
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +119,17 @@ def decode(data: bytes, *, types: StateTypes = NO_TYPES) -> Item:
         request_id=request_id,
         value=value,
     )
+
+
+def op_of(data: bytes) -> tuple[Op, int | None]:
+    """What the record of an envelope that its entry commits to is, and the ordinal of its put, without a look at the rest."""
+    try:
+        fields = _fields.decode(data)
+        op: Op = _op.decode(fields[NAMES.index("op")])
+        put: int | None = _put.decode(fields[NAMES.index("put")])
+        return op, put
+    except (msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError) as error:
+        raise Corrupt(f"a memory item does not say what it is: {error}", op="decode") from None
 
 
 def _fits(

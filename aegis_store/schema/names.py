@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from aegis_store.errors import Corrupt
+from aegis_store.types import Tier
 
 Namespace: TypeAlias = tuple[str, ...]
 
@@ -60,3 +61,13 @@ def shown(namespace: Sequence[str], key: str | None = None) -> str:
     """A key, or a namespace, as messages call it."""
     place = "the namespace " + "/".join(map(repr, namespace)) if namespace else "the empty namespace"
     return place if key is None else f"key {key!r} of {place}"
+
+
+def called(tier: Tier, name: str) -> str:
+    """What a chain of any tier is called in messages."""
+    if tier is not Tier.MEMORY:
+        return f"{'subject' if tier is Tier.AUDIT else 'session'} {name!r}"
+    try:
+        return shown(*split(name))
+    except Corrupt:
+        return f"the chain {name!r}"

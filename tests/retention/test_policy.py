@@ -277,7 +277,7 @@ def test_the_first_rule_that_fits_is_the_sessions_own():
 def test_a_policy_says_what_it_needs():
     for rules, needs in (
         ([], (True, False, False)),
-        ([{}, {"tier": "memory", "keep_positions": ["x"], "byte_budget": 1}], (True, False, False)),
+        ([{}, {"tier": "telemetry", "keep_positions": ["x"], "byte_budget": 1}], (True, False, False)),
         ([{"role": "a"}, {"keep_last": 3}], (False, False, False)),
         ([{"keep_positions": ["x"]}], (False, True, False)),
         ([{"byte_budget": 1}], (False, False, True)),
