@@ -31,7 +31,8 @@ from aegis_store.opening import Anchor, Mode
 from aegis_store.retention.sweeper import Retained
 from aegis_store.rules import Rule
 from aegis_store.session import Session, SessionInfo
-from aegis_store.store import Store, StoreStats
+from aegis_store.stats import StoreStats
+from aegis_store.store import Store
 from aegis_store.trust.heads import SignedHead
 from aegis_store.types import Clock, Head, MemoryPointer, Randomness, Ref, Tier
 from aegis_store.verification import Finding, Result

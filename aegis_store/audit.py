@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from aegis_store.chain import Pending
 from aegis_store.checkpoint import moment
 from aegis_store.errors import AegisError, Corrupt, InvalidArgument
 from aegis_store.lineage import last_ordinal
@@ -62,6 +63,27 @@ class Audit:
         returns the subject's event of that request and writes nothing; with `expect` the subject's newest event must be that
         one (`NO_CHECKPOINT`: there must be none), else Conflict.
         """
+        pending = self.submit(actor, action, subject, details, expect=expect, request_id=request_id, agent=agent)
+        try:
+            self._tier.records.commit(pending.ref.index)
+            self.settle(pending.ref)
+        except BaseException:
+            self._tier.lost_track()
+            raise
+        return pending.ref
+
+    def submit(
+        self,
+        actor: str,
+        action: str,
+        subject: str,
+        details: object = None,
+        *,
+        expect: Ref | None = None,
+        request_id: str | None = None,
+        agent: str | None = None,
+    ) -> Pending:
+        """The first half of `record`: queue it. It is not durable yet; once it is, `settle` it."""
         self._tier.check_open()
         for text, what in ((subject, "subject"), (actor, "actor"), (action, "action")):
             demand_name(text, what, op="audit")
@@ -70,14 +92,16 @@ class Audit:
             types=self._tier.types,
         )
         chain = self._tier.chain_of(subject)
-        pending = chain.submit(self._tier.agent if agent is None else agent, envelope, expect=expect, request_id=request_id)
-        try:
-            self._tier.records.commit(pending.ref.index)
-            chain.settle(pending.ref.index)
-        except BaseException:
-            self._tier.lost_track()
-            raise
-        return pending.ref
+        return chain.submit(self._tier.agent if agent is None else agent, envelope, expect=expect, request_id=request_id)
+
+    def settle(self, ref: Ref) -> None:
+        """The second half of `record`, once the event is durable: lookups know of it from here on."""
+        self._tier.chain_of(ref.session).settle(ref.index)
+
+    def requested(self, subject: str, request_id: str) -> Ref | None:
+        """The subject's event of that request, on its way perhaps; None if there is none."""
+        self._tier.check_open()
+        return self._tier.chain_of(subject).requested(request_id)
 
     # ---- reading ----------------------------------------------------------------------------------------------------------
 

@@ -92,10 +92,19 @@ class Chain:
     # ---- checkpoints ------------------------------------------------------------------------------------------------------
 
     def submit(
-        self, agent: str, envelope: bytes, *, expect: Ref | None, request_id: str | None, replace: bool = False
+        self,
+        agent: str,
+        envelope: bytes,
+        *,
+        expect: Ref | None,
+        request_id: str | None,
+        replace: bool = False,
+        role: str | None = None,
     ) -> Pending:
-        """Queue a checkpoint; with `replace` even where there is one of that request. Conflict, Ended, NoSpace, ReadOnly,
-        Poisoned: nothing was queued."""
+        """Queue a checkpoint; with `replace` even where there is one of that request. `role` is what the session is for, where
+        this begins it; else what its agent is for.
+
+        Conflict, Ended, NoSpace, ReadOnly, Poisoned: nothing was queued."""
         self._owner.records.demand_envelope(envelope)
         try:
             signer = self._owner.signer_for(agent)
@@ -110,7 +119,7 @@ class Chain:
                 if expect is not None:
                     self._demand_expected(expect, standing)
                 if standing is None:
-                    standing = self._begin(signer)
+                    standing = self._begin(signer, role=role)
                 return Pending(self._append(standing, envelope, signer, request_id), len(envelope))
         except _REFUSED:
             raise
@@ -124,7 +133,7 @@ class Chain:
         newest = None if standing.newest is None else standing.newest.index
         # The dictionary that this may queue is lost track of by whoever is interrupted here: see `lost_track`.
         sealed, state, made = records.seal_next(
-            envelope, newest, standing.last.index, root=None if standing.is_fork else standing.number
+            envelope, newest, standing.last.index, root=None if standing.is_fork else standing.number, ordinal=ordinal
         )
         if made is not None:
             self._owed.append(_Owed(made))
@@ -272,10 +281,12 @@ class Chain:
             self._owner.lost_track()
             raise
 
-    def _begin(self, signer: Signer, *, forked_from: str | None = None, parent: Ref | None = None) -> _Standing:
+    def _begin(
+        self, signer: Signer, *, role: str | None = None, forked_from: str | None = None, parent: Ref | None = None
+    ) -> _Standing:
         """Queue a session-begin record. The lock is held."""
         records, tag = self._owner.records, self._owner.draw_tag()
-        role = self._owner.role_of(signer.name)
+        role = self._owner.role_of(signer.name) if role is None else role
         names = session_schema.SessionBegin(session=self.id, agent=signer.name, role=role, forked_from=forked_from)
         first = Ordinal(0 if parent is None else parent.ordinal + 1)
         before = None if parent is None else Position(index=parent.index, leaf=parent.leaf, time_ms=parent.time_ms or TimeMs(0))

@@ -15,10 +15,12 @@ from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
-from aegis_store import lifetimes
+from aegis_store import amounts, lifetimes
 from aegis_store.errors import InvalidArgument, StorageError
 from aegis_store.lifetimes import Lifetime
 from aegis_store.rules import Rule, from_tables, in_order
+from aegis_store.targets import CHECKPOINT_INTERVAL, Target, intervals_from, usual
+from aegis_store.targets import from_tables as targets_from
 from aegis_store.types import Tier
 
 KIB: Final = 1 << 10
@@ -97,14 +99,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retention: Sequence[Rule] = ()
     #: How long what the memory holds is there, by namespace, where a put does not say. None: for ever.
     memory: Sequence[Lifetime] = ()
+    #: How old what would be lost may be, and how long coming back may take, as in {"session": {"rpo": "5m", "rto": "30m"}}. Of
+    #: a tier that is named here a miss is a finding that needs attention, and an audit event.
+    targets: Mapping[str, Target] = msgspec.field(default_factory=dict)
+    #: Between two checkpoints of a session that is kept by a timer: whole seconds, or text such as "5m". Kept as seconds.
+    checkpoint_interval: int | str = CHECKPOINT_INTERVAL
+    #: The same for sessions of agents in a role, as in {"planner": "1m"}.
+    intervals: Mapping[str, int | str] = msgspec.field(default_factory=dict)
 
     def __hash__(self) -> int:
         return hash(tuple(tuple(each.items()) if isinstance(each, Mapping) else each for each in msgspec.structs.astuple(self)))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """The options in a TOML file: the fields of this class, with tables [durability], [roles], [[retention]] for
-        rules and [[memory]] for lifetimes.
+        """The options in a TOML file: the fields of this class, with tables [durability], [roles], [intervals],
+        [targets.<tier>], [[retention]] for rules and [[memory]] for lifetimes.
 
         InvalidArgument names the file and the option; StorageError: the file cannot be read.
         """
@@ -144,6 +153,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         msgspec.structs.force_setattr(self, "roles", MappingProxyType(dict(self.roles)))
         msgspec.structs.force_setattr(self, "retention", in_order(self.retention))
         msgspec.structs.force_setattr(self, "memory", lifetimes.in_force(self.memory))
+        msgspec.structs.force_setattr(self, "targets", MappingProxyType(targets_from(self.targets)))
+        interval = amounts.seconds("checkpoint_interval", self.checkpoint_interval)
+        msgspec.structs.force_setattr(self, "checkpoint_interval", interval)
+        msgspec.structs.force_setattr(self, "intervals", MappingProxyType(intervals_from(self.intervals)))
+
+    def interval_seconds(self, role: str | None) -> int:
+        """Between two checkpoints of a session of an agent in that role."""
+        own = None if role is None else self.intervals.get(role)
+        return int(self.checkpoint_interval if own is None else own)
+
+    def target(self, tier: Tier) -> Target:
+        """What a tier is measured against: what was set for it, and what is usual where nothing was."""
+        return self.targets.get(tier.label) or usual(tier, int(self.checkpoint_interval))
 
 
 _Made = TypeVar("_Made", bound=msgspec.Struct)

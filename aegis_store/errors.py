@@ -194,6 +194,17 @@ class NotInstalled(AegisError, ImportError):
     exit_code = 2
 
 
+class SourceUnreadable(AegisError):
+    """What is to be imported cannot be read, or is not what it was taken for."""
+
+
+class SourceBusy(SourceUnreadable):
+    """Another process has it locked, or changed it meanwhile."""
+
+    can_retry = True
+    exit_code = 4
+
+
 class Closed(AegisError):
     """The store was closed."""
 

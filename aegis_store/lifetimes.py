@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
+from aegis_store.amounts import SECONDS, parsed
 from aegis_store.errors import InvalidArgument
-from aegis_store.rules import seconds_of
 
 #: About 300 years, so that no sum of it and a time is out of range.
 TTL_SECONDS_MAX: Final = 10_000_000_000
@@ -46,7 +46,7 @@ class Lifetime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def ttl_of(given: object) -> float:
     """Seconds above 0, from a number or text. InvalidArgument: it is neither."""
-    seconds = seconds_of(given) if isinstance(given, str) else given
+    seconds = parsed(given, SECONDS) if isinstance(given, str) else given
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= TTL_SECONDS_MAX:
         raise InvalidArgument(
             f"ttl is {given!r}, not seconds from above 0 to {TTL_SECONDS_MAX:,}, or text such as '30d', '12h', '90m', '45s'"

@@ -18,6 +18,7 @@ from aegis_store._engine import Footer
 from aegis_store.catalog import Catalog, Row
 from aegis_store.chain import Chain
 from aegis_store.codec.registry import StateTypes
+from aegis_store.errors import InvalidArgument
 from aegis_store.keeping import Keeping
 from aegis_store.records import Records
 from aegis_store.trust.signer import Signer
@@ -158,3 +159,14 @@ class OpenTier:
 
     def sign_segment(self, footer: Footer) -> None:
         self._owner.sign_segment(footer, self.tier)
+
+
+def tier_named(tier: str | Tier) -> Tier:
+    """The tier of a name. InvalidArgument if there is none."""
+    if isinstance(tier, Tier):
+        return tier
+    try:
+        return Tier.labelled(tier)
+    except KeyError:
+        names = ", ".join(each.label for each in Tier)
+        raise InvalidArgument(f"there is no tier {tier!r}: {names}", op="tier") from None

@@ -19,7 +19,7 @@ import msgspec
 from blake3 import blake3
 
 from aegis_store._engine import GAP, Engine, Record, literals_of, make_delta
-from aegis_store.catalog import Catalog, DictionaryMade, KeyAdded, KeyRecord
+from aegis_store.catalog import Catalog, DictionaryMade, KeyAdded, KeyRecord, number_of
 from aegis_store.codec.compression import Dictionary
 from aegis_store.codec.payload import SALT_SIZE, Body, Sealed, body_of, open_payload, seal, seal_delta
 from aegis_store.dictionaries import Dictionaries
@@ -50,7 +50,7 @@ from aegis_store.schema.entry import (
     parse,
     signing_prefix,
 )
-from aegis_store.states import Link, State, States, link_of
+from aegis_store.states import RUN, Link, State, States, link_of
 from aegis_store.trust.signer import Signer, key_id, verify_signature
 from aegis_store.types import LINK_OF, LINKS, OF_THE_STORE, Clock, Kind, LogIndex, Randomness, Tier, TimeMs
 
@@ -157,10 +157,16 @@ class Records:
         return seal(envelope, self._draw(SALT_SIZE))
 
     def seal_next(
-        self, envelope: bytes, newest: LogIndex | None, parent: LogIndex | None, *, root: LogIndex | None = None
+        self,
+        envelope: bytes,
+        newest: LogIndex | None,
+        parent: LogIndex | None,
+        *,
+        root: LogIndex | None = None,
+        ordinal: int = 0,
     ) -> tuple[Sealed, State, DictionaryMade | None]:
-        """The envelope of a checkpoint that comes after the one at `newest`, as a delta to it where that is shorter; and what
-        is to be kept of it. `parent` is what its entry will name.
+        """The envelope of a checkpoint that comes after the one at `newest`, as a delta to it, or to the first of the run
+        before, where that is shorter; and what is to be kept of it. `parent` is what its entry will name.
 
         `root` is its session's number, if that is no fork. Where what such sessions have in common is worth a dictionary, that
         is queued, and its row comes with the rest."""
@@ -170,6 +176,8 @@ class Records:
             return seal(envelope, self._draw(SALT_SIZE)), State(envelope), None
         dictionaries, made = self.dictionaries, None
         before = None if newest is None else self._state(newest)
+        if before is not None and root is not None and before.begins_run(ordinal, len(envelope)):
+            newest, before = self._run_before(root, ordinal, newest, before)
         most = 0 if before is None else before.longest_delta(len(envelope))
         if before is not None and most:
             delta = make_delta(before.envelope, envelope, most)
@@ -183,6 +191,17 @@ class Records:
         if root is not None and newest is None:
             made = dictionaries.learn(root, envelope, self._add_dictionary)
         return seal(envelope, self._draw(SALT_SIZE), dictionaries.current), State(envelope), made
+
+    def _run_before(
+        self, root: LogIndex, ordinal: int, newest: LogIndex | None, before: State
+    ) -> tuple[LogIndex | None, State | None]:
+        """What the first checkpoint of a run is made from: the first of the run before; or nothing, where the run could not be
+        filled by going on from that, or from the one before it."""
+        first = self.catalog.checkpoint(number_of(self.tier, root), ordinal - RUN)
+        state = None if first is None else self._state(first.index)
+        if first is not None and state is not None and state.carries_run:
+            return first.index, state
+        return (newest, before) if before.carries_run else (newest, None)
 
     def _add_dictionary(self, content: bytes) -> DictionaryMade:
         envelope = dictionary_schema.encode(content)

@@ -6,26 +6,18 @@ they stand down here because the options of a store hold them (docs/decisions/00
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from aegis_store import amounts
 from aegis_store.errors import InvalidArgument
 from aegis_store.types import Tier
 
 #: Tiers that a rule may be for. The audit tier keeps everything, for ever.
 TIERS: Final = tuple(tier.label for tier in (Tier.SESSION, Tier.MEMORY, Tier.TELEMETRY))
-
-_SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_BYTES: Final = {
-    "B": 1,
-    **{prefix + "B": 1000**power for power, prefixes in enumerate(("kK", "M", "G", "T"), 1) for prefix in prefixes},
-    **{prefix + "iB": 1024**power for power, prefixes in enumerate(("kK", "M", "G", "T"), 1) for prefix in prefixes},
-}
-#: Eighteen digits are enough for anybody; without a limit a number may take as long as it likes to read.
-_AMOUNT: Final = re.compile(r"([0-9]{1,18}) ?([A-Za-z]+)", re.ASCII)
+_BUDGET: Final = "whole bytes from 1, or text such as '2GiB', '500MB'"
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,8 +58,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise InvalidArgument(f"role is {role!r}, not the name of a role")
         for key in ("keep_last", "hourly", "daily", "weekly", "monthly", "yearly"):
             _check_count(key, getattr(self, key))
-        age = _amount("keep_age", self.keep_age, _SECONDS, "whole seconds from 1, or text such as '30d', '12h', '90m', '45s'")
-        budget = _amount("byte_budget", self.byte_budget, _BYTES, "whole bytes from 1, or text such as '2GiB', '500MB'")
+        age = None if self.keep_age is None else amounts.seconds("keep_age", self.keep_age)
+        budget = None if self.byte_budget is None else amounts.amount("byte_budget", self.byte_budget, amounts.BYTES, _BUDGET)
         patterns: object = self.keep_positions
         if not isinstance(patterns, (list, tuple)) or not all(isinstance(each, str) for each in patterns):
             raise InvalidArgument(f"keep_positions is {patterns!r}, not a list of names such as ['approved/*']")
@@ -138,23 +130,3 @@ def _check_count(key: str, value: object) -> None:
     # Not 0: whether that keeps nothing, or is as good as left out, is for nobody to guess where data goes.
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise InvalidArgument(f"{key} is {value!r}, not a whole number from 1; leave it out if it is to keep nothing")
-
-
-def seconds_of(text: str) -> int | None:
-    """The seconds that text such as "30d" stands for; None: it is none."""
-    found = _AMOUNT.fullmatch(text)
-    return int(found[1]) * _SECONDS[found[2]] if found and found[2] in _SECONDS else None
-
-
-def _amount(key: str, value: object, units: Mapping[str, int], allowed: str) -> int | None:
-    """A number with or without a unit, as a number of the smallest one."""
-    if isinstance(value, str):
-        found = _AMOUNT.fullmatch(value)
-        number: object = int(found[1]) * units[found[2]] if found and found[2] in units else None
-    else:
-        number = value
-    if value is None:
-        return None
-    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-        raise InvalidArgument(f"{key} is {value!r}, not {allowed}")
-    return number

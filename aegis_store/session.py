@@ -134,10 +134,12 @@ class Session:
         expect: Ref | None = None,
         request_id: str | None = None,
         replace: bool = False,
+        role: str | None = None,
     ) -> Pending:
         """The first half of `checkpoint`: queue it. It is not durable yet; once it is, `settle` it.
 
-        With `replace` a checkpoint of a request that there is already takes its place: `requested` finds the newest."""
+        With `replace` a checkpoint of a request that there is already takes its place: `requested` finds the newest. `role` is
+        what the session is for, where this begins it; else what the options say of its agent."""
         self._owner.check_open()
         envelope = checkpoint_schema.encode(
             checkpoint_schema.Checkpoint(
@@ -155,7 +157,7 @@ class Session:
         records = self._owner.records
         if len(envelope) > records.state_limit_bytes:
             records.demand_limit(len(canonical.encode(state, types=self._owner.types)))
-        return self._chain.submit(self.agent, envelope, expect=expect, request_id=request_id, replace=replace)
+        return self._chain.submit(self.agent, envelope, expect=expect, request_id=request_id, replace=replace, role=role)
 
     def write(self, writes: Writes, *, recall: MutableMapping[int, Part] | None = None) -> None:
         """Keep what a task has done towards the checkpoint after that of a request, before there is one; durable when this

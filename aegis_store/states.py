@@ -21,6 +21,11 @@ from aegis_store.types import LogIndex
 
 #: Deltas between a checkpoint and its keyframe, at most.
 LINKS_MAX: Final = 63
+#: A large session consists of runs of so many: the first of a run is a delta to the first of the run before, so that what came
+#: in between is stored twice, and not the whole envelope. Only ordinals that it divides begin runs.
+RUN: Final = 48
+#: What a session is large by: its envelope's bytes.
+RUN_BYTES_MIN: Final = 64 << 10
 #: Envelopes shorter than this are stored whole, and so are those that are shorter than so small a part of the one before: what
 #: little there is to win is not worth reading another record.
 WHOLE_MAX: Final = 256
@@ -49,6 +54,15 @@ class State(msgspec.Struct, frozen=True, gc=False):
         if self.links >= LINKS_MAX or length < max(WHOLE_MAX, len(self.envelope) // SHRUNK):
             return 0
         return int(length * DELTA_SHARE)
+
+    def begins_run(self, ordinal: int, length: int) -> bool:
+        """Whether a checkpoint of that ordinal after this one, of an envelope of `length` bytes, may be the first of a run."""
+        return ordinal > 0 and ordinal % RUN == 0 and length >= RUN_BYTES_MIN
+
+    @property
+    def carries_run(self) -> bool:
+        """Whether a run may hang on this one, and be filled."""
+        return self.links + RUN <= LINKS_MAX
 
     def follow(self, delta: bytes, envelope: bytes) -> State | None:
         """What stands where `delta` makes `envelope` from this one; None where a keyframe is better."""

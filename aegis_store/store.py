@@ -12,8 +12,10 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 from typing import Final, Self
 
@@ -21,7 +23,7 @@ import msgspec
 from blake3 import blake3
 
 from aegis_store import verification
-from aegis_store._engine import Engine, Footer, Report, TierStats
+from aegis_store._engine import Engine, Footer, Report
 from aegis_store.audit import Audit
 from aegis_store.catalog import Catalog, Row, Stretch
 from aegis_store.chain import Chain
@@ -30,12 +32,14 @@ from aegis_store.compaction import Compacted, Stage
 from aegis_store.config import Config
 from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.errors import AegisError, Closed, InvalidArgument, KeysWrong, NotFound, ReadOnly, UsedAfterFork
+from aegis_store.health import Health, Lookout, gather, health
+from aegis_store.health.verified import note_verified
 from aegis_store.holding import HoldInfo
 from aegis_store.housekeeping import Housekeeping
 from aegis_store.indexing import rows_of, whole
 from aegis_store.keeping import Compaction, Keeping
 from aegis_store.memory import Memory
-from aegis_store.open_tier import OpenTier
+from aegis_store.open_tier import OpenTier, tier_named
 from aegis_store.opening import (
     KEYS_SUFFIX,
     Anchor,
@@ -54,13 +58,14 @@ from aegis_store.retention.sweeper import Retained, Watcher
 from aegis_store.rules import Rule, in_order
 from aegis_store.schema.entry import TAG_SIZE
 from aegis_store.session import Session, SessionInfo, session_info
+from aegis_store.stats import CATALOG_FOLDER, StoreStats, stats_of
 from aegis_store.trust.heads import SignedHead, sign_head
 from aegis_store.trust.keys import KeyDirectory, SystemRandomness
 from aegis_store.trust.signer import Signer
 from aegis_store.types import LINK_OF, Clock, Head, Randomness, Ref, SystemClock, Tier
 
 DEFAULT_AGENT: Final = "agent"
-CATALOG_FOLDER: Final = "catalog"
+
 _CATALOG_CONTEXT: Final = "aegis-store 2026 catalogue sidecar"
 _REQUEST_CONTEXT: Final = "aegis-store 2026 request tags"
 #: Checkpoints after which sealed segments that are not signed yet are looked for.
@@ -70,18 +75,6 @@ SESSIONS_PAGE: Final = 256
 CACHE_SHARES: Final = {Tier.SESSION: 1 << 62, Tier.MEMORY: 8 << 20, Tier.AUDIT: 0}
 #: Sessions that are remembered though nobody holds them: about a kilobyte each.
 RECENT_SESSIONS: Final = 4096
-
-
-class StoreStats(msgspec.Struct, frozen=True, kw_only=True):
-    """A store in numbers. `disk_bytes` is what its directory takes, everything in it counted."""
-
-    path: str
-    name: str
-    store_id: str
-    disk_bytes: int
-    catalogue_bytes: int
-    catalogue_problem: str | None
-    tiers: dict[str, TierStats]
 
 
 class Store:
@@ -138,6 +131,8 @@ class Store:
         self.keeping: Final = Keeping(self)
         self.audit: Final = Audit(OpenTier(self, self._records[Tier.AUDIT]))
         self.memory: Final = Memory(OpenTier(self, self._records[Tier.MEMORY]), config.memory)
+        #: What it knows of itself for those who ask whether it is well.
+        self.lookout: Final = Lookout(self, engine, path / CATALOG_FOLDER, look=partial(gather, self))
 
     def _records_of(self, tier: Tier) -> Records:
         keys, config = self.keys, self.config
@@ -179,6 +174,7 @@ class Store:
         demand_name(agent, "agent", op="open")
         chosen = config_of(config)
         named = StateTypes(types)
+        began = perf_counter()
         ticking: Clock = SystemClock() if clock is None else clock
         drawn: Randomness = SystemRandomness() if randomness is None else randomness
         directory = keys_for(place, key_place, mode=mode, name=name, randomness=drawn)
@@ -203,6 +199,8 @@ class Store:
                 if mode != "r":
                     store.keeping.resume()
                     store.memory.keeping.resume()
+                    store.lookout.open_seconds = perf_counter() - began
+                    store._housekeeping.due()
             except BaseException:
                 store.catalog.abandon()
                 raise
@@ -233,6 +231,7 @@ class Store:
                 self.memory.keeping.finish()
                 self._housekeeping.finish()
                 self._sign_segments()
+                self.lookout.finish()
                 if self._mode != "r":
                     heads = [self._engine.head(tier) for tier in Tier if self._engine.size(tier) > 0]
             finally:
@@ -254,9 +253,29 @@ class Store:
         self.close()
 
     @property
+    def is_writer(self) -> bool:
+        """Whether it is open for writing."""
+        return self._mode != "r"
+
+    @property
+    def engine(self) -> Engine:
+        """What it lies on."""
+        return self._engine
+
+    @property
+    def by_tier(self) -> Mapping[Tier, Records]:
+        """The records of each tier."""
+        return self._records
+
+    @property
     def report(self) -> Report:
         """What opening found, tier by tier."""
         return self._engine.report
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether it was opened for reading."""
+        return self._mode == "r"
 
     # ---- sessions ---------------------------------------------------------------------------------------------------------
 
@@ -419,7 +438,7 @@ class Store:
         called as the work goes on. `jobs` threads check signatures, as many as there are processors.
         """
         self.catch_up()
-        return verification.verify(
+        found = verification.verify(
             self._engine,
             self._records,
             self.keys.log.public_key,
@@ -428,19 +447,18 @@ class Store:
             only=None if tiers is None else {tier_named(each) for each in tiers},
             jobs=jobs,
         )
+        if tiers is None:
+            note_verified(self.keys, found, self.clock.now_ms())
+        return found
+
+    def health(self) -> Health:
+        """Whether the store is well, and what to do where it is not, as `aegis health` says it. Changes nothing."""
+        self.catch_up()
+        return health(self)
 
     def stats(self) -> StoreStats:
         """The store in numbers."""
-        about = self._engine.describe()
-        return StoreStats(
-            path=str(self.path),
-            name=about.name,
-            store_id=about.store_id.hex(),
-            disk_bytes=disk_bytes(self.path),
-            catalogue_bytes=disk_bytes(self.path / CATALOG_FOLDER),
-            catalogue_problem=self.catalog.broken,
-            tiers={tier.label: self._engine.stats(tier) for tier in Tier if self._engine.size(tier) > 0},
-        )
+        return stats_of(self.path, self._engine, self.catalog)
 
     # ---- for sessions -----------------------------------------------------------------------------------------------------
 
@@ -519,6 +537,7 @@ class Store:
         with suppress(AegisError):
             self.catalog.flush()
             self._sign_segments()
+        self.lookout.turn()
 
     def lost_track(self) -> None:
         """A call did not come to its end: there may be records that nobody noted."""
@@ -550,7 +569,7 @@ class Store:
     def _index_rest(self, *, alone: bool) -> None:
         """Tell the catalogue what it has not seen of the log; in bulk, if that is all of it and nobody notes meanwhile."""
         with self._lock:
-            for tier, records in self._records.items():
+            for tier, records in self._records.items() if self.catalog.is_read else ():
                 covered = self.catalog.covered(tier)
                 if covered < records.size():
                     self.catalog.apply(whole(records) if alone and covered == 0 else rows_of(records, covered))
@@ -583,26 +602,3 @@ class Store:
         signature = self.keys.log.sign(verification.footer_message(footer))
         with suppress(NotFound):  # rewritten since: the file that took its place is signed when its turn comes
             self._engine.sign_segment(tier, footer.position, signature, segment=footer.segment)
-
-
-def tier_named(tier: str | Tier) -> Tier:
-    """The tier of a name. InvalidArgument if there is none."""
-    if isinstance(tier, Tier):
-        return tier
-    try:
-        return Tier.labelled(tier)
-    except KeyError:
-        names = ", ".join(each.label for each in Tier)
-        raise InvalidArgument(f"there is no tier {tier!r}: {names}", op="tier") from None
-
-
-def disk_bytes(folder: Path) -> int:
-    """What a folder takes on its file system, everything in it counted: allocated blocks, as `du` counts them."""
-    total = 0
-    for root, folders, files in os.walk(folder):
-        for each in (*folders, *files):
-            try:
-                total += os.lstat(os.path.join(root, each)).st_blocks * 512
-            except FileNotFoundError:
-                continue  # a file that was replaced while we looked
-    return total

@@ -186,3 +186,26 @@ def test_rules_in_a_file_are_tables_with_two_brackets(tmp_path, text):
     with pytest.raises(InvalidArgument, match=r"retention is not a list of tables") as caught:
         loaded(tmp_path, text)
     assert "[[retention]]" in caught.value.hint
+
+
+def test_targets_and_intervals_come_from_a_file(tmp_path):
+    file = tmp_path / "aegis.toml"
+    file.write_text('checkpoint_interval = "2m"\n[intervals]\nplanner = "1m"\n[targets.audit]\nrpo = "1h"\nrto = "4h"\n')
+    config = Config.load(file)
+    assert (config.interval_seconds("planner"), config.interval_seconds("critic"), config.interval_seconds(None)) == (
+        60,
+        120,
+        120,
+    )
+    assert config.target(Tier.AUDIT).rpo_seconds == 3600
+    assert config.target(Tier.SESSION).rpo_seconds == 120  # the interval, where nothing was set
+    assert list(config.targets) == ["audit"]
+    assert hash(config) == hash(Config.load(file)) != hash(Config())
+    for text, said in (
+        ("checkpoint_interval = 0", "checkpoint_interval is 0"),
+        ("[targets.nowhere]", "there is no tier 'nowhere'"),
+        ('[intervals]\nplanner = "soon"', "intervals.planner is 'soon'"),
+    ):
+        file.write_text(text)
+        with pytest.raises(InvalidArgument, match=said):
+            Config.load(file)

@@ -145,7 +145,7 @@ def test_a_fork_that_is_on_its_way_is_named_or_goes_with_it(place, forks):
         erased = store.session("s").erase(reason="request 17", forks=forks)
         assert sorted(erased.sessions) == (["fork-Kowalczyk", "s"] if forks else ["s"])
         assert erased.forks == (() if forks else ("fork-Kowalczyk",))
-        fork._land(begun)
+        fork.land(begun)
         assert [info.id for info in store.sessions()] == ([] if forks else ["fork-Kowalczyk"])
         assert store.verify(deep=True).findings == ()
     assert bool(holds(place, b"fork-Kowalczyk")) is not forks

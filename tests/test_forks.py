@@ -177,7 +177,7 @@ if child == 0:
     {end}
 status = os.waitpid(child, 0)[1]
 assert status == 0, status
-session._land(pending.ref.index)
+session.land(pending.ref.index)
 session.checkpoint("after")
 store.close()
 """
@@ -230,6 +230,6 @@ def test_an_end_of_a_child_changes_no_file_and_frees_no_lock(place, end):
         assert frames(segment) == written  # what is queued is the parent's to write
         with pytest.raises(Locked):
             aegis_store.open(place)
-        store.session("s")._land(pending.ref.index)
+        store.session("s").land(pending.ref.index)
         assert states(store, "s") == [1, 2]
     clean(place)

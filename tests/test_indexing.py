@@ -49,7 +49,9 @@ def open_by(way: str, place):
     """A store whose catalogue knows everything but what was added by a forger, or nothing, or is a reader's."""
     if way == "indexed from the start":
         shutil.rmtree(place / "catalog")
-    return aegis_store.open(place, agent="planner", mode="r" if way == "read beside" else "a")
+    store = aegis_store.open(place, agent="planner", mode="r" if way == "read beside" else "a")
+    store.catalog.session("")  # a reader's reads the log when it is asked for something
+    return store
 
 
 # ---- rows -------------------------------------------------------------------------------------------------------------------
@@ -139,6 +141,7 @@ def test_kept_while_it_was_written_or_made_in_bulk_or_row_by_row_it_is_the_same_
             assert dump(bulk) == kept
             assert len(stretches) >= store.records.size() / records
             with aegis_store.open(place, mode="r") as reader:
+                assert reader.session("none").info() is None  # it reads the log when it is asked for something
                 assert dump(reader.catalog._tables) == kept
             store.close()
             shutil.rmtree(place / "catalog")
@@ -184,6 +187,7 @@ def test_a_log_that_is_not_sound_is_indexed_row_by_row(place):
         assert [each.index for each in found[4:]] == list(range(store.records.size()))
         rows = MemoryTables()
         rows.write(fold(rows_of(store.records, 0), rows.get))
+        store.catalog.session("s")
         assert dump(store.catalog._tables) == dump(rows)
         assert list(store.records.suspects) == [store.records.size() - 1]
 

@@ -7,8 +7,8 @@ import gc
 import pytest
 
 import aegis_store
-from aegis_store.errors import Conflict, Foreign, ReadOnly
-from aegis_store.open_tier import RECENT_CHAINS, OpenTier
+from aegis_store.errors import Conflict, Foreign, InvalidArgument, ReadOnly
+from aegis_store.open_tier import RECENT_CHAINS, OpenTier, tier_named
 from aegis_store.schema import memory
 from aegis_store.types import Kind, Tier
 
@@ -114,3 +114,10 @@ def test_chains_that_nobody_holds_are_let_go_of(place, monkeypatch):
         tier.forget_session("b")
         gc.collect()
         assert {chain.id for chain in tier.chains()} == {"c"}
+
+
+def test_tiers_have_names():
+    assert [tier_named(name) for name in ("audit", Tier.MEMORY)] == [Tier.AUDIT, Tier.MEMORY]
+    for name in ("Session", "", 3.5):
+        with pytest.raises(InvalidArgument):
+            tier_named(name)

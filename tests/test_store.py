@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 import aegis_store
-from aegis_store import Config, Head, Store, Tier
+from aegis_store import Head, Store, Tier
 from aegis_store._engine import Engine, Verdict
 from aegis_store.errors import (
     Closed,
@@ -29,7 +29,7 @@ from aegis_store.errors import (
     ReadOnly,
     StoreExists,
 )
-from aegis_store.store import SESSIONS_PAGE, disk_bytes, tier_named
+from aegis_store.store import SESSIONS_PAGE
 from aegis_store.trust.keys import KeyDirectory
 from aegis_store.types import Kind
 from tests.stores import SMALL, Dice, Told, fill, flip, make, segments, snapshot, states
@@ -277,29 +277,6 @@ def test_sessions_are_listed_in_the_order_in_which_they_began_over_several_pages
     assert all(info.is_open for info in found)
     assert all(info.created_at < info.changed_at < datetime(2023, 11, 15, tzinfo=UTC) for info in found)
     assert found[-1].changed_at > found[-2].changed_at
-
-
-def test_a_store_in_numbers(place):
-    with aegis_store.open(place, config=Config(align="block")) as store:
-        assert store.stats().tiers == {}
-        for number in range(5):
-            store.session("s").checkpoint(number)
-        before = disk_bytes(place)
-        stats = store.stats()
-        assert (list(stats.tiers), stats.tiers["session"].size) == (["session"], 7)
-        assert before <= stats.disk_bytes <= disk_bytes(place)  # space is zeroed ahead meanwhile
-        assert disk_bytes(place) >= stats.tiers["session"].file_bytes
-        assert 0 < stats.catalogue_bytes < stats.disk_bytes
-        assert stats.store_id == store.keys.store_id.hex()
-    (place / "ghost").symlink_to(place / "nowhere")
-    assert disk_bytes(place) < 1 << 20
-
-
-def test_tiers_have_names():
-    assert [tier_named(name) for name in ("audit", Tier.MEMORY)] == [Tier.AUDIT, Tier.MEMORY]
-    for name in ("Session", "", 3.5):
-        with pytest.raises(InvalidArgument):
-            tier_named(name)
 
 
 # ---- the end ----------------------------------------------------------------------------------------------------------------

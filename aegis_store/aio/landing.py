@@ -48,11 +48,11 @@ class _OnWay:
 
 
 class Landing:
-    """One event loop's wait for the records of one store, for the loop's thread alone."""
+    """One event loop's wait for the records of one tier of a store, for the loop's thread alone."""
 
-    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, store: Store, loop: asyncio.AbstractEventLoop, tier: Tier) -> None:
         self._store: Final = store
-        self._tier: Final[Tier] = store.records.tier
+        self._tier: Final = tier
         self._watcher: Final = Watcher(store.records.engine)
         self._waiting: Final[list[_Waiting]] = []
         self._numbers: Final = count()
@@ -215,10 +215,11 @@ def _let_go(store: Store, on_way: _OnWay) -> None:
 
 
 class Landings:
-    """The landings of one store, one a loop. Any number of threads may ask, each for the loop that it runs."""
+    """The landings of one tier of a store, one a loop. Any number of threads may ask, each for the loop that it runs."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, tier: Tier = Tier.SESSION) -> None:
         self._store: Final = store
+        self._tier: Final = tier
         # Held by the loop alone: a reference from here would keep it alive, and with it what it holds.
         self._by_loop: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.ref[Landing]]] = (
             weakref.WeakKeyDictionary()
@@ -237,7 +238,7 @@ class Landings:
         known = self._by_loop.get(loop)
         landing = None if known is None else known()
         if landing is None or landing.ended:
-            landing = Landing(self._store, loop)
+            landing = Landing(self._store, loop, self._tier)
             self._by_loop[loop] = weakref.ref(landing)
         return landing
 
@@ -262,7 +263,7 @@ class Landings:
 
     async def _enrol(self, loop: asyncio.AbstractEventLoop, agent: str) -> None:
         try:
-            await asyncio.to_thread(self._store.signer_for, agent)
+            await asyncio.to_thread(self._store.signer_for, agent, self._tier)
             self._enrolled.add(agent)
         finally:
             del self._enrolling[loop, agent]

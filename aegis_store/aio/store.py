@@ -28,7 +28,7 @@ from aegis_store.opening import Anchor, Mode
 from aegis_store.retention.sweeper import Retained, Watcher
 from aegis_store.rules import Rule
 from aegis_store.session import SessionInfo
-from aegis_store.store import StoreStats
+from aegis_store.stats import StoreStats
 from aegis_store.trust.heads import SignedHead
 from aegis_store.trust.keys import KeyDirectory
 from aegis_store.types import Clock, Head, Randomness, Ref, Tier

@@ -29,7 +29,7 @@ from aegis_store.bench.sessions import Session, families
 from aegis_store.bench.workload import Run, Workload
 from aegis_store.schema import checkpoint as checkpoint_schema
 from aegis_store.schema.entry import parse
-from aegis_store.store import disk_bytes
+from aegis_store.stats import disk_bytes
 from aegis_store.types import Kind
 
 OURS, SQLITE, ROCKSDB = "aegis", saver.SQLITE, rocksdb_log.NAME

@@ -35,7 +35,7 @@ from aegis_store.bench.rivals.absent import Missing, noted
 from aegis_store.bench.rivals.saver import Saver
 from aegis_store.bench.sessions import Session, families
 from aegis_store.bench.workload import DURABLE, Run, Workload
-from aegis_store.store import disk_bytes
+from aegis_store.stats import disk_bytes
 
 #: Most of the saver's CPU time.
 CPU_WANTED: Final = Wanted(most=1 / 3)

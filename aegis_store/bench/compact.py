@@ -44,7 +44,7 @@ from aegis_store.bench.states import conversations
 from aegis_store.bench.workload import DURABLE, ENTRY_BYTES, Run, Workload, open_engine
 from aegis_store.codec.canonical import encode
 from aegis_store.rules import Rule
-from aegis_store.store import disk_bytes
+from aegis_store.stats import disk_bytes
 from aegis_store.types import Tier
 
 COPY_WANTED: Final = Wanted(least=0.8)

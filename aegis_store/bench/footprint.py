@@ -15,7 +15,7 @@ from aegis_store.bench.results import Outcome
 from aegis_store.bench.rivals.absent import Missing
 from aegis_store.bench.states import conversations
 from aegis_store.bench.workload import Run, Workload
-from aegis_store.store import disk_bytes
+from aegis_store.stats import disk_bytes
 
 DISK_WANTED: Final = Wanted(most=(1 << 20) - 1)
 MEMORY_WANTED: Final = Wanted(most=(8 << 20) - 1)

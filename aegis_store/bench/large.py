@@ -24,7 +24,7 @@ from aegis_store.bench.rivals import saver
 from aegis_store.bench.rivals.absent import Missing, noted
 from aegis_store.bench.rivals.saver import Saver
 from aegis_store.bench.workload import DURABLE, Run, Workload
-from aegis_store.store import disk_bytes
+from aegis_store.stats import disk_bytes
 
 OURS, SQLITE, FILES = "aegis", saver.SQLITE, "plain files, fsync"
 MEGABYTE: Final = 1_000_000

@@ -34,7 +34,7 @@ from aegis_store.bench.rivals.absent import Missing, noted
 from aegis_store.bench.rivals.saver import Saver
 from aegis_store.bench.states import conversations
 from aegis_store.bench.workload import Run, Workload
-from aegis_store.store import disk_bytes
+from aegis_store.stats import disk_bytes
 
 RECORDS: Final = 1_000_000
 RECORDS_QUICK: Final = 5_000

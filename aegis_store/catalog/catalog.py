@@ -99,13 +99,15 @@ class Catalog:
         refill: Callable[[], Iterable[Row | Stretch]],
         broken: str | None = None,
         due: Callable[[], None] | None = None,
+        is_read: bool = True,
     ) -> None:
         self._tables = tables
         self._root_at = root_at
         self._refill = refill
         self._due = due
         self._broken = broken
-        self._stale = False
+        # The tables say nothing, and the next lookup reads the log: they were lost, or nobody has asked yet.
+        self._stale = not is_read
         self._closed = False
         self._pid = os.getpid()
         #: Changes with every row about a key, and where all may have changed: what `key` answered before may be asked again.
@@ -135,11 +137,12 @@ class Catalog:
     ) -> Self:
         """The catalogue in `directory`, an empty one where that cannot be vouched for, or one in memory if not `writable`.
 
+        That one reads the log at the first lookup: who opens a store only to see its head waits for nothing.
         `log_sizes` and `root_at(tier, size)` are the logs' own. `refill()` yields the rows of all tiers from their first record
         on, or stretches of them; it is called from within a lookup and must not look up. Locked if this process has the
         catalogue open already."""
         if not writable:
-            return cls(MemoryTables(), covers=(), root_at=root_at, refill=refill, due=due)
+            return cls(MemoryTables(), covers=(), root_at=root_at, refill=refill, due=due, is_read=False)
 
         def vouch(covers: Iterable[Head]) -> bool:
             return all(
@@ -157,6 +160,12 @@ class Catalog:
     def broken(self) -> str | None:
         """Why the catalogue is in memory although it was opened for writing; None if all is well."""
         return self._broken
+
+    @property
+    def is_read(self) -> bool:
+        """Whether it knows anything yet. If not, feed it nothing: the next lookup reads the log, to its end of then."""
+        with self._pend:
+            return not self._stale
 
     def covered(self, tier: Tier) -> int:
         """How many records of the tier are known: feed it the rest."""

@@ -6,6 +6,7 @@ import sys
 from typing import Annotated, Any, Final
 
 import typer
+import typer.core
 
 from aegis_store.cli.bench import bench
 from aegis_store.cli.compact import compact
@@ -16,6 +17,7 @@ from aegis_store.cli.head import head
 from aegis_store.cli.health import health
 from aegis_store.cli.holds import hold, holds, release
 from aegis_store.cli.import_ import import_
+from aegis_store.cli.import_langgraph import import_langgraph_postgres, import_langgraph_sqlite
 from aegis_store.cli.init import init
 from aegis_store.cli.log import log
 from aegis_store.cli.memory import app as memory
@@ -30,8 +32,23 @@ from aegis_store.cli.verify import verify
 #: What the parser raises for a command line that it cannot take.
 _USAGE: Final[Any] = typer.BadParameter.__mro__[1]
 
+
+class Verbs(typer.core.TyperGroup):
+    """The verbs; the name of one may be two words, as in `aegis import langgraph-sqlite`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Two words that are a verb come before one that is."""
+        two = " ".join(args[:2])
+        return super().resolve_command(ctx, [two, *args[2:]] if two in self.commands else args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """One word at a time: the second one is offered by the verb that the first one is."""
+        return [each for each in super().shell_complete(ctx, incomplete) if " " not in str(each.value)]
+
+
 app = typer.Typer(
     name="aegis",
+    cls=Verbs,
     help="An embedded checkpoint store for AI agents: crash-safe, signed, tamper-evident.",
     epilog="Exit codes: 0 fine, 1 something was found, 2 usage, 3 store or system refused, 4 locked by another process.",
     no_args_is_help=True,
@@ -57,6 +74,8 @@ app.command("release")(release)
 app.command("erase")(erase)
 app.command("export")(export)
 app.command("import")(import_)
+app.command("import langgraph-sqlite")(import_langgraph_sqlite)
+app.command("import langgraph-postgres")(import_langgraph_postgres)
 app.command("bench")(bench)
 app.add_typer(memory, name="memory")
 

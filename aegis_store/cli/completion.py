@@ -18,6 +18,8 @@ import typer
 #: The largest store that is opened for a completion: it is read through once.
 STORE_BYTES_MAX: Final = 32 << 20
 OFFERED_MAX: Final = 200
+#: The second words of `aegis import`.
+IMPORT_FORMS: Final = ("langgraph-sqlite", "langgraph-postgres")
 _TIERS: Final = ("audit", "memory", "session", "telemetry")
 
 
@@ -47,6 +49,11 @@ def complete_hold(context: typer.Context, incomplete: str) -> list[str]:
         return [] if path is None or _bytes_of(path) > STORE_BYTES_MAX else _holds(path, keys, incomplete)
     except Exception:  # as above
         return []
+
+
+def complete_form(incomplete: str) -> list[str]:
+    """What may follow `aegis import` beside a file; a shell offers files where there is nothing of this."""
+    return [each for each in IMPORT_FORMS if incomplete and each.startswith(incomplete)]
 
 
 def _given(params: dict[str, Any]) -> tuple[Path | None, Path | None]:

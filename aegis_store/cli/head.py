@@ -34,7 +34,7 @@ def head(
 
     It is a C2SP note that proves later what the store held now:  aegis head state > state.head
     """
-    from aegis_store.store import tier_named
+    from aegis_store.open_tier import tier_named
     from aegis_store.trust.heads import verifier_key
 
     which = tier_named(tier)

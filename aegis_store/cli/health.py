@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,14 +24,21 @@ if TYPE_CHECKING:
 
 
 @guarded
-def health(path: StorePath, keys: Keys = None, as_json: AsJson = False) -> None:
-    """See whether a store is well: integrity, age, space.
+def health(
+    path: StorePath,
+    keys: Keys = None,
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="For a text collector: metrics named aegis_*, format 0.0.4.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """See whether a store is well: integrity, targets, space.
 
-    Quick, and nothing is changed; whether every byte is as it was written, `aegis verify` tells. Exit code 1: something needs
-    attention.
+    Quick, and nothing is changed; whether every byte is as it was written, `aegis verify` tells. Targets are those of the
+    program that writes the store. Exit code 1: something needs attention.
     """
     from aegis_store.errors import Corrupt
-    from aegis_store.health import Level, assess, gather, refused
+    from aegis_store.health import Level, assess, exposition, gather, refused
 
     facts: Facts | None = None
     try:
@@ -40,7 +48,9 @@ def health(path: StorePath, keys: Keys = None, as_json: AsJson = False) -> None:
     except Corrupt as error:
         found = [refused(error)]
     needs_attention = any(each.level is Level.ATTENTION for each in found)
-    if as_json:
+    if prometheus:
+        sys.stdout.write(exposition(str(path), facts, found))
+    elif as_json:
         emit(
             {
                 "ok": not needs_attention,
@@ -84,31 +94,21 @@ def spoken(hint: str) -> str:
 
 def as_fields(facts: Facts) -> dict[str, object]:
     """What was seen, for machines that draw curves."""
-    return {
-        name: getattr(facts, name)
-        for name in (
-            "segment_bytes",
-            "disk_bytes",
-            "free_bytes",
-            "total_bytes",
-            "is_poisoned",
-            "suspects",
-            "erasures_pending",
-            "payloads_to_compact",
-            "bytes_to_compact",
-            "checkpoint_age_seconds",
-            "head_age_seconds",
-            "age_seconds",
-        )
-    } | {
-        "tiers": [
-            {
-                "tier": each.tier.label,
-                "records": each.size,
-                "verdict": [flag.name.lower() for flag in each.verdict if flag.name],
-                "segments_unsigned": each.segments_unsigned,
-                "released_size": each.released_size,
-            }
-            for each in facts.tiers
-        ]
-    }
+    import msgspec
+
+    fields = msgspec.structs.asdict(facts)
+    del fields["path"]
+    fields["tiers"] = [
+        {
+            **{
+                name: value
+                for name, value in msgspec.structs.asdict(each).items()
+                if name not in ("size", "cut_bytes", "saved")
+            },
+            "tier": each.tier.label,
+            "records": each.size,
+            "verdict": [flag.name.lower() for flag in each.verdict if flag.name],
+        }
+        for each in facts.tiers
+    ]
+    return fields

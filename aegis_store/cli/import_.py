@@ -15,6 +15,7 @@ import msgspec
 import typer
 
 from aegis_store.cli import figures
+from aegis_store.cli.completion import complete_form
 from aegis_store.cli.opening import Keys, Types, named_types
 from aegis_store.cli.outcome import FINDING, guarded
 from aegis_store.cli.output import answers, bar, emit, line, problems, shown
@@ -53,7 +54,10 @@ class Plan(msgspec.Struct, kw_only=True):
 
 @guarded
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What aegis export wrote.", readable=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="What aegis export wrote.", readable=False, autocompletion=complete_form),
+    ],
     path: Annotated[Path, typer.Argument(metavar="PATH", help="The store's directory; a new one is made.", readable=False)],
     types: Types = None,
     keys: Keys = None,
@@ -64,6 +68,8 @@ def import_(
     The store's times and signatures are its own; those of the exported one are kept in the metadata of each checkpoint, under
     the key "aegis.imported": time, agent, leaf, index, ordinal, request_id, store_id. May be interrupted and run again: what is
     there already is not doubled. Exit code 1: the export has gaps, or a fork whose origin is not in it.
+
+    What LangGraph's own savers wrote: aegis import langgraph-sqlite, aegis import langgraph-postgres.
     """
     import aegis_store
 

@@ -61,7 +61,7 @@ def verify(
     something was found.
     """
     import aegis_store
-    from aegis_store.store import tier_named
+    from aegis_store.open_tier import tier_named
 
     tiers = None if tier is None else [tier_named(tier)]
     name, key_name = shown(path), shown(f"{path.absolute()}.keys" if keys is None else keys)

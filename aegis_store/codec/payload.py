@@ -104,6 +104,13 @@ def is_delta(payload: bytes) -> bool:
     return len(payload) > 1 and bool(payload[1] & _DELTA)
 
 
+def base_of(payload: bytes) -> int | None:
+    """The index of the checkpoint that a payload names as what it is a delta to; None: it names none."""
+    if len(payload) < HEADER_SIZE + _NAME_SIZE or not payload[1] & _NAMED:
+        return None
+    return int.from_bytes(payload[HEADER_SIZE : HEADER_SIZE + _NAME_SIZE], "little")
+
+
 def dictionary_of(payload: bytes) -> int | None:
     """The index of the dictionary that a payload was compressed with; None: with none."""
     if len(payload) < HEADER_SIZE or not payload[1] & _PRIMED:

@@ -148,7 +148,7 @@ class Compactor:
     def _work(self, causes: tuple[Cause, ...], pace: Pace, watch: Callable[[Stage], object] | None) -> Compacted:
         tier = self._records.tier
         self._files.settled()
-        todo = plan(survey(self._engine, tier, pace.step), causes, pace.step)
+        todo = plan(survey(self._engine, tier, pace.step), causes, pace.step, self._named_base)
         ends = todo.first_and_last()
         if ends is None:
             return NOTHING
@@ -164,6 +164,9 @@ class Compactor:
         if todo.late:
             done = _both(done, self._rewrite(self._by_segment(todo.late), todo.late, {}, todo.dictionaries, pace, watch))
         return done
+
+    def _named_base(self, index: LogIndex) -> int | None:
+        return payload_codec.base_of(self._engine.read(self._records.tier, index).payload)
 
     def _by_segment(self, changed: Collection[int]) -> list[tuple[Footer, list[int]]]:
         """What is changed in which segment, the newest first."""

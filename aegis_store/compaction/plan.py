@@ -1,7 +1,8 @@
 """What a compaction has to do: which payloads go, and which checkpoints were made from one that goes.
 
 A pure function of what lies on the disk and of the causes that are pending. A checkpoint is stored as a delta to the one before
-it that is there, so only whose base goes needs another form: a delta to the nearest one that stays, or a keyframe.
+it that is there, so only whose base goes needs another form: a delta to the nearest one that stays, or a keyframe. The first of
+a run (`states`) may be a delta to the first of an earlier run: what that is its payload says, and it is asked for.
 
     on the disk    0 ── 1 ── 2 ── 3 ── 4 ── 5
     goes                1    2         4
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from aegis_store.gaps import Cause
+from aegis_store.states import RUN
 from aegis_store.survey import Strand, Survey
 from aegis_store.types import LogIndex
 
@@ -56,8 +58,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return (min(changed), max(changed)) if changed else None
 
 
-def plan(found: Survey, causes: Sequence[Cause], step: Callable[[], object] = lambda: None) -> Plan:
-    """What the pending causes ask for. `step` is called after each little piece of the work, which may be long."""
+def plan(
+    found: Survey,
+    causes: Sequence[Cause],
+    step: Callable[[], object] = lambda: None,
+    base_of: Callable[[LogIndex], int | None] = lambda index: None,
+) -> Plan:
+    """What the pending causes ask for. `step` is called after each little piece of the work, which may be long; `base_of` gives
+    the base that the payload of a checkpoint names."""
     gaps: dict[int, LogIndex] = {}
     late: dict[int, LogIndex] = {}
     touched: list[Touched] = []
@@ -70,7 +78,7 @@ def plan(found: Survey, causes: Sequence[Cause], step: Callable[[], object] = la
     for strand in found.strands.values():
         going = _gaps_of(strand, covered, gaps, late, step)
         if any(going) or (strand.parent is not None and covered(strand.parent) is not None):
-            touched.extend(_touched(strand, going, covered))
+            touched.extend(_touched(strand, going, covered, base_of))
     touched.sort(key=lambda each: each.index)
     return Plan(gaps=gaps, late=late, touched=touched, dictionaries=dictionaries)
 
@@ -122,9 +130,15 @@ def _gaps_of(
     return going
 
 
-def _touched(strand: Strand, going: bytearray, covered: Callable[[int], LogIndex | None]) -> Iterable[Touched]:
+def _touched(
+    strand: Strand,
+    going: bytearray,
+    covered: Callable[[int], LogIndex | None],
+    base_of: Callable[[LogIndex], int | None],
+) -> Iterable[Touched]:
     """The checkpoints of a session that stay and whose base goes."""
     nearest: LogIndex | None = None  # the newest that stays
+    first_of_run: LogIndex | None = None  # the newest that stays and may begin a run
     is_broken = strand.parent is not None and covered(strand.parent) is not None  # whether the one before, which is there, goes
     for at, index in enumerate(strand.indexes):
         if strand.gaps[at]:
@@ -132,6 +146,13 @@ def _touched(strand: Strand, going: bytearray, covered: Callable[[int], LogIndex
         if going[at]:
             is_broken = True
             continue
-        if is_broken:
+        may_begin_run = strand.ordinals[at] % RUN == 0
+        named = base_of(LogIndex(index)) if may_begin_run else None
+        if named is not None:
+            if covered(named) is not None:
+                yield Touched(LogIndex(index), first_of_run)
+        elif is_broken:
             yield Touched(LogIndex(index), nearest)
         nearest, is_broken = LogIndex(index), False
+        if may_begin_run:
+            first_of_run = nearest

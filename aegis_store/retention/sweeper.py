@@ -164,7 +164,6 @@ class Sweeper:
                 continue
             matched = policy.match(session.role)
             looks = matched is not None and bool(matched[1].keep_positions)
-            beside = strand.beside()
             there = [
                 at
                 for at, index in enumerate(strand.indexes)
@@ -173,12 +172,15 @@ class Sweeper:
             counted = there
             if self._tier is Tier.MEMORY:
                 counted = last_of_each(strand, there, lambda index: self._owner.records.read(index).envelope)
-            points = [self._point(strand, at, looks, beside) for at in counted]
-            superseded = [self._point(strand, at, False, beside) for at in sorted(set(there).difference(counted))]
+            beside = strand.beside()
+            points = [self._point(strand, at, beside, looks=looks) for at in counted]
+            superseded = [self._point(strand, at, beside) for at in sorted(set(there).difference(counted))]
             views.append(_view(session, points, holds.get(strand.tag, ()), strand, starts, superseded))
         return views
 
-    def _point(self, strand: Strand, at: int, looks: bool, beside: Mapping[int, Sequence[tuple[LogIndex, int]]]) -> Point:
+    def _point(
+        self, strand: Strand, at: int, beside: Mapping[int, Sequence[tuple[LogIndex, int]]], *, looks: bool = False
+    ) -> Point:
         """A checkpoint, or a version of a key, as the policy sees it."""
         index, ordinal = LogIndex(strand.indexes[at]), Ordinal(strand.ordinals[at])
         is_version = self._tier is Tier.MEMORY and at + 1 < len(strand.times)

@@ -6,6 +6,7 @@
     enrolment.key      the enrolment key, named aegis/enrolment
     agents/<hex>.key   an agent's key; <hex> = first 16 bytes of BLAKE3(name); the line, then the name in JSON
     heads.json         the highest released head of each tier
+    verified.json      when the store was last verified (`aegis_store.health`); may be missing
 
 The directory has mode 0700 and its files 0600; anything looser is refused, not repaired. It is made as a whole: staged beside
 its place, synced and renamed. A file in it is written beside its place, synced and renamed, and never read or written through a
@@ -249,6 +250,20 @@ class KeyDirectory:
                 self._write(directory, _HEADS, _format_heads({**heads, head.tier: head}))
             else:
                 os.fsync(directory)  # what is read may have been renamed into place by a process that died before its sync
+
+    def note(self, name: str) -> bytes | None:
+        """What lies under a name that no key has; None if there is nothing."""
+        with _storage_errors(self.path, "note"), _directory(self.path) as directory:
+            try:
+                os.stat(name, dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+            return _read(directory, self.path / name)
+
+    def keep_note(self, name: str, data: bytes) -> None:
+        """Put something under such a name, whole and durable, in the place of what was there."""
+        with _storage_errors(self.path / name, "note"), _directory(self.path) as directory, _locked(directory):
+            self._write(directory, name, data)
 
     @contextmanager
     def _directories(self) -> Iterator[tuple[int, int]]:

@@ -7,9 +7,9 @@
  */
 #include "commit.h"
 
-/* How far ahead to zero: as much again as the log has, between the two bounds. */
+/* How far ahead to zero: a quarter of what the log has, between the two bounds. */
 static uint64_t zero_step(const writer *w) {
-    return max_u64(ZERO_STEP_MIN, min_u64(w->full_bytes + w->tail, ZERO_STEP_MAX));
+    return max_u64(ZERO_STEP_MIN, min_u64((w->full_bytes + w->tail) / 4, ZERO_STEP_MAX));
 }
 
 static bool overflows(const writer *w, uint64_t size) { return w->tail + w->groups[w->building].used + size > w->segment_bytes; }
@@ -110,7 +110,8 @@ bool writer_zero_ahead(writer *w) {
     if (!writer_wants_zeros(w) && !(w->zeroing && zeros_ahead(w) < zero_step(w))) return false;
     bool in_next = w->zeroed >= w->segment_bytes;
     uint64_t from = !in_next ? w->zeroed : w->next_ready ? w->next_zeroed : SEGMENT_FRAMES;
-    uint64_t to = min_u64(align_up(from + min_u64(zero_step(w), ZERO_CHUNK_MAX), 4096), w->segment_bytes);
+    uint64_t wanted = zero_step(w) - min_u64(zeros_ahead(w), zero_step(w));
+    uint64_t to = min_u64(align_up(from + min_u64(wanted, ZERO_CHUNK_MAX), 4096), w->segment_bytes);
     w->zeroing = to > from && make_range(w, in_next, to) == AEGIS_OK;
     return w->zeroing;
 }

@@ -31,7 +31,8 @@ def test_a_store_that_is_well(aegis, story):
     assert (ended.code, ended.err) == (0, "")
     lines = ended.out.splitlines()
     assert lines[0] == "health state   fine"
-    assert [line.split()[0] for line in lines[1:]] == ["integrity", "age", "ok", "space", "poison"]
+    aspects = [line[:12].strip() for line in lines[1:] if line[:12].strip()]
+    assert aspects == ["integrity", "age", "space", "poison"]
     assert {name: facts[3] for name, facts in snapshot(story).items()} == {name: facts[3] for name, facts in before.items()}
 
 
@@ -65,9 +66,10 @@ def test_json_has_the_findings_and_the_figures(aegis, story):
     answer = json.loads(aegis("health", "state", "--json").out)
     assert answer["ok"] is True
     assert {each["level"] for each in answer["findings"]} == {"fine"}
-    assert answer["facts"]["tiers"] == [
-        {"tier": "session", "records": 13, "verdict": ["clean"], "segments_unsigned": 0, "released_size": 13}
-    ]
+    (tier,) = answer["facts"]["tiers"]
+    expected = {"tier": "session", "records": 13, "verdict": ["clean"], "segments_unsigned": 0, "released_size": 13}
+    assert {key: tier[key] for key in expected} == expected
+    assert (tier["lag_seconds"], tier["is_targeted"], tier["rpo_seconds"]) == (0, False, 300)
     assert answer["facts"]["total_bytes"] == 2 * 10**12
 
 
@@ -85,3 +87,27 @@ def test_what_waits_for_compaction_is_worth_knowing_and_no_alarm(aegis, full):
     assert lines[at + 1] == "to have the space back: aegis compact state"
     facts = json.loads(aegis("health", "state", "--json").out)["facts"]
     assert (facts["erasures_pending"], facts["payloads_to_compact"]) == (0, 40)
+
+
+def test_prometheus_text_has_the_same_exit_codes(aegis, story):
+    ended = aegis("health", "state", "--prometheus")
+    assert ended.code == 0
+    assert "# TYPE aegis_up gauge\n" in ended.out
+    assert 'aegis_up{store="state"} 1\n' in ended.out
+    assert 'aegis_records{store="state",tier="session"} 13\n' in ended.out
+    path, span = frame_of(story, 5)
+    blot(path, span.start)
+    ended = aegis("health", "state", "--prometheus")
+    assert ended.code == 1
+    assert 'aegis_up{store="state"} 0\n' in ended.out
+
+
+def test_an_open_incident_is_exit_code_1(aegis, story):
+    import aegis_store
+
+    with aegis_store.open(story) as store:
+        store.audit.record("guard", "incident.opened", "incident/3")
+    ended = aegis("health", "state")
+    assert ended.code == 1
+    assert "incident 3 has been open for" in ended.out
+    assert "aegis incident close state 3 --reason" in ended.out

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import aegis_store
-from aegis_store.store import disk_bytes
+from aegis_store.stats import disk_bytes
 
 from .conftest import CHECKPOINTS
 from .gone import prune

@@ -28,7 +28,7 @@ from aegis_store.cli.demo.tasks import Context, Expected, Plan, Reference, Task,
 from aegis_store.cli.figures import quantile
 from aegis_store.config import KIB
 from aegis_store.opening import KEYS_SUFFIX
-from aegis_store.store import disk_bytes
+from aegis_store.stats import disk_bytes
 from aegis_store.types import Randomness, Tier
 from aegis_store.verification import Result
 

@@ -1,31 +1,18 @@
-"""Is a store well, and if not, what to do.
+"""What is to be said of a store that looks like this: a pure function, so that every rule is a line in a test.
 
-`gather` looks at a store that is open for reading and at the disk that it lies on; `assess` is a pure function of what was
-seen, so that every rule is a line in tests/test_health.py. A finding says what is so, whether somebody should act, and what to
-type.
-
-What is looked at is cheap: what opening has found, where the tree stands against the heads that were released, how old the
-newest checkpoint is, and how long the space will last. Whether every byte is as it was written, only `aegis verify` can tell.
+A finding says what is so, whether somebody should act, and what to type.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
-import stat
 from collections.abc import Iterator
-from enum import StrEnum
-from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from aegis_store._engine import Verdict
-from aegis_store.codec.runs import union
 from aegis_store.errors import AegisError
-from aegis_store.store import Store
-from aegis_store.survey import waiting
-from aegis_store.types import Clock, SystemClock, Tier
+from aegis_store.health.facts import SESSIONS, Aspect, Facts, Finding, Level, TierFacts, Trouble
+from aegis_store.types import Tier
 
 #: Free space below which something is to be done: this part of the file system, or so many segments, or so many days of growth.
 FREE_SHARE_MIN: Final = 0.05
@@ -33,69 +20,14 @@ FREE_SEGMENTS_MIN: Final = 3
 FREE_DAYS_MIN: Final = 7.0
 #: Growth is only told of a store that has been growing for so long.
 GROWTH_SECONDS_MIN: Final = 3600.0
+#: Incidents and sessions that are named one by one; the rest is counted.
+TROUBLES_NAMED: Final = 5
 _DAY: Final = 86_400.0
 
 
-class Aspect(StrEnum):
-    """What a finding is about."""
-
-    INTEGRITY = "integrity"
-    AGE = "age"
-    ERASURE = "erasure"
-    SPACE = "space"
-    POISON = "poison"
-
-
-class Level(StrEnum):
-    """Whether somebody should do something."""
-
-    FINE = "fine"
-    ATTENTION = "attention"
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing about a store. `hint` is what to type, where something is to be done or can be."""
-
-    aspect: Aspect
-    level: Level
-    what: str
-    hint: str | None = None
-
-
-class TierFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a tier that has records, or had: `verdict` is what opening found."""
-
-    tier: Tier
-    verdict: Verdict
-    size: int
-    segments_unsigned: int
-    cut_bytes: int = 0
-    saved: str | None = None
-    #: Records under the highest head that was released; None if none ever was.
-    released_size: int | None = None
-
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a store looks like at one moment. Sizes in bytes, ages in seconds; None: there is none, or it can't be told."""
-
-    path: str
-    tiers: tuple[TierFacts, ...]
-    segment_bytes: int
-    disk_bytes: int
-    free_bytes: int
-    total_bytes: int
-    #: A failed write of the last writer, seen by this opening or in the one that is open now.
-    is_poisoned: bool = False
-    #: Records that could not be taken in: damaged, or not where they belong.
-    suspects: int = 0
-    #: Erase records whose work is not done: a crash came in between, or somebody is at it.
-    erasures_pending: int = 0
-    #: Pruned or erased, and still in the files: payloads and their bytes.
-    payloads_to_compact: int = 0
-    bytes_to_compact: int = 0
-    checkpoint_age_seconds: float | None = None
-    head_age_seconds: float | None = None
-    age_seconds: float | None = None
+def refused(error: AegisError) -> Finding:
+    """What there is to say of a store that does not open."""
+    return _attention(Aspect.INTEGRITY, f"the store can't be opened: {error.message}", error.hint or "aegis verify")
 
 
 # ---- the rules ------------------------------------------------------------------------------------------------------------
@@ -103,7 +35,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 def assess(facts: Facts) -> list[Finding]:
     """What is to be said about a store, one or more findings an aspect."""
-    return [*_integrity(facts), *_age(facts), *_erasure(facts), *_space(facts), *_poison(facts)]
+    return [
+        *_integrity(facts),
+        *_age(facts),
+        *_targets(facts),
+        *_recovery(facts),
+        *_erasure(facts),
+        *_space(facts),
+        *_poison(facts),
+    ]
 
 
 def _integrity(facts: Facts) -> Iterator[Finding]:
@@ -115,7 +55,9 @@ def _integrity(facts: Facts) -> Iterator[Finding]:
     if not found:
         released = [f"{each.tier.label} at {each.released_size}" for each in facts.tiers if each.released_size]
         heads = f"; the heads that were released still hold ({', '.join(released)})" if released else ""
-        yield _fine(Aspect.INTEGRITY, f"opened without findings{heads}")
+        unread = f"; {facts.records_unread} new records not looked at one by one" if facts.records_unread else ""
+        yield _fine(Aspect.INTEGRITY, f"opened without findings{heads}{unread}")
+    yield from _verified(facts, place)
     for tier in facts.tiers:
         if tier.segments_unsigned:
             many = tier.segments_unsigned > 1
@@ -127,6 +69,20 @@ def _integrity(facts: Facts) -> Iterator[Finding]:
             )
         elif Verdict.UNCLEAN in tier.verdict:
             yield _fine(Aspect.INTEGRITY, f"{tier.tier.label}: a writer has it open, or did not close it; nothing is lost")
+
+
+def _verified(facts: Facts, place: str) -> Iterator[Finding]:
+    last = facts.verified
+    if last is None:
+        if any(tier.size for tier in facts.tiers):
+            yield _fine(Aspect.INTEGRITY, "never verified as a whole", f"read every byte again: aegis verify {place} --deep")
+        return
+    how = f"verified {_span(last.age_seconds)} ago, {'deep' if last.is_deep else 'bytes and trees'}, {last.records} records"
+    if last.findings:
+        many = f"{last.findings} finding{'s' if last.findings > 1 else ''}"
+        yield _attention(Aspect.INTEGRITY, f"{how}: {many}", f"see which: aegis verify {place} --deep")
+    else:
+        yield _fine(Aspect.INTEGRITY, f"{how}: nothing found")
 
 
 def _damage(facts: Facts, place: str) -> Iterator[Finding]:
@@ -166,6 +122,84 @@ def _age(facts: Facts) -> Iterator[Finding]:
     elif facts.head_age_seconds is not None:
         later = sum(max(0, tier.size - (tier.released_size or 0)) for tier in facts.tiers)
         yield _fine(Aspect.AGE, f"last head recorded {_span(facts.head_age_seconds)} ago, {later} records since")
+
+
+def _targets(facts: Facts) -> Iterator[Finding]:
+    """What may be lost, and how long coming back takes. A miss is an alarm where the owner has set a target."""
+    for tier in facts.tiers:
+        lost = loss_seconds(facts, tier)
+        if lost is not None:
+            of = (
+                "since a save by the timer"
+                if tier.tier is Tier.SESSION
+                else "the oldest record beyond the last head taken down"
+            )
+            told = f"{tier.tier.label}: {of}: {_span(lost)}" if lost else f"{tier.tier.label}: nothing beyond the last head"
+            yield from _measured(told, tier, "RPO", lost, tier.rpo_seconds, _rpo_hint(facts, tier))
+        if facts.open_seconds is not None and tier.rto_seconds is not None and misses(facts.open_seconds, tier.rto_seconds):
+            told = f"{tier.tier.label}: the last opening took {_span(facts.open_seconds)}"
+            hint = f"see what is large: aegis stats {shlex.quote(facts.path)}"
+            yield from _measured(told, tier, "RTO", facts.open_seconds, tier.rto_seconds, hint)
+    if facts.unsaved is not None and facts.unsaved.failing:
+        many = f"{facts.unsaved.failing} session{'s' if facts.unsaved.failing > 1 else ''}"
+        yield _attention(
+            Aspect.TARGETS, f"the timer could not save {many}", "see why: Autosaver.watches() in the program that saves them"
+        )
+
+
+def loss_seconds(facts: Facts, tier: TierFacts) -> float | None:
+    """The age of what would be lost of a tier. Of sessions that a timer keeps: since it last found or made one safe; of the
+    other tiers: what is not under a head that the key directory knows, for whether that is elsewhere too can't be seen from
+    here."""
+    if tier.tier is Tier.SESSION:
+        return None if facts.unsaved is None or not facts.unsaved.sessions else facts.unsaved.oldest_seconds
+    return tier.lag_seconds
+
+
+def misses(measured: float, allowed: int) -> bool:
+    """Whether a target is missed."""
+    return measured > allowed
+
+
+def _measured(told: str, tier: TierFacts, what: str, measured: float, allowed: int | None, hint: str) -> Iterator[Finding]:
+    if allowed is None:
+        yield _fine(Aspect.TARGETS, told)
+    elif not misses(measured, allowed):
+        yield _fine(Aspect.TARGETS, f"{told}, within the {what} of {_span(allowed)}")
+    elif tier.is_targeted:
+        yield _attention(Aspect.TARGETS, f"{told}, beyond the {what} of {_span(allowed)}", hint)
+    else:
+        yield _fine(Aspect.TARGETS, f"{told}; usual is an {what} of {_span(allowed)}, and none is set")
+
+
+def _rpo_hint(facts: Facts, tier: TierFacts) -> str:
+    if tier.tier is Tier.SESSION:
+        return "see that the program that saves them is alive, and saves as often as it should: [intervals] in its options"
+    return f"keep a head elsewhere, and a copy: aegis head {shlex.quote(facts.path)} {tier.tier.label}"
+
+
+def _recovery(facts: Facts) -> Iterator[Finding]:
+    place = shlex.quote(facts.path)
+    incidents = [each for each in facts.troubles if each.is_incident]
+    for each in incidents[:TROUBLES_NAMED]:
+        number = shlex.quote(each.subject.partition("/")[2])
+        hint = f"look at it, then: aegis incident close {place} {number} --reason …"
+        yield _attention(Aspect.RECOVERY, f"incident {number} has been open for {_span(each.age_seconds)}", hint)
+    if len(incidents) > TROUBLES_NAMED:
+        what = f"{len(incidents) - TROUBLES_NAMED} more incidents are open"
+        yield _attention(Aspect.RECOVERY, what, f"see which: aegis incident list {place}")
+    sessions = [each for each in facts.troubles if not each.is_incident]
+    for each in sessions[:TROUBLES_NAMED]:
+        yield _undecided(each, place)
+    if len(sessions) > TROUBLES_NAMED:
+        what = f"{len(sessions) - TROUBLES_NAMED} more recoveries are not finished"
+        yield _attention(Aspect.RECOVERY, what, f"go on with them: aegis recover {place} --all")
+
+
+def _undecided(trouble: Trouble, place: str) -> Finding:
+    session = trouble.subject.removeprefix(SESSIONS)
+    what = f"the recovery of session {session} is not finished ({trouble.action} {_span(trouble.age_seconds)} ago)"
+    return _attention(Aspect.RECOVERY, what, f"go on with it: aegis recover {place} {shlex.quote(session)}")
 
 
 def _erasure(facts: Facts) -> Iterator[Finding]:
@@ -235,77 +269,3 @@ def _size(count: float) -> str:
             break
         count /= 1000
     return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
-
-
-# ---- the look -------------------------------------------------------------------------------------------------------------
-
-
-def gather(store: Store, *, clock: Clock | None = None) -> Facts:
-    """What a store looks like now. It should be open for reading, which changes nothing; StorageError, Corrupt as they come."""
-    now_ms = (SystemClock() if clock is None else clock).now_ms()
-    released = store.keys.released()
-    engine = store.records.engine
-    numbers = store.stats()
-    tiers = []
-    for tier, report in store.report.tiers.items():
-        head = released.get(tier)
-        footers = engine.segments(tier, lambda error: None) if engine.size(tier) else iter(())  # damage: verifying names it
-        tiers.append(
-            TierFacts(
-                tier=tier,
-                verdict=report.verdict,
-                size=engine.size(tier),
-                segments_unsigned=sum(each.sealed and each.signature is None for each in footers),
-                cut_bytes=report.cut_bytes,
-                saved=report.saved,
-                released_size=None if head is None else head.size,
-            )
-        )
-    newest, oldest = _times(store)
-    pending = store.records.gaps.pending()
-    payloads, payload_bytes = waiting(engine, store.records.tier, union(each.runs for each in pending))
-    disk = os.statvfs(store.path)
-    return Facts(
-        path=str(store.path),
-        tiers=tuple(tiers),
-        segment_bytes=engine.describe().segment_bytes,
-        disk_bytes=numbers.disk_bytes,
-        free_bytes=disk.f_bavail * disk.f_frsize,
-        total_bytes=disk.f_blocks * disk.f_frsize,
-        is_poisoned=any(each.poisoned for each in numbers.tiers.values()),
-        suspects=len(store.records.suspects),
-        erasures_pending=sum(each.is_erasure for each in pending),
-        payloads_to_compact=payloads,
-        bytes_to_compact=payload_bytes,
-        checkpoint_age_seconds=None if newest is None else (now_ms - newest) / 1000,
-        head_age_seconds=_age_of(store.keys.path / "heads.json", now_ms),
-        age_seconds=None if oldest is None else (now_ms - oldest) / 1000,
-    )
-
-
-def _times(store: Store) -> tuple[int | None, int | None]:
-    """(newest checkpoint, oldest session) in ms."""
-    newest: int | None = None
-    oldest: int | None = None
-    after: int | None = None
-    while page := store.catalog.sessions(after=after):
-        for each in page:
-            oldest = each.created_ms if oldest is None else min(oldest, each.created_ms)
-            if each.last_ordinal is not None:
-                newest = each.last_ms if newest is None else max(newest, each.last_ms)
-        after = page[-1].number
-    return newest, oldest
-
-
-def _age_of(file: Path, now_ms: int) -> float | None:
-    """Seconds since a file was written."""
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return now_ms / 1000 - status.st_mtime if stat.S_ISREG(status.st_mode) else None
-
-
-def refused(error: AegisError) -> Finding:
-    """What there is to say of a store that does not open."""
-    return _attention(Aspect.INTEGRITY, f"the store can't be opened: {error.message}", error.hint or "aegis verify")
