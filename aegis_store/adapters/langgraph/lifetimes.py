@@ -58,10 +58,12 @@ def memory_ttl(minutes: float | None) -> Ttl:
 
 
 def memory_refresh(config: TTLConfig | None, asked: bool) -> bool | None:
-    """What a read of the memory tier is told; None: the store's options for the namespace hold."""
+    """What a read of the memory tier is told; None: the store's options for the namespace hold.
+
+    LangGraph asks where neither the call nor the configuration says anything, too."""
     if not asked:
         return False
-    return True if config is not None and config.get("refresh_on_read") else None
+    return True if config is not None and "refresh_on_read" in config else None
 
 
 def sweep_seconds(minutes: float) -> float:
