@@ -40,6 +40,7 @@ def test_the_folder_is_gone_however_it_ends(tmp_path, end):
 def test_workloads_are_chosen_by_name_in_the_usual_order():
     names = [
         "checkpoint",
+        "langgraph",
         "large",
         "commit-1",
         "commit-n",
