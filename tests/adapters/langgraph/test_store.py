@@ -173,6 +173,8 @@ def test_the_last_put_of_a_batch_counts_and_is_the_only_version(memory, store):
     memory.batch([PutOp(ANN, "a", {"n": n}) for n in range(5)] + [PutOp(ANN, "b", {}), PutOp(ANN, "b", None)])
     assert [each.value for each in store.memory.versions(ANN, "a")] == [{"n": 4}]
     assert memory.get(ANN, "b") is None
+    memory.batch([PutOp(ANN, "a", {}), PutOp(ANN, "c", {}), PutOp(ANN, "a", {"n": "last"})])
+    assert keys(memory.search(ANN)) == ["a", "c"]
 
 
 def test_puts_of_a_batch_share_a_commit(memory, commits):
