@@ -38,6 +38,7 @@ PYTHON_FLOORS = {
         "chain",
         "session",
         "indexing",
+        "bulk_reading",
         "verification",
         "survey",
         "holders",

@@ -15,6 +15,7 @@ from aegis_store import store as sync
 from aegis_store import verification
 from aegis_store._engine import Report
 from aegis_store.aio.landing import Landings
+from aegis_store.aio.memory import Memory
 from aegis_store.aio.session import Session
 from aegis_store.aio.turns import in_thread_to_its_end, turn_by_turn
 from aegis_store.codec.registry import StateTypes
@@ -45,6 +46,8 @@ class Store:
     def __init__(self, store: sync.Store) -> None:
         self.sync = store
         self._landings = Landings(store)
+        #: What agents remember beyond a session.
+        self.memory = Memory(Landings(store, Tier.MEMORY), store.memory)
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,6 +69,7 @@ class Store:
             return
         try:
             await self._landings.landed()
+            await self.memory.landed()
         finally:
             await in_thread_to_its_end(self.sync.close)
 

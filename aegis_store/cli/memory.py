@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Of a value, in a table.
 VALUE_CHARACTERS: Final = 80
 
-app = typer.Typer(help="What agents remember, under namespaces and keys.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="What agents remember.", no_args_is_help=True, rich_markup_mode=None)
 
 NamespaceArgument = Annotated[
     str, typer.Argument(metavar="NAMESPACE", help='Its parts joined by "/"; a "/" within a part is written "\\/".')
@@ -35,9 +35,7 @@ KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The key.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")]
 At = Annotated[
     str | None,
-    typer.Option(
-        "--at", metavar="INDEX:ROOT", help="As of a pointer: what `aegis memory pointer` or `aegis show` says."
-    ),
+    typer.Option("--at", metavar="INDEX:ROOT", help="As of a pointer: what `aegis memory pointer` or `aegis show` says."),
 ]
 
 
