@@ -131,7 +131,7 @@ class Store:
         self.records: Final = self._records[Tier.SESSION]
         self.keeping: Final = Keeping(self)
         self.audit: Final = Audit(OpenTier(self, self._records[Tier.AUDIT]))
-        self.incidents: Final = Incidents(self)
+        self.incidents: Final = Incidents(self, writes=mode != "r")
         self.memory: Final = Memory(OpenTier(self, self._records[Tier.MEMORY]), config.memory)
         #: What it knows of itself for those who ask whether it is well.
         self.lookout: Final = Lookout(self, engine, path / CATALOG_FOLDER, look=partial(gather, self))
