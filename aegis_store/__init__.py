@@ -16,13 +16,16 @@ import os
 from collections.abc import Iterable, Mapping
 
 from aegis_store import errors
+from aegis_store.autosave import Autosave, Snapshot
 from aegis_store.calls import Call, CallInfo
 from aegis_store.chain import NO_CHECKPOINT
 from aegis_store.checkpoint import Checkpoint
 from aegis_store.compaction import Compacted
 from aegis_store.config import Align, Config, Durability, TierDurability
+from aegis_store.enrolment import KeyInfo, Revoked
 from aegis_store.erasure import Erasure
 from aegis_store.errors import AegisError
+from aegis_store.health import Health
 from aegis_store.holding import HoldInfo
 from aegis_store.incidents import Incident
 from aegis_store.keeping import Compaction
@@ -36,6 +39,7 @@ from aegis_store.rules import Rule
 from aegis_store.session import Session, SessionInfo
 from aegis_store.stats import StoreStats
 from aegis_store.store import Store
+from aegis_store.targets import Target
 from aegis_store.trust.heads import SignedHead
 from aegis_store.types import Clock, Head, MemoryPointer, Randomness, Ref, Tier
 from aegis_store.verification import Finding, Result
@@ -47,6 +51,7 @@ __all__ = [
     "NO_CHECKPOINT",
     "AegisError",
     "Align",
+    "Autosave",
     "Call",
     "CallInfo",
     "Checkpoint",
@@ -61,9 +66,11 @@ __all__ = [
     "Finding",
     "GapInfo",
     "Head",
+    "Health",
     "HoldInfo",
     "Hooks",
     "Incident",
+    "KeyInfo",
     "Lifetime",
     "Memory",
     "MemoryErasure",
@@ -76,13 +83,16 @@ __all__ = [
     "Result",
     "Resume",
     "Retained",
+    "Revoked",
     "Rule",
     "Session",
     "SessionInfo",
     "SignedHead",
+    "Snapshot",
     "Store",
     "StoreStats",
     "Swept",
+    "Target",
     "Tier",
     "TierDurability",
     "errors",

@@ -7,12 +7,14 @@ random tag and the signature of the agent that recorded it. So none can be chang
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
+from aegis_store._engine import Watcher
 from aegis_store.chain import Pending
 from aegis_store.checkpoint import moment
 from aegis_store.errors import AegisError, Corrupt, InvalidArgument
@@ -43,6 +45,10 @@ class Audit:
 
     def __init__(self, tier: OpenTier) -> None:
         self._tier: Final = tier
+        # Events that nobody waits for, oldest first; and who asks that they become durable all the same.
+        self._following: list[Ref] = []
+        self._watcher: Watcher | None = None
+        self._lock: Final = threading.Lock()
 
     # ---- writing ----------------------------------------------------------------------------------------------------------
 
@@ -98,6 +104,46 @@ class Audit:
         """The second half of `record`, once the event is durable: lookups know of it from here on."""
         self._tier.chain_of(ref.session).settle(ref.index)
 
+    def follow(self, ref: Ref) -> None:
+        """Instead of a wait for an event that was made from a durable record, and can be made again: it becomes durable in a
+        moment, and whoever asks here for events waits for it. So the one that has made it need not."""
+        records = self._tier.records
+        with self._lock:
+            if self._watcher is None:
+                self._watcher = Watcher(records.engine)
+            self._following.append(ref)
+            self._watcher.request(records.tier, ref.index)
+        self._settle_below(records.size())
+
+    def land(self) -> None:
+        """Wait for the events that follow."""
+        records = self._tier.records
+        with self._lock:
+            last = max((ref.index for ref in self._following), default=None)
+        if last is None:
+            return
+        try:
+            records.commit(last)
+        except BaseException:
+            self._tier.lost_track()
+            raise
+        self._settle_below(records.size())
+
+    def _settle_below(self, size: int) -> None:
+        """Tell the catalogue of events that have become durable meanwhile."""
+        with self._lock:
+            durable = [ref for ref in self._following if ref.index < size]
+        try:
+            for ref in durable:
+                self.settle(ref)
+        except BaseException:
+            self._tier.lost_track()
+            raise
+        if durable:
+            with self._lock:
+                # Only now: whoever looks meanwhile settles them as well, which changes nothing.
+                self._following = [ref for ref in self._following if ref not in durable]
+
     def requested(self, subject: str, request_id: str) -> Ref | None:
         """The subject's event of that request, on its way perhaps; None if there is none."""
         self._tier.check_open()
@@ -118,6 +164,7 @@ class Audit:
         `since` and `until` are aware datetimes, both included. Damage raises where it lies.
         """
         self._tier.check_open()
+        self.land()
         for when in (since, until):
             if when is not None and when.utcoffset() is None:
                 raise InvalidArgument(
@@ -139,6 +186,7 @@ class Audit:
     def latest(self, subject: str) -> Event | None:
         """The newest event of a subject; None if there is none."""
         self._tier.check_open()
+        self.land()
         lineage = self._tier.chain_of(subject).lineage
         found = lineage.newest()
         last = -1 if found is None else last_ordinal(found)
@@ -191,6 +239,7 @@ class Audit:
         """Whether every event of a subject is what was recorded and follows the one before it; and if not, which is the first
         that does not, and why."""
         self._tier.check_open()
+        self.land()
         lineage = self._tier.chain_of(subject).lineage
         ordinal = 0
         try:

@@ -109,8 +109,9 @@ class Chain:
         Conflict, Ended, NoSpace, ReadOnly, Poisoned: nothing was queued."""
         self._owner.records.demand_envelope(envelope)
         try:
-            signer = self._owner.signer_for(agent)
             with self.lock:
+                # In here: who revokes a key waits for the lock, and knows then that nobody has the key who will still use it.
+                signer = self._owner.signer_for(agent)
                 standing = self._stand()
                 if request_id is not None and standing is not None and not replace:
                     first = self._first(standing, request_id)
@@ -225,9 +226,9 @@ class Chain:
         indexes. Ended, NoSpace, ReadOnly, Poisoned: nothing was queued that counts."""
         records = self._owner.records
         try:
-            signer = self._owner.signer_for(agent)
             sealed = [records.seal(each) for each in envelopes]
             with self.lock:
+                signer = self._owner.signer_for(agent)
                 standing = self._stand()
                 if standing is not None and standing.is_ended:
                     raise self._ended()
@@ -267,8 +268,8 @@ class Chain:
     def fork(self, agent: str, *, forked_from: str, parent: Ref) -> LogIndex:
         """Queue the beginning of a session that goes on from a checkpoint of another. Conflict: it has begun already."""
         try:
-            signer = self._owner.signer_for(agent)
             with self.lock:
+                signer = self._owner.signer_for(agent)
                 if self._stand() is not None:
                     raise Conflict(
                         f"there is a session {self.id!r} already",
@@ -317,8 +318,8 @@ class Chain:
         envelope = session_schema.encode_end(session_schema.SessionEnd(reason=reason))
         records = self._owner.records
         try:
-            signer = self._owner.signer_for(agent)
             with self.lock:
+                signer = self._owner.signer_for(agent)
                 standing = self._stand(ends=True)
                 if standing is None:
                     raise NotFound(

@@ -7,13 +7,14 @@ none can be moved to another session or place, left out, or put twice. How it is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Final, Protocol
 
 import msgspec
 
+from aegis_store.autosave import Autosave, Autosaver
 from aegis_store.calls import Calls
 from aegis_store.catalog import SessionRecord
 from aegis_store.chain import Chain, Pending
@@ -60,6 +61,11 @@ def session_info(found: SessionRecord) -> SessionInfo:
 
 class Owner(LineageOwner, Protocol):
     """What a session needs of the store that it belongs to."""
+
+    @property
+    def autosaver(self) -> Autosaver:
+        """What saves sessions by a timer."""
+        ...
 
     @property
     def keeping(self) -> Keeping:
@@ -182,6 +188,21 @@ class Session:
     def settle(self, index: LogIndex) -> None:
         """The second half of `checkpoint`, `write`, `fork`, `end`: record `index` is durable, and lookups know from here on."""
         self._chain.settle(index)
+
+    def every(self, get_state: Callable[[], object], *, interval: int | str | None = None) -> Autosave:
+        """Save by a timer what `get_state()` gives, a state or a `Snapshot`, where it has changed; and a last time at the end:
+        `with session.every(get_state): …`.
+
+        `interval` is whole seconds or text such as "1m"; that of the options for the agent's role, if it is left out.
+        `get_state` is called in the timer's thread, one thread for all sessions of a store: it should be quick, and give what
+        nobody changes meanwhile. `Autosave.changed` hurries, `Autosave.save` saves at once.
+        """
+        return self.autosaver.watch(self, get_state, interval=interval)
+
+    @property
+    def autosaver(self) -> Autosaver:
+        """What saves sessions by a timer in this store."""
+        return self._owner.autosaver
 
     def land(self, index: LogIndex) -> None:
         """Wait until what was submitted is durable, up to record `index`, and settle it."""

@@ -20,7 +20,9 @@ from aegis_store.cli.import_ import import_
 from aegis_store.cli.import_langgraph import import_langgraph_postgres, import_langgraph_sqlite
 from aegis_store.cli.incident import incident
 from aegis_store.cli.init import init
+from aegis_store.cli.keys import keys
 from aegis_store.cli.log import log
+from aegis_store.cli.memory import app as memory
 from aegis_store.cli.outcome import as_fields
 from aegis_store.cli.output import emit
 from aegis_store.cli.recover import recover
@@ -67,6 +69,7 @@ app.command("verify")(verify)
 app.command("head")(head)
 app.command("stats")(stats)
 app.command("health")(health)
+app.add_typer(keys, name="keys")
 app.command("recover")(recover)
 app.add_typer(incident, name="incident")
 app.command("retain")(retain)
@@ -80,6 +83,7 @@ app.command("import")(import_)
 app.command("import langgraph-sqlite")(import_langgraph_sqlite)
 app.command("import langgraph-postgres")(import_langgraph_postgres)
 app.command("bench")(bench)
+app.add_typer(memory, name="memory")
 
 
 def _show_version(wanted: bool) -> None:
