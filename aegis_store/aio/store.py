@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 from aegis_store import store as sync
 from aegis_store import verification
 from aegis_store._engine import Report
+from aegis_store.aio.audit import Audit
 from aegis_store.aio.landing import Landings
 from aegis_store.aio.memory import Memory
 from aegis_store.aio.session import Session
@@ -50,6 +51,8 @@ class Store:
         self._landings = Landings(store)
         #: What agents remember beyond a session.
         self.memory = Memory(Landings(store, Tier.MEMORY), store.memory)
+        #: Who did what to what.
+        self.audit = Audit(Landings(store, Tier.AUDIT), store.audit)
 
     async def __aenter__(self) -> Self:
         return self
@@ -72,6 +75,7 @@ class Store:
         try:
             await self._landings.landed()
             await self.memory.landed()
+            await self.audit.landed()
         finally:
             await in_thread_to_its_end(self.sync.close)
 

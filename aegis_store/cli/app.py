@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 import typer.core
 
+from aegis_store.cli.audit import app as audit
 from aegis_store.cli.bench import bench
 from aegis_store.cli.compact import compact
 from aegis_store.cli.demo.command import demo
@@ -44,10 +45,6 @@ class Verbs(typer.core.TyperGroup):
         two = " ".join(args[:2])
         return super().resolve_command(ctx, [two, *args[2:]] if two in self.commands else args)
 
-    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """One word at a time: the second one is offered by the verb that the first one is."""
-        return [each for each in super().shell_complete(ctx, incomplete) if " " not in str(each.value)]
-
 
 app = typer.Typer(
     name="aegis",
@@ -78,10 +75,12 @@ app.command("hold")(hold)
 app.command("holds")(holds)
 app.command("release")(release)
 app.command("erase")(erase)
+app.add_typer(audit, name="audit")
 app.command("export")(export)
 app.command("import")(import_)
-app.command("import langgraph-sqlite")(import_langgraph_sqlite)
-app.command("import langgraph-postgres")(import_langgraph_postgres)
+# Their help is that of `aegis import`: a list of verbs has one word each.
+app.command("import langgraph-sqlite", hidden=True)(import_langgraph_sqlite)
+app.command("import langgraph-postgres", hidden=True)(import_langgraph_postgres)
 app.command("bench")(bench)
 app.add_typer(memory, name="memory")
 

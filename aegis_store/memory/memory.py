@@ -14,7 +14,7 @@ from aegis_store.erasure import WAIT_SECONDS
 from aegis_store.errors import Conflict, InvalidArgument, NotFound, Pruned, ReadOnly, StateTypeError
 from aegis_store.keeping import Keeping
 from aegis_store.lifetimes import Lifetime, ttl_of
-from aegis_store.memory import going, sweeping
+from aegis_store.memory import going, newest, sweeping
 from aegis_store.memory.fields import matcher
 from aegis_store.memory.going import MemoryErasure, MemoryHold
 from aegis_store.memory.items import MemoryItem, Stored, as_item
@@ -366,36 +366,46 @@ class Memory:
         offset: int = 0,
         at: MemoryPointer | None = None,
         refresh: bool | None = None,
+        newest_first: bool = False,
     ) -> Iterator[MemoryItem]:
-        """Items of all namespaces that begin so, by namespace and key, each checked when it comes.
+        """Items of all namespaces that begin so, by namespace and key or the newest put first, each checked when it comes.
 
         `where` says what their values' fields are to be (memory.fields). At most `limit`, after the first `offset`.
         """
         prefix = names.within(namespace_of(namespace_prefix))
-        return self._page(self._found(prefix, None, at, matcher(where), refresh), limit, offset)
+        order = newest.newest_first if newest_first else Reader.items
+        return self._page(self._found(prefix, None, at, matcher(where), refresh, order), limit, offset)
 
     def namespaces(
         self,
         *,
         prefix: Sequence[str] = (),
         suffix: Sequence[str] = (),
+        matching: Callable[[Namespace], bool] = lambda namespace: True,
         max_depth: int | None = None,
         at: MemoryPointer | None = None,
     ) -> Iterator[Namespace]:
-        """The namespaces that have items, in order: those that begin and end so, cut to `max_depth` parts, each once."""
+        """The namespaces that have items, in order: those that begin and end so and are `matching`, cut to `max_depth` parts,
+        each once."""
         begins, ends = namespace_of(prefix), namespace_of(suffix)
+
+        def is_asked_for(namespace: Namespace) -> bool:
+            return namespace[len(namespace) - len(ends) :] == ends and matching(namespace)
+
         if max_depth is not None and max_depth < 1:
             raise InvalidArgument(f"max_depth is {max_depth}", op="namespaces")
-        return self._namespaces(begins, ends, max_depth, self._reader.view(at))
+        return self._namespaces(begins, is_asked_for, max_depth, self._reader.view(at))
 
-    def _namespaces(self, begins: Namespace, ends: Namespace, max_depth: int | None, view: View) -> Iterator[Namespace]:
+    def _namespaces(
+        self, begins: Namespace, is_asked_for: Callable[[Namespace], bool], max_depth: int | None, view: View
+    ) -> Iterator[Namespace]:
         done: set[Namespace] = set()
         chains = self._reader.chains(names.within(begins))
         for chain in chains:
             namespace, _ = names.split(chain.id)
             cut = namespace[:max_depth]
             # What is not asked for, or was found already, need not be read.
-            if cut in done or namespace[len(namespace) - len(ends) :] != ends or not self._is_there(chain, view):
+            if cut in done or not is_asked_for(namespace) or not self._is_there(chain, view):
                 continue
             done.add(cut)
             yield cut
@@ -433,9 +443,10 @@ class Memory:
         at: MemoryPointer | None,
         matches: Callable[[object], bool],
         refresh: bool | None,
+        order: Callable[[Reader, Iterable[SessionRecord], View], Iterator[Stored]] = Reader.items,
     ) -> Iterator[MemoryItem]:
         view = self._reader.view(at)
-        for stored in self._reader.items(self._reader.chains(prefix, after=after), view):
+        for stored in order(self._reader, self._reader.chains(prefix, after=after), view):
             if matches(stored.item.value):
                 item = self._seen(stored, view, refresh)
                 if item is not None:

@@ -36,7 +36,7 @@ def programs() -> Path:
     """The directory of initdb and postgres, the newest version's. NotHere: there is none."""
     found = [each.parent for each in DEBIAN.glob("*/bin/initdb")] if DEBIAN.is_dir() else []
     if found:
-        return max(found, key=lambda each: int("".join(re.findall(r"\d+", each.parent.name)) or 0))
+        return max(found, key=lambda each: [int(part) for part in re.findall(r"\d+", each.parent.name)])
     on_path = shutil.which("initdb")
     if on_path is None:
         raise NotHere(NAME, "not installed: apt-get install postgresql")
