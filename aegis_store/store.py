@@ -137,7 +137,7 @@ class Store:
         self.open_tiers: Final = [OpenTier(self, self._records[tier]) for tier in (Tier.AUDIT, Tier.MEMORY)]
         self.audit: Final = Audit(self.open_tiers[0])
         self.heads: Final = Heads(self.audit, engine, keys, config, writes=mode != "r")
-        self.incidents: Final = Incidents(self)
+        self.incidents: Final = Incidents(self, writes=mode != "r")
         self.memory: Final = Memory(self.open_tiers[1], config.memory)
         #: What saves sessions by a timer.
         self.autosaver: Final = Autosaver(self, told=self._housekeeping.due)
