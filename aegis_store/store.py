@@ -274,11 +274,6 @@ class Store:
         """What opening found, tier by tier."""
         return self._engine.report
 
-    @property
-    def is_read_only(self) -> bool:
-        """Whether it was opened for reading."""
-        return self._mode == "r"
-
     # ---- sessions ---------------------------------------------------------------------------------------------------------
 
     def session(self, session_id: str, *, agent: str | None = None) -> Session:

@@ -83,7 +83,7 @@ class DurableWorkflowEngine:
     def replay(self) -> int:
         """Make the audit events that a crash, or a call that failed, has left out; the engine did so when it was made. How
         many workflows were looked at. In a store that is open for reading, nothing."""
-        if self.store.is_read_only:
+        if not self.store.is_writable:
             return 0
         return run(self.store, replay_all(self.store, self._moves))
 
@@ -224,5 +224,5 @@ class DurableWorkflowEngine:
             after = page[-1].number
 
     def _replay(self, workflow_id: str) -> None:
-        if not self.store.is_read_only:
+        if self.store.is_writable:
             run(self.store, replay(self.store, self._moves, workflow_id))
