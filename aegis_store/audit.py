@@ -7,11 +7,12 @@ random tag and the signature of the agent that recorded it. So none can be chang
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
-from aegis_store._engine import Record
+from aegis_store._engine import Record, Watcher
 from aegis_store.audit_chain import Chains, Checked, Event, as_event, event_of
 from aegis_store.chain import Pending
 from aegis_store.errors import Corrupt, InvalidArgument
@@ -29,6 +30,10 @@ class Audit:
 
     def __init__(self, tier: OpenTier) -> None:
         self._tier: Final = tier
+        # Events that nobody waits for, oldest first; and who asks that they become durable all the same.
+        self._following: list[Ref] = []
+        self._watcher: Watcher | None = None
+        self._lock: Final = threading.Lock()
 
     @property
     def agent(self) -> str:
@@ -89,6 +94,46 @@ class Audit:
         """The second half of `record`, once the event is durable: lookups know of it from here on."""
         self._tier.chain_of(ref.session).settle(ref.index)
 
+    def follow(self, ref: Ref) -> None:
+        """Instead of a wait for an event that was made from a durable record, and can be made again: it becomes durable in a
+        moment, and whoever asks here for events waits for it. So the one that has made it need not."""
+        records = self._tier.records
+        with self._lock:
+            if self._watcher is None:
+                self._watcher = Watcher(records.engine)
+            self._following.append(ref)
+            self._watcher.request(records.tier, ref.index)
+        self._settle_below(records.size())
+
+    def land(self) -> None:
+        """Wait for the events that follow."""
+        records = self._tier.records
+        with self._lock:
+            last = max((ref.index for ref in self._following), default=None)
+        if last is None:
+            return
+        try:
+            records.commit(last)
+        except BaseException:
+            self._tier.lost_track()
+            raise
+        self._settle_below(records.size())
+
+    def _settle_below(self, size: int) -> None:
+        """Tell the catalogue of events that have become durable meanwhile."""
+        with self._lock:
+            durable = [ref for ref in self._following if ref.index < size]
+        try:
+            for ref in durable:
+                self.settle(ref)
+        except BaseException:
+            self._tier.lost_track()
+            raise
+        if durable:
+            with self._lock:
+                # Only now: whoever looks meanwhile settles them as well, which changes nothing.
+                self._following = [ref for ref in self._following if ref not in durable]
+
     def requested(self, subject: str, request_id: str) -> Ref | None:
         """The subject's event of that request, on its way perhaps; None if there is none."""
         self._tier.check_open()
@@ -109,6 +154,7 @@ class Audit:
         `since` and `until` are aware datetimes, both included. Damage raises where it lies.
         """
         self._tier.check_open()
+        self.land()
         for when in (since, until):
             if when is not None and when.utcoffset() is None:
                 raise InvalidArgument(
@@ -135,6 +181,7 @@ class Audit:
     def newest_first(self, subject: str) -> Iterator[Event]:
         """The events of a subject, from its newest back to its first, each checked when it comes."""
         self._tier.check_open()
+        self.land()
         lineage = self._tier.chain_of(subject).lineage
         found = lineage.newest()
         if found is not None:
@@ -199,5 +246,6 @@ class Audit:
     def verify_chains(self, subjects: Iterable[str] | None = None) -> Iterator[Checked]:
         """The same of several subjects, or of all, one after the other."""
         self._tier.check_open()
+        self.land()
         chains = Chains(self._tier)
         return (chains.check(each) for each in (self.subjects() if subjects is None else subjects))

@@ -26,6 +26,7 @@ from aegis_store.errors import AegisError, Corrupt, Foreign, Gone, NotFound
 from aegis_store.gaps import Cause
 from aegis_store.records import Records, TrustedEntry, TrustedRecord
 from aegis_store.schema import session as session_schema
+from aegis_store.schema.requests import request_id_of
 from aegis_store.schema.writes import Part, Writes, decode_part, joined
 from aegis_store.trust.signer import Signer
 from aegis_store.types import Kind, LogIndex, Nouns, Ordinal, Ref, TimeMs
@@ -108,6 +109,10 @@ class Owner(Protocol):
 
     def lost_track(self) -> None:
         """A call did not come to its end: there may be records that nobody noted."""
+        ...
+
+    def demand_no_incident(self, session_id: str) -> None:
+        """IncidentOpen: a security incident of the session, or of one that it is a restart of, is open."""
         ...
 
     def draw_tag(self) -> bytes:
@@ -268,15 +273,19 @@ class Lineage:
 
     def find(self, request_id: str) -> Place | None:
         """Where the newest checkpoint of its own is that was made for a request; None: there is none."""
-        found = self.look()
-        point = None
-        if found is not None:
-            tag = self._owner.records.request_tag(found.tag, request_id)
-            point = self._owner.catalog.requested(found.number, tag)
-        if point is None:
+        records, found = self._owner.records, self.look()
+        tag = b"" if found is None else records.request_tag(found.tag, request_id)
+        points = [] if found is None else self._owner.catalog.all_requested(found.number, tag)
+        while len(points) > 1:
+            # Put again; or another request has the same tag, once in 2**64. What is gone says which no more.
+            with suppress(Gone):
+                if request_id_of(records.link_kind, records.read(points[-1].index).envelope) == request_id:
+                    break
+            points.pop()
+        if not points:
             self.demand_newest(found)
             return None
-        return Place(point.ordinal, point.index)
+        return Place(points[-1].ordinal, points[-1].index)
 
     def places(self, *, before: int | None, limit: int) -> list[Place]:
         """Where its own checkpoints are, newest first: at most `limit`, of ordinals below `before`."""
@@ -313,6 +322,19 @@ class Lineage:
         self.believe(found)
         tag = self._owner.records.request_tag(found.tag, request_id)
         return list(joined(self._parts(found, request_id, tag, {} if recall is None else recall)))
+
+    def written_requests(self) -> Iterator[str]:
+        """The request ids of all writes of the session that are there, in the order in which each came first."""
+        found = self.look()
+        if found is None:
+            self.demand_newest(found)
+            return
+        seen: dict[str, None] = {}
+        for records in sorted(self._owner.catalog.written(found.number)):
+            for _, index in records:
+                with suppress(Gone):
+                    seen.setdefault(decode_part(self._owner.records.read(index).envelope).request_id)
+        yield from seen
 
     def _parts(self, found: SessionRecord, request_id: str, tag: bytes, recall: MutableMapping[int, Part]) -> Iterator[Part]:
         for ordinal, index in self._owner.catalog.writes(found.number, tag):

@@ -143,6 +143,9 @@ class OpenTier:
     def role_of(self, agent: str) -> str | None:
         return self._owner.role_of(agent)
 
+    def demand_no_incident(self, session_id: str) -> None:
+        """What is said and remembered of a session goes on while its incident is open."""
+
     def draw_tag(self) -> bytes:
         return self._owner.draw_tag()
 

@@ -19,7 +19,7 @@ import msgspec
 from blake3 import blake3
 
 from aegis_store._engine import GAP, Engine, Record, literals_of, make_delta
-from aegis_store.catalog import Catalog, DictionaryMade, KeyAdded, KeyRecord, number_of
+from aegis_store.catalog import Catalog, DictionaryMade, KeyAdded, KeyRecord, KeyRevoked, number_of
 from aegis_store.codec.compression import Dictionary
 from aegis_store.codec.payload import SALT_SIZE, Body, Sealed, body_of, open_payload, seal, seal_delta
 from aegis_store.dictionaries import Dictionaries
@@ -300,6 +300,16 @@ class Records:
         self.catalog.note(
             KeyAdded(tier=self.tier, index=added.index, key_id=signer.key_id, public_key=signer.public_key, agent=signer.name)
         )
+
+    def revoke(self, key: KeyRecord, enrolment: Signer, *, reason: str) -> LogIndex:
+        """Let a key sign nothing more in this log: the key-revoke record, durable when this returns."""
+        revoked = key_schema.KeyRevoke(agent=key.agent, public_key=key.public_key, reason=reason)
+        made = self.append(Kind.KEY_REVOKE, self.seal(key_schema.encode_revoke(revoked)), enrolment)
+        self.commit(made.index)
+        with self._lock:
+            self._enrolled.discard(key.public_key)
+        self.catalog.note(KeyRevoked(tier=self.tier, index=made.index, key_id=key.key_id, public_key=key.public_key))
+        return made.index
 
     def size(self) -> int:
         """How many records can be read: in a writer, those that are as durable as the tier asks."""

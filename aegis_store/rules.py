@@ -25,6 +25,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     A checkpoint stays if any key keeps it. Whatever the keys say, the newest of a session, what is held, and what a fork
     goes on from stay. A rule without a key keeps everything; one with a `byte_budget` alone, everything within the budget.
+    In the memory tier a key of that is a session and its versions are checkpoints, whose age counts from when the next came.
     InvalidArgument names the key and what it allows.
     """
 

@@ -19,10 +19,14 @@ from aegis_store.cli.health import health
 from aegis_store.cli.holds import hold, holds, release
 from aegis_store.cli.import_ import import_
 from aegis_store.cli.import_langgraph import import_langgraph_postgres, import_langgraph_sqlite
+from aegis_store.cli.incident import incident
 from aegis_store.cli.init import init
+from aegis_store.cli.keys import keys
 from aegis_store.cli.log import log
+from aegis_store.cli.memory import app as memory
 from aegis_store.cli.outcome import as_fields
 from aegis_store.cli.output import emit
+from aegis_store.cli.recover import recover
 from aegis_store.cli.retain import retain
 from aegis_store.cli.sessions import sessions
 from aegis_store.cli.show import show
@@ -40,10 +44,6 @@ class Verbs(typer.core.TyperGroup):
         """Two words that are a verb come before one that is."""
         two = " ".join(args[:2])
         return super().resolve_command(ctx, [two, *args[2:]] if two in self.commands else args)
-
-    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
-        """One word at a time: the second one is offered by the verb that the first one is."""
-        return [each for each in super().shell_complete(ctx, incomplete) if " " not in str(each.value)]
 
 
 app = typer.Typer(
@@ -66,6 +66,9 @@ app.command("verify")(verify)
 app.command("head")(head)
 app.command("stats")(stats)
 app.command("health")(health)
+app.add_typer(keys, name="keys")
+app.command("recover")(recover)
+app.add_typer(incident, name="incident")
 app.command("retain")(retain)
 app.command("compact")(compact)
 app.command("hold")(hold)
@@ -75,9 +78,11 @@ app.command("erase")(erase)
 app.add_typer(audit, name="audit")
 app.command("export")(export)
 app.command("import")(import_)
-app.command("import langgraph-sqlite")(import_langgraph_sqlite)
-app.command("import langgraph-postgres")(import_langgraph_postgres)
+# Their help is that of `aegis import`: a list of verbs has one word each.
+app.command("import langgraph-sqlite", hidden=True)(import_langgraph_sqlite)
+app.command("import langgraph-postgres", hidden=True)(import_langgraph_postgres)
 app.command("bench")(bench)
+app.add_typer(memory, name="memory")
 
 
 def _show_version(wanted: bool) -> None:

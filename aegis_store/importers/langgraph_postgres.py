@@ -65,19 +65,11 @@ class PostgresSource:
     """A `Source`. InvalidArgument: the URL is none. SourceUnreadable: no server, or no database of LangGraph's."""
 
     def __init__(self, url: str) -> None:
-        try:
-            given = conninfo.conninfo_to_dict(url)
-        except psycopg.ProgrammingError:
-            # Not as libpq says it: that repeats what was typed, with the password.
-            raise InvalidArgument(
-                "this is no address of a PostgreSQL database",
-                op="import",
-                hint="as in postgresql://USER@HOST:5432/DATABASE; the password may stand in PGPASSWORD or ~/.pgpass",
-            ) from None
+        given = _parsed(url)
         self.name: Final = _named(given)
         self._serde: Final = JsonPlusSerializer(allowed_msgpack_modules=None)
-        #: Blobs of the last checkpoint, which the next one mostly shares.
-        self._blobs: dict[tuple[Line, str, str], Typed] = {}
+        #: Of the lines of one thread, the blobs of the last checkpoint by channel and version: the next one mostly shares them.
+        self._blobs: dict[Line, dict[tuple[str, str], Typed]] = {}
         try:
             self._base = psycopg.connect(url, **{"connect_timeout": CONNECT_SECONDS, **_waiting(given)})
             self._base.read_only = True
@@ -177,13 +169,11 @@ class PostgresSource:
 
     def _held(self, line: Line, versions: Sequence[tuple[str, str]]) -> dict[str, Typed]:
         """The values of channels that stand by themselves, by their versions."""
-        known, self._blobs = self._blobs, {}
-        wanted = []
-        for channel, version in versions:
-            if (line, channel, version) in known:
-                self._blobs[line, channel, version] = known[line, channel, version]
-            else:
-                wanted.append((channel, version))
+        if any(each.thread != line.thread for each in self._blobs):
+            self._blobs.clear()
+        known = self._blobs.get(line, {})
+        held = self._blobs[line] = {each: known[each] for each in versions if each in known}
+        wanted = [each for each in versions if each not in known]
         if wanted:
             query = (
                 "SELECT channel, version, type, blob FROM checkpoint_blobs"
@@ -194,8 +184,8 @@ class PostgresSource:
             for channel, version, kind, blob in self._all(query, (*line, names, numbers)):
                 # What is empty has a version and no value.
                 if kind != "empty":
-                    self._blobs[line, channel, version] = kind, b"" if blob is None else blob
-        found = {channel: typed for (_, channel, _), typed in self._blobs.items()}
+                    held[channel, version] = kind, b"" if blob is None else blob
+        found = {channel: typed for (channel, _), typed in held.items()}
         for channel, typed in found.items():
             demand_whole(typed, channel=channel)
         return found
@@ -290,6 +280,22 @@ class PostgresSource:
         return SourceUnreadable(
             f"PostgreSQL: {said}", op="import", path=self.name, hint="try the same address with psql, then import again"
         )
+
+
+def _parsed(url: str) -> dict[str, Any]:
+    """What an address says. InvalidArgument, not in libpq's words: those repeat what was typed, with the password."""
+    try:
+        given = conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        given = {"host": "@"}
+    # A sign in a password that should have been escaped makes the rest of it a part of the host, or of the port.
+    if "@" in str(given.get("host")) or not str(given.get("port") or 0).replace(",", "").isdigit():
+        raise InvalidArgument(
+            "this is no address of a PostgreSQL database",
+            op="import",
+            hint="as in postgresql://USER@HOST:5432/DATABASE; the password may stand in PGPASSWORD or ~/.pgpass",
+        )
+    return given
 
 
 def _named(given: dict[str, Any]) -> str:

@@ -131,6 +131,8 @@ class _Reader:
         return ""
 
     def _is_equal(self, ours: Any, theirs: Any) -> bool:
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            return ours.keys() == theirs.keys() and all(self._is_equal(ours[key], theirs[key]) for key in ours)
         try:
             if bool(ours == theirs):
                 return True

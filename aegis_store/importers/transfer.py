@@ -7,9 +7,11 @@ has since is not what came after.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import heapq
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
-from typing import Final
+from itertools import groupby
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -24,7 +26,7 @@ from aegis_store.schema.writes import Writes
 from aegis_store.session import Session
 from aegis_store.store import Store
 
-#: Told of each checkpoint: how many rows of the source lie behind, checkpoints and writes, and how many bytes.
+#: Told now and then: how many rows of the source lie behind, checkpoints and writes, and how many bytes.
 Progress = Callable[[int, int], None]
 
 
@@ -89,12 +91,16 @@ class Transfer:
                 path=self._source.name,
                 hint="without --thread all are taken; how many there are: --dry-run",
             )
-        for line in lines:
-            if isinstance(line, Unfit):
-                self._refuse(None, line)
-            elif not self._is_enough:
-                self.outcome.lines += 1
-                self._take(line)
+        for _, group in groupby(lines, key=lambda each: each.thread if isinstance(each, Line) else None):
+            of_thread: list[Line] = []
+            for each in group:
+                if isinstance(each, Line):
+                    of_thread.append(each)
+                else:
+                    self._refuse(None, each)
+            if of_thread and not self._is_enough:
+                self.outcome.lines += len(of_thread)
+                self._take(of_thread)
         self.outcome.threads = len(there)
         return self.outcome
 
@@ -102,8 +108,28 @@ class Transfer:
     def _is_enough(self) -> bool:
         return self._bytes_max is not None and self.outcome.bytes >= self._bytes_max
 
-    def _take(self, line: Line) -> None:
-        """One line."""
+    def _take(self, lines: Sequence[Line]) -> None:
+        """The lines of a thread, side by side as they came to be: a list of all of a thread gives them so."""
+        plans = [plan for line in lines if (plan := self._planned(line)) is not None]
+        for plan in plans:
+            # Writes whose checkpoint is not there, or not yet, come first: it may be one of the oldest that were let go.
+            for checkpoint_id in plan.early:
+                self._take_writes(plan.here, checkpoint_id)
+                self._tell()
+        for step, plan in heapq.merge(*(plan.steps() for plan in plans), key=lambda each: each[0].id):
+            if self._take_checkpoint(plan.here, step) and step.id in plan.waiting:
+                self._take_writes(plan.here, step.id)
+            self._rows += 1
+            self._tell()
+            if self._is_enough:
+                break
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self._rows, self.outcome.bytes)
+
+    def _planned(self, line: Line) -> _Plan | None:
+        """What is to be done for a line; None: it is left alone."""
         steps: list[Step] = []
         for each in self._source.steps(line):
             if isinstance(each, Unfit):
@@ -113,29 +139,19 @@ class Transfer:
         ordered, circular = parents_first(steps)
         for step in circular:
             self._refuse(line, Unfit("its parents lead back to it"), step.id)
-        waiting = set(self._source.awaited(line)) - {step.id for step in circular}
-        here = _Here(self._lines, line, rehearse=self._rehearse)
-        if here.went_on({step.id for step in ordered}):
+        here, ids = _Here(self._lines, line, rehearse=self._rehearse), {step.id for step in ordered}
+        if here.went_on(ids):
             self._refuse(line, Unfit("it has gone on in the store since it was imported, and in the source too"))
-            return
-        # Writes whose checkpoint is not there, or not yet, come first: it may be one of the oldest that were let go.
-        for checkpoint_id in sorted(waiting - {step.id for step in ordered}):
-            self._take_writes(line, here, checkpoint_id)
-        for step in ordered:
-            if self._take_checkpoint(line, here, step) and step.id in waiting:
-                self._take_writes(line, here, step.id)
-            self._rows += 1
-            if self._progress is not None:
-                self._progress(self._rows, self.outcome.bytes)
-            if self._is_enough:
-                break
+            return None
+        waiting = frozenset(self._source.awaited(line)) - {step.id for step in circular}
+        return _Plan(here, ordered, waiting, sorted(waiting - ids))
 
-    def _take_checkpoint(self, line: Line, here: _Here, step: Step) -> bool:
+    def _take_checkpoint(self, here: _Here, step: Step) -> bool:
         """Whether it is there now; its writes go with it."""
         try:
-            row = self._source.row(line, step)
+            row = self._source.row(here.line, step)
         except Unfit as error:
-            self._refuse(line, error, step.id)
+            self._refuse(here.line, error, step.id)
             return False
         self.outcome.bytes += (
             len(row.checkpoint[1]) + len(row.metadata[1]) + sum(len(each) for _, each in row.channels.values())
@@ -148,7 +164,7 @@ class Transfer:
         if found is not None and row.says_the_same_as(found):
             self.outcome.present += 1
             return True
-        if not self._put(line, step.id, partial(here.put, row, replace=found is not None)):
+        if not self._put(here.line, step.id, partial(here.put, row, replace=found is not None)):
             return False
         if found is None:
             self.outcome.checkpoints += 1
@@ -156,16 +172,16 @@ class Transfer:
             self.outcome.replaced += 1
         return True
 
-    def _take_writes(self, line: Line, here: _Here, checkpoint_id: str) -> None:
-        taken, unfit = self._source.writes(line, checkpoint_id)
+    def _take_writes(self, here: _Here, checkpoint_id: str) -> None:
+        taken, unfit = self._source.writes(here.line, checkpoint_id)
         for error in unfit:
-            self._refuse(line, error, checkpoint_id)
+            self._refuse(here.line, error, checkpoint_id)
         there = here.pending(checkpoint_id)
         for each in taken:
             self._rows += len(each.writes)
             self.outcome.bytes += sum(len(write.value) for write in each.writes)
             if pending_of([each]) != [known for known in there if (known.path, known.task) == (each.path, each.task)]:
-                self.outcome.tasks += self._put(line, checkpoint_id, partial(here.write, each))
+                self.outcome.tasks += self._put(here.line, checkpoint_id, partial(here.write, each))
 
     def _put(self, line: Line, checkpoint_id: str, put: Callable[[], None]) -> bool:
         """Whether it was taken: a value that is too large for the store is refused, and the rest goes on."""
@@ -189,12 +205,25 @@ class Transfer:
         )
 
 
+class _Plan(NamedTuple):
+    """What is to be done for a line: its checkpoints in order; those that writes wait for, and of these which do not come."""
+
+    here: _Here
+    ordered: list[Step]
+    waiting: frozenset[str]
+    early: list[str]
+
+    def steps(self) -> Iterator[tuple[Step, _Plan]]:
+        """Its checkpoints, each with this."""
+        return ((step, self) for step in self.ordered)
+
+
 class _Here:
     """A line as the store has it, and is given what it lacks."""
 
     def __init__(self, lines: Lines | None, line: Line, *, rehearse: bool) -> None:
         self._lines = lines
-        self._line = line
+        self.line: Final = line
         self._rehearse = rehearse
         self._session: Session | None = None if lines is None else lines.session(line)
         self._is_new = self._session is None or self._session.info() is None
@@ -215,14 +244,14 @@ class _Here:
         place = self._places.get(checkpoint_id)
         if place is None or self._lines is None or self._session is None:
             return None
-        found = self._lines.find(self._line, checkpoint_id)
+        found = self._lines.find(self.line, checkpoint_id)
         if found is None:
             self._session.read(place)  # Gone; or another id with the same tag, as there is once in 2**64
         return None if found is None else found.row
 
     def pending(self, checkpoint_id: str) -> list[Pending]:
         """What waits beside a checkpoint."""
-        return [] if self._is_new or self._lines is None else self._lines.pending(self._line, checkpoint_id)
+        return [] if self._is_new or self._lines is None else self._lines.pending(self.line, checkpoint_id)
 
     def put(self, row: Row, *, replace: bool) -> None:
         """Keep a checkpoint; with `replace` in the place of the one of its id."""

@@ -91,6 +91,11 @@ class Policy:
         return next((each for each in self._own() if each[1].role in (None, role)), None)
 
     @property
+    def rules_of_tier(self) -> int:
+        """How many of the rules are for it."""
+        return len(self._own())
+
+    @property
     def keeps_everything(self) -> bool:
         """Whether nothing can go, so that nobody need look."""
         return all(_keeps_all(rule) and rule.byte_budget is None for _, rule in self._own())

@@ -13,16 +13,22 @@ from aegis_store import aio
 INNER = {
     aegis_store.Store: {
         "open",  # a function of the module, for people
+        "autosaver",
         "catalog",
         "catch_up",
         "chain_of",
         "chains",
         "check_open",
         "clock",
+        "demand_no_incident",
         "draw_tag",
         "forget_session",
         "heads",
+        "incidents",
         "keeping",
+        "lookout",
+        "all_chains",
+        "open_tiers",
         "lost_track",
         "note",
         "records",
@@ -31,16 +37,16 @@ INNER = {
         "signer_for",
         "store_signer",
     },
-    aegis_store.Session: {"settle", "submit", "submit_end", "submit_fork"},
-    aegis_store.Audit: {"requested", "settle", "submit"},
+    aegis_store.Session: {"autosaver", "land", "settle", "submit", "submit_end", "submit_fork", "submit_write"},
+    aegis_store.Audit: {"follow", "land", "requested", "settle", "submit"},
 }
 #: What only tasks have.
-OWN = {aio.Store: {"sync"}, aio.Session: set(), aio.Audit: {"landed"}}
+OWN = {aio.Store: {"sync"}, aio.Session: {"landed"}, aio.Audit: {"landed"}}
 TWINS = [(aegis_store.Store, aio.Store), (aegis_store.Session, aio.Session), (aegis_store.Audit, aio.Audit)]
-#: Tiers, which have a twin each.
-TIERS = {"audit"}
+#: Objects with a twin of their own.
+TWINNED = {"audit", "calls", "memory"}
 #: Not coroutines: what does nothing but make an object, and what is iterated with `async for`.
-PLAIN = {"session", "sessions", "history", "events", "newest_first", "subjects"}
+PLAIN = {"every", "session", "sessions", "history", "events", "newest_first", "subjects"}
 
 
 def names(kind: type, made: object) -> set[str]:
@@ -75,9 +81,7 @@ def test_every_public_name_has_its_twin(pairs, threads, tasks):
 def test_twins_take_the_same_arguments_and_are_coroutines(threads, tasks):
     functions = {name for name, member in inspect.getmembers(tasks, inspect.isfunction) if not name.startswith("_")}
     assert functions  # the comparison below has something to compare
-    for name in functions:
-        if name in OWN[tasks]:
-            continue
+    for name in functions - OWN[tasks]:
         assert arguments(getattr(tasks, name)) == arguments(getattr(threads, name)), name
         assert inspect.iscoroutinefunction(getattr(tasks, name)) == (name not in PLAIN), name
         assert inspect.getdoc(getattr(tasks, name)), name
@@ -89,6 +93,6 @@ def test_opening_takes_the_same_arguments():
 
 def test_what_is_not_a_function_says_the_same(pairs):
     for of_threads, of_tasks in pairs.values():
-        for name in names(type(of_tasks), of_tasks) - OWN[type(of_tasks)] - TIERS:
+        for name in names(type(of_tasks), of_tasks) - OWN[type(of_tasks)] - TWINNED:
             if not callable(getattr(of_tasks, name)):
                 assert getattr(of_tasks, name) is getattr(of_threads, name), name
