@@ -16,6 +16,8 @@ import os
 from collections.abc import Iterable, Mapping
 
 from aegis_store import errors
+from aegis_store.audit import Audit
+from aegis_store.audit_chain import Checked, Event
 from aegis_store.autosave import Autosave, Snapshot
 from aegis_store.calls import Call, CallInfo
 from aegis_store.chain import NO_CHECKPOINT
@@ -51,9 +53,11 @@ __all__ = [
     "NO_CHECKPOINT",
     "AegisError",
     "Align",
+    "Audit",
     "Autosave",
     "Call",
     "CallInfo",
+    "Checked",
     "Checkpoint",
     "Compacted",
     "Compaction",
@@ -62,6 +66,7 @@ __all__ = [
     "Discard",
     "Durability",
     "Erasure",
+    "Event",
     "Failure",
     "Finding",
     "GapInfo",

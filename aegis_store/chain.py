@@ -272,7 +272,7 @@ class Chain:
                 signer = self._owner.signer_for(agent)
                 if self._stand() is not None:
                     raise Conflict(
-                        f"there is a session {self.id!r} already",
+                        f"there is a {self._owner.records.nouns.chain} {self.id!r} already",
                         op="fork",
                         path=self._owner.records.engine.path,
                         hint="give the fork an id that no session has",
@@ -323,7 +323,7 @@ class Chain:
                 standing = self._stand(ends=True)
                 if standing is None:
                     raise NotFound(
-                        f"there is no session {self.id!r} to end",
+                        f"there is no {records.nouns.chain} {self.id!r} to end",
                         op="end",
                         path=records.engine.path,
                         hint="it has no checkpoint yet",
@@ -405,29 +405,31 @@ class Chain:
         return Ref(tier=row.tier, index=row.index, leaf=row.leaf, ordinal=row.ordinal, session=self.id, time_ms=row.time_ms)
 
     def _ended(self) -> Ended:
+        nouns = self._owner.records.nouns
         return Ended(
-            f"session {self.id!r} was ended, and takes no more checkpoints",
+            f"{nouns.chain} {self.id!r} was ended, and takes no more {nouns.link}s",
             op="checkpoint",
             path=self._owner.records.engine.path,
             hint="go on in a fork of it: session.fork(new_id)",
         )
 
     def _demand_expected(self, expect: Ref, standing: _Standing | None) -> None:
-        newest = None if standing is None else standing.newest
+        newest, link = None if standing is None else standing.newest, self._owner.records.nouns.link
         if expect is NO_CHECKPOINT:
             if newest is None:
                 return
-            wanted = "no checkpoint"
+            wanted = f"no {link}"
         else:
             if newest is not None and (newest.index, newest.leaf) == (expect.index, expect.leaf):
                 return
-            wanted = f"checkpoint {expect.ordinal} at record {expect.index}"
+            wanted = f"{link} {expect.ordinal} at record {expect.index}"
         self._refuse(wanted, newest)
 
     def _refuse(self, wanted: str, newest: Ref | None) -> NoReturn:
-        found = "none" if newest is None else f"checkpoint {newest.ordinal} at record {newest.index}"
+        nouns = self._owner.records.nouns
+        found = "none" if newest is None else f"{nouns.link} {newest.ordinal} at record {newest.index}"
         error = Conflict(
-            f"session {self.id!r} has moved on: {wanted} was expected to be its newest, and {found} is",
+            f"{nouns.chain} {self.id!r} has moved on: {wanted} was expected to be its newest, and {found} is",
             op="checkpoint",
             path=self._owner.records.engine.path,
             hint="read latest() again and decide on what it says",

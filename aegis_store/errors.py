@@ -215,6 +215,10 @@ class InvalidArgument(AegisError, ValueError):
     exit_code = 2
 
 
+class WriteOnce(InvalidArgument):
+    """Something of the audit tier was to be taken away, held or rewritten. What stands there stays, for ever and as it is."""
+
+
 class NotInstalled(AegisError, ImportError):
     """Something that was asked for needs a package that is not here."""
 

@@ -52,7 +52,7 @@ from aegis_store.schema.entry import (
 )
 from aegis_store.states import RUN, Link, State, States, link_of
 from aegis_store.trust.signer import Signer, key_id, verify_signature
-from aegis_store.types import LINK_OF, LINKS, OF_THE_STORE, Clock, Kind, LogIndex, Randomness, Tier, TimeMs
+from aegis_store.types import LINK_OF, LINKS, NOUNS, OF_THE_STORE, Clock, Kind, LogIndex, Randomness, Tier, TimeMs
 
 #: What an envelope may have around its state: names, claims, metadata.
 ENVELOPE_MARGIN_BYTES: Final = 1 << 20
@@ -113,6 +113,8 @@ class Records:
         self.tier = tier
         #: The kind that this tier's chains are made of.
         self.link_kind: Final = LINK_OF.get(tier, Kind.CHECKPOINT)
+        #: What they, and their links, are called.
+        self.nouns: Final = NOUNS.get(tier, NOUNS[Tier.SESSION])
         self._prefix = signing_prefix(store_id, tier)
         self._enrolment_key = enrolment_key
         self._log_signer = log_signer

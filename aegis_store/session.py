@@ -30,6 +30,7 @@ from aegis_store.schema import checkpoint as checkpoint_schema
 from aegis_store.schema import writes as writes_schema
 from aegis_store.schema.writes import Part, Writes
 from aegis_store.types import LogIndex, MemoryPointer, Ref, TimeMs
+from aegis_store.write_once import demand_no_subject
 
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -263,6 +264,7 @@ class Session:
         self._owner.check_open()
         found = self._chain.lineage.newest()
         if found is None:
+            demand_no_subject(self._owner.catalog, self.id, op="hold", path=self._owner.records.engine.path)
             raise self._chain.lineage.missing(found, 0)
         return self._owner.keeping.holds.place(found, reason=reason, holder=holder, ordinal=ordinal)
 

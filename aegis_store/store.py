@@ -26,7 +26,7 @@ from aegis_store import verification
 from aegis_store._engine import Engine, Footer, Report
 from aegis_store.audit import Audit
 from aegis_store.autosave import Autosaver
-from aegis_store.catalog import Catalog, Row, Stretch
+from aegis_store.catalog import Catalog, CheckpointMade, Row, Stretch
 from aegis_store.chain import Chain
 from aegis_store.codec.registry import StateTypes
 from aegis_store.compaction import Compacted, Stage
@@ -34,6 +34,7 @@ from aegis_store.config import Config
 from aegis_store.enrolment import Enrolment, KeyInfo, Revoked
 from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.errors import AegisError, Closed, InvalidArgument, KeysWrong, NotFound, ReadOnly, UsedAfterFork
+from aegis_store.heads import Heads
 from aegis_store.health import Health, Lookout, gather, health
 from aegis_store.health.verified import note_verified
 from aegis_store.holding import HoldInfo
@@ -62,7 +63,7 @@ from aegis_store.rules import Rule, in_order
 from aegis_store.schema.entry import TAG_SIZE
 from aegis_store.session import Session, SessionInfo, session_info
 from aegis_store.stats import CATALOG_FOLDER, StoreStats, stats_of
-from aegis_store.trust.heads import SignedHead, sign_head
+from aegis_store.trust.heads import SignedHead
 from aegis_store.trust.keys import KeyDirectory, SystemRandomness
 from aegis_store.trust.signer import Signer
 from aegis_store.types import LINK_OF, Clock, Head, Randomness, Ref, SystemClock, Tier
@@ -135,6 +136,7 @@ class Store:
         #: The tiers beside that of sessions.
         self.open_tiers: Final = [OpenTier(self, self._records[tier]) for tier in (Tier.AUDIT, Tier.MEMORY)]
         self.audit: Final = Audit(self.open_tiers[0])
+        self.heads: Final = Heads(self.audit, engine, keys, config, writes=mode != "r")
         self.incidents: Final = Incidents(self)
         self.memory: Final = Memory(self.open_tiers[1], config.memory)
         #: What saves sessions by a timer.
@@ -204,6 +206,7 @@ class Store:
             )
             try:
                 store._index_rest(alone=True)
+                store.heads.demand()
                 store._sign_segments()
                 if mode != "r":
                     store.keeping.resume()
@@ -240,6 +243,7 @@ class Store:
                 self.keeping.finish()
                 self.memory.keeping.finish()
                 self._housekeeping.finish()
+                self.heads.record_at_close()
                 self._sign_segments()
                 self.lookout.finish()
                 if self._mode != "r":
@@ -420,13 +424,12 @@ class Store:
     def head(self, tier: str | Tier = Tier.SESSION) -> SignedHead:
         """The tree head of a tier, signed by the log key, to be kept outside: hand it in as an anchor at a later open.
 
-        It is remembered in the key directory before it is returned, so that no other root of that size is ever signed.
+        Before it is returned a writer records it in the audit tier, durably, and it is remembered in the key directory, so that
+        no other root of that size is ever signed.
         """
         which = tier_named(tier)
         self.catch_up()
-        head = self._engine.head(which)
-        self.keys.record_released(head)
-        return sign_head(self.keys.store_id, head, self.keys.head_signer(which))
+        return self.heads.release(which)
 
     def inclusion(self, ref: Ref, size: int | None = None) -> list[bytes]:
         """Hashes [32] that lead from a checkpoint's leaf to the root at `size` (RFC 6962, 2.1.1)."""
@@ -450,15 +453,11 @@ class Store:
         called as the work goes on. `jobs` threads check signatures, as many as there are processors.
         """
         self.catch_up()
+        only = None if tiers is None else {tier_named(each) for each in tiers}
         found = verification.verify(
-            self._engine,
-            self._records,
-            self.keys.log.public_key,
-            deep=deep,
-            watch=watch,
-            only=None if tiers is None else {tier_named(each) for each in tiers},
-            jobs=jobs,
+            self._engine, self._records, self.keys.log.public_key, deep=deep, watch=watch, only=only, jobs=jobs
         )
+        found = self.heads.also(found, only)
         if tiers is None:
             note_verified(self.keys, found, self.clock.now_ms())
         return found
@@ -537,7 +536,8 @@ class Store:
         except Closed:
             pass
         self._since_housekeeping += 1
-        if self._since_housekeeping >= HOUSEKEEPING_RECORDS:
+        heads_due = type(row) is CheckpointMade and self.heads.is_due(row.time_ms)
+        if heads_due or self._since_housekeeping >= HOUSEKEEPING_RECORDS:
             self._since_housekeeping = 0
             self._housekeeping.due()
 
@@ -546,6 +546,7 @@ class Store:
         with suppress(AegisError):
             self.catalog.flush()
             self._sign_segments()
+            self.heads.record_due()
         self.lookout.turn()
 
     def lost_track(self) -> None:

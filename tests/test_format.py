@@ -16,6 +16,8 @@ import pytest
 import aegis_store
 from aegis_store import Config, MemoryPointer, Tier, TierDurability
 from aegis_store.rules import Rule
+from aegis_store.schema.writes import Write, Writes
+from aegis_store.states import RUN
 from tests.golden import reader, small
 from tests.golden import sessions as sessions_of
 from tests.golden.basics import Invalid
@@ -51,6 +53,11 @@ def read(place: Path):
     return keys, manifest, log, sessions_of.read_sessions(log, SESSION, keys)
 
 
+def written(value: bytes) -> Writes:
+    rows = (Write(0, "channel", "bytes", value), Write(-3, "\ud800", "null", b""))
+    return Writes(request_id="r", task="t", path="~p", writes=rows)
+
+
 def make(place: Path, **config: object) -> None:
     """Sealed and active segments, several agents and sessions, names and states of every kind, several openings."""
     chosen = Config(segment_bytes=64 << 10, durability=TierDurability(session="write"), **config)
@@ -74,8 +81,14 @@ def make(place: Path, **config: object) -> None:
                 store.session("s").fork("fork", at=store.session("s").get(3).ref)
                 store.session("fork").fork("fork of it").checkpoint({"on": "its own"}, request_id="r")
                 store.session("fork of it").end(reason="done")
+                for number in range(2 * RUN + 3):
+                    store.session("runs").checkpoint(noise(70_000) + noise(20 * number))
+                store.session("written").write(written(b"before its checkpoint"))
+                store.session("written").checkpoint(b"1", request_id="r")
+                store.session("written").write(written(noise(17 << 20)))
             elif turn == 2:
                 store.session("fork").checkpoint({"on": "its own"}, request_id="r")
+                store.session("written").write(written(b"after"))
 
 
 @pytest.mark.parametrize("align", ["packed", "block"])
@@ -88,6 +101,14 @@ def test_a_second_reader_agrees_on_every_record_and_root(tmp_path, align):
         assert len(log.frames) == store.records.size() > 300
         assert sum(frame.kind == sessions_of.DICTIONARY for frame in log.frames) == 1
         assert sum(frame.payload[1] & 16 > 0 for frame in log.frames) > 10
+        assert sum(frame.payload[1] & 8 > 0 for frame in log.frames) == 2  # those that begin a run
+        assert sessions_of.read_writes(log, SESSION, keys) == {
+            "written": [
+                ("r", ["t", "~p", [[0, "channel", "bytes", value], [-3, b"\xed\xa0\x80", "null", b""]]])
+                for value in (b"before its checkpoint", noise(17 << 20), b"after")
+            ]
+        }
+        assert len(store.session("written").writes("r")) == 3
         for frame, leaf, record in zip(log.frames, log.leaves, engine.scan(SESSION), strict=True):
             assert (frame.index, frame.kind, int(frame.last)) == (record.index, record.kind, record.flags)
             assert (frame.entry, frame.payload, leaf) == (record.entry, record.payload, record.leaf)

@@ -43,7 +43,7 @@ def test_kinds_have_the_numbers_and_names_of_the_format():
         (16, "fence"),
         (17, "head"),
     ]
-    assert sorted(WRITTEN) == [1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 13, 14, 15]
+    assert sorted(WRITTEN) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14, 15]
     assert sorted(LINKS) == [2, 9, 10]
     assert sorted(OF_THE_STORE) == [8, 12, 13, 14, 15]
     assert OF_THE_STORE <= WRITTEN

@@ -14,7 +14,9 @@ from typing import Self, TypeVar
 from aegis_store import store as sync
 from aegis_store import verification
 from aegis_store._engine import Report
+from aegis_store.aio.audit import Audit
 from aegis_store.aio.landing import Landings
+from aegis_store.aio.memory import Memory
 from aegis_store.aio.session import Session
 from aegis_store.aio.turns import in_thread_to_its_end, turn_by_turn
 from aegis_store.codec.registry import StateTypes
@@ -47,6 +49,10 @@ class Store:
     def __init__(self, store: sync.Store) -> None:
         self.sync = store
         self._landings = Landings(store)
+        #: What agents remember beyond a session.
+        self.memory = Memory(Landings(store, Tier.MEMORY), store.memory)
+        #: Who did what to what.
+        self.audit = Audit(Landings(store, Tier.AUDIT), store.audit)
 
     async def __aenter__(self) -> Self:
         return self
@@ -68,6 +74,8 @@ class Store:
             return
         try:
             await self._landings.landed()
+            await self.memory.landed()
+            await self.audit.landed()
         finally:
             await in_thread_to_its_end(self.sync.close)
 

@@ -28,6 +28,7 @@ from aegis_store.catalog.tables import (
     number_key,
     request_key,
     session_value,
+    with_ordinal,
     with_writes,
 )
 from aegis_store.types import Tier
@@ -56,7 +57,7 @@ def load(stretch: Stretch, tables: Tables) -> None:
     tables.load(Table.SESSIONS, ((number_key(number), session_value(row)) for number, row in numbered))
     tables.load(Table.HEADS, _heads(tier, stretch.folded))
     tables.load(Table.POINTS, _points(tier, stretch.folded, tables))
-    tables.load(Table.REQUESTS, _requests(tier, stretch.folded))
+    tables.load(Table.REQUESTS, _requests(tier, stretch.folded, tables))
     tables.load(Table.WRITES, _writes(tier, stretch.folded, tables))
     tables.write(fold(stretch.told, tables.get))
 
@@ -86,11 +87,13 @@ def _spliced(value: bytes, slot: int, points: bytes) -> bytes:
     return before + NO_POINT * (slot - len(before) // POINT_SIZE) + points
 
 
-def _requests(tier: Tier, folded: Folded) -> Iterator[Item]:
+def _requests(tier: Tier, folded: Folded, tables: Tables) -> Iterator[Item]:
     requests = bytes(folded.requests)
     found: dict[bytes, bytes] = {}
     for at in range(0, len(requests), REQUEST_SIZE):
-        found[_request_key(tier, requests, at)] = requests[at + REQUEST_SIZE - 4 : at + REQUEST_SIZE]
+        key, ordinal = _request_key(tier, requests, at), requests[at + REQUEST_SIZE - 4 : at + REQUEST_SIZE]
+        known = found.get(key) or (tables.get(Table.REQUESTS, key) if folded.first else None)
+        found[key] = ordinal if known is None else with_ordinal(known, int.from_bytes(ordinal, "little"))
     yield from sorted(found.items())
 
 

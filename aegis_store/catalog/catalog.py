@@ -67,6 +67,7 @@ from aegis_store.catalog.tables import (
     name_prefix,
     no_updates,
     number_key,
+    ordinals_of,
     request_key,
     session_record,
     signer_key,
@@ -450,11 +451,15 @@ class Catalog:
         return self._look(lambda: checkpoint_record(number, ordinal, self._get(Table.POINTS, key)))
 
     def requested(self, number: int, request_tag: bytes) -> CheckpointRecord | None:
-        """The newest checkpoint of a session that carries that request tag [8]."""
+        """The first checkpoint of a session that carries that request tag [8]."""
+        return next(iter(self.all_requested(number, request_tag)), None)
+
+    def all_requested(self, number: int, request_tag: bytes) -> list[CheckpointRecord]:
+        """All checkpoints of a session that carry that request tag [8], ascending."""
         if not 0 <= number <= NUMBER_MAX:
-            return None
-        ordinal = self._look(lambda: self._get(Table.REQUESTS, request_key(number, request_tag)))
-        return None if ordinal is None else self.checkpoint(number, int.from_bytes(ordinal, "little"))
+            return []
+        ordinals = ordinals_of(self._look(lambda: self._get(Table.REQUESTS, request_key(number, request_tag))))
+        return [found for each in ordinals if (found := self.checkpoint(number, each)) is not None]
 
     def writes(self, number: int, request_tag: bytes) -> list[tuple[Ordinal, LogIndex]]:
         """The writes records of a session that carry that request tag [8], in order: ordinal and index."""

@@ -11,7 +11,7 @@
     heads     number u48                             64 bytes: the newest checkpoint, see _HEAD
     points    number u48, ordinal / 64 u32           up to 64 x (index u48, time ms u48), all ones where there is none
     keys      tier u8, key id [4]                    msgpack [[index, public key, agent or nil (revoked)] ...] by index
-    requests  number u48, request tag [8]            ordinal u32 of the newest checkpoint that carries it
+    requests  number u48, request tag [8]            ordinal u32 of each checkpoint that carries it, ascending
     writes    number u48, request tag [8]            for each writes record that carries it, in order: ordinal u32, index u48
     holds     tier u8, index u48                     msgpack [tag, ordinal or nil, reason, holder, ms]
     releases  tier u8, index u48 of the hold         index u48 of its release
@@ -77,6 +77,7 @@ NAMED: Final = frozenset({Tier.MEMORY})
 POINT_SIZE: Final = 12
 #: Of one record in the table of writes: ordinal u32, index u48.
 WRITES_SIZE: Final = 10
+ORDINAL_BYTES: Final = 4
 NO_POINT: Final = b"\xff" * POINT_SIZE
 #: Of the newest checkpoint: ordinal, index, ms; then the index of the session-end, the checkpoint's leaf hash, and how many
 #: writes records there are.
@@ -257,6 +258,21 @@ def writes_records(value: bytes | None) -> list[tuple[Ordinal, LogIndex]]:
     ]
 
 
+def with_ordinal(value: bytes, ordinal: int) -> bytes:
+    """An item of the table of requests that knows one checkpoint more, if it did not know it. There is a second one where the
+    first was put again, or by chance, once in 2**64."""
+    if not value:
+        return ordinal.to_bytes(ORDINAL_BYTES, "little")
+    known = {*ordinals_of(value), ordinal}
+    return b"".join(each.to_bytes(ORDINAL_BYTES, "little") for each in sorted(known))
+
+
+def ordinals_of(value: bytes | None) -> list[int]:
+    """The checkpoints that an item of the table of requests knows, ascending."""
+    found = value or b""
+    return [int.from_bytes(found[at : at + ORDINAL_BYTES], "little") for at in range(0, len(found), ORDINAL_BYTES)]
+
+
 def with_writes(value: bytes, ordinal: int, index: int) -> bytes:
     """An item of the table of writes that knows one record more, if it did not know it."""
     new = ordinal.to_bytes(4, "little") + index.to_bytes(6, "little")
@@ -358,9 +374,7 @@ def fold(rows: Iterable[Row], get: Get) -> Updates:
             if row.request_tag is not None:
                 key = session.number + row.request_tag
                 told = updates[Table.REQUESTS].get(key) or get(Table.REQUESTS, key)
-                # A second one takes the place of the first (or is another request of the same tag, once in 2**64).
-                if told is None or row.ordinal > int.from_bytes(told, "little"):
-                    updates[Table.REQUESTS][key] = row.ordinal.to_bytes(4, "little")
+                updates[Table.REQUESTS][key] = with_ordinal(told or b"", row.ordinal)
         elif isinstance(row, WritesMade):
             session = touched.get(row.tag) or touch(row)
             session.writes = max(session.writes, row.ordinal + 1)

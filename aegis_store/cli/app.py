@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 import typer.core
 
+from aegis_store.cli.audit import app as audit
 from aegis_store.cli.bench import bench
 from aegis_store.cli.compact import compact
 from aegis_store.cli.demo.command import demo
@@ -22,6 +23,7 @@ from aegis_store.cli.incident import incident
 from aegis_store.cli.init import init
 from aegis_store.cli.keys import keys
 from aegis_store.cli.log import log
+from aegis_store.cli.memory import app as memory
 from aegis_store.cli.outcome import as_fields
 from aegis_store.cli.output import emit
 from aegis_store.cli.recover import recover
@@ -77,11 +79,13 @@ app.command("hold")(hold)
 app.command("holds")(holds)
 app.command("release")(release)
 app.command("erase")(erase)
+app.add_typer(audit, name="audit")
 app.command("export")(export)
 app.command("import")(import_)
 app.command("import langgraph-sqlite")(import_langgraph_sqlite)
 app.command("import langgraph-postgres")(import_langgraph_postgres)
 app.command("bench")(bench)
+app.add_typer(memory, name="memory")
 
 
 def _show_version(wanted: bool) -> None:

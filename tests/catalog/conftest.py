@@ -23,6 +23,7 @@ from aegis_store.catalog import (
     SessionBegan,
     SessionEnded,
     SessionRecord,
+    WritesMade,
 )
 from aegis_store.types import Tier
 
@@ -42,6 +43,7 @@ class Log:
         self.sizes: dict[Tier, int] = {}
         self.begun: list[SessionBegan] = []
         self.ordinals: dict[bytes, int] = {}
+        self.written: dict[bytes, int] = {}
 
     def place(self, tier: Tier | None = None) -> dict[str, object]:
         tier = self.home if tier is None else tier
@@ -84,6 +86,15 @@ class Log:
         self.ordinals[session.tag] += 1
         request_tag = ordinal.to_bytes(8, "big") if self.requests and ordinal % 3 == 0 else None
         row = CheckpointMade(**self.place(), **self.stamp(), tag=session.tag, ordinal=ordinal, request_tag=request_tag)
+        self.add(row)
+        return row
+
+    def write(self, session: SessionBegan) -> WritesMade:
+        """Towards the checkpoint after the newest one whose ordinal is a multiple of 3, which there may not be yet."""
+        ordinal = self.written.get(session.tag, 0)
+        self.written[session.tag] = ordinal + 1
+        request_tag = (self.ordinals[session.tag] // 3 * 3).to_bytes(8, "big")
+        row = WritesMade(**self.place(), tag=session.tag, request_tag=request_tag, ordinal=ordinal)
         self.add(row)
         return row
 
@@ -136,7 +147,7 @@ def _public(number: int) -> bytes:
 def expected(rows: list[Row]) -> dict[str, object]:
     """Everything that can be asked, answered from the rows alone."""
     rows = sorted(rows, key=lambda row: (row.tier, row.index))
-    sessions, points, keys = [], {}, {}
+    sessions, points, keys, writes = [], {}, {}, {}
     for begun in (row for row in rows if isinstance(row, SessionBegan)):
         made = [row for row in rows if isinstance(row, CheckpointMade) and row.tag == begun.tag]
         ended = [row.index for row in rows if isinstance(row, SessionEnded) and row.tag == begun.tag]
@@ -157,12 +168,16 @@ def expected(rows: list[Row]) -> dict[str, object]:
                 last_leaf=last.leaf,
                 last_ms=last.time_ms,
                 ended=ended[-1] if ended else None,
+                writes=sum(isinstance(row, WritesMade) and row.tag == begun.tag for row in rows),
             )
         )
         points[begun.index] = [
             CheckpointRecord(number=begun.index, ordinal=row.ordinal, index=row.index, time_ms=row.time_ms)
             for row in reversed(made)
         ]
+        for row in rows:
+            if isinstance(row, WritesMade) and row.tag == begun.tag:
+                writes.setdefault((begun.index, row.request_tag), []).append((row.ordinal, row.index))
     for tier in Tier:
         for number in range(6):
             allowed: list[list[int | None]] = []
@@ -187,6 +202,7 @@ def expected(rows: list[Row]) -> dict[str, object]:
     return {
         "sessions": sessions,
         "points": points,
+        "writes": writes,
         "keys": {place: sorted(found, key=lambda record: record.added) for place, found in keys.items()},
     }
 
@@ -197,7 +213,7 @@ def answers(catalog: Catalog, rows: list[Row]) -> dict[str, object]:
     while page := catalog.sessions(after=sessions[-1].number if sessions else None, limit=3):
         assert len(page) <= 3
         sessions += page
-    points = {}
+    points, writes = {}, {}
     for session in sessions:
         assert catalog.session(session.id) == catalog.session_by_tag(session.tag) == session
         found: list[CheckpointRecord] = []
@@ -209,14 +225,20 @@ def answers(catalog: Catalog, rows: list[Row]) -> dict[str, object]:
         for each in found:
             requested = catalog.requested(session.number, each.ordinal.to_bytes(8, "big"))
             assert requested == (each if each.ordinal % 3 == 0 else None)
+            assert catalog.all_requested(session.number, each.ordinal.to_bytes(8, "big")) == ([requested] if requested else [])
+        tags = {row.request_tag for row in rows if isinstance(row, WritesMade)}
+        found_writes = {(session.number, tag): catalog.writes(session.number, tag) for tag in tags}
+        writes |= {place: some for place, some in found_writes.items() if some}
         points[session.number] = found
     keys = {(tier, _key_id(number)): catalog.key(tier, _key_id(number)) for tier in Tier for number in range(6)}
-    return {"sessions": sessions, "points": points, "keys": keys}
+    return {"sessions": sessions, "points": points, "writes": writes, "keys": keys}
 
 
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["begin", "fork", "checkpoint", "checkpoint", "burst", "end", "add", "revoke", "other", "away"]),
+        st.sampled_from(
+            ["begin", "fork", "checkpoint", "checkpoint", "burst", "write", "end", "add", "revoke", "other", "away"]
+        ),
         st.integers(0, 5),
     ),
     max_size=25,
@@ -242,6 +264,8 @@ def work(log: Log, actions: list[tuple[str, int]]) -> list[Row]:
             session = log.begun[number % len(log.begun)]
             if action == "end":
                 log.end(session)
+            elif action == "write":
+                log.write(session)
             for _ in range({"checkpoint": 1, "burst": 70}.get(action, 0)):
                 log.checkpoint(session)
     return log.rows[start:]
@@ -282,6 +306,8 @@ class Kit:
             log.begin()
         for number in range(checkpoints):
             log.checkpoint(log.begun[number % sessions])
+            if number % 7 == 0:
+                log.write(log.begun[number % sessions])
         log.revoke_key(1)
         log.other(Tier.AUDIT)
         log.end(log.begun[0])

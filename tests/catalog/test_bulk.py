@@ -19,6 +19,7 @@ from aegis_store.catalog import (
     KeyRevoked,
     SessionBegan,
     SessionEnded,
+    WritesMade,
     disk,
     number_of,
 )
@@ -42,13 +43,19 @@ def stretch_of(rows: list, before: list) -> Stretch:
         made = [row for row in rows if isinstance(row, CheckpointMade) and row.tag == own.tag]
         old = [row for row in before if isinstance(row, CheckpointMade) and row.tag == own.tag]
         ended = [row.index for row in (*before, *rows) if isinstance(row, SessionEnded) and row.tag == own.tag]
-        if not made and own not in rows and not any(isinstance(row, SessionEnded) and row.tag == own.tag for row in rows):
+        if (
+            not made
+            and own not in rows
+            and not any(isinstance(row, SessionEnded | WritesMade) and row.tag == own.tag for row in rows)
+        ):
             continue
+        written = sum(isinstance(row, WritesMade) and row.tag == own.tag for row in (*before, *rows))
         newest = (*old, *made)[-1] if old or made else own
         ordinal = newest.ordinal if isinstance(newest, CheckpointMade) else 0xFFFFFFFF
-        head = struct.pack("<IQQQ32s", ordinal, newest.index, newest.time_ms, ended[-1] if ended else 2**64 - 1, newest.leaf)
+        end = ended[-1] if ended else 2**64 - 1
+        head = struct.pack("<IQQQ32sI", ordinal, newest.index, newest.time_ms, end, newest.leaf, written)
         first = own.first_ordinal + len(old)
-        sessions += struct.pack("=16sQQII60s4x", own.tag, own.index, len(points) // 12, len(made), first, head)
+        sessions += struct.pack("=16sQQII64s", own.tag, own.index, len(points) // 12, len(made), first, head)
         points += b"".join(row.index.to_bytes(6, "little") + row.time_ms.to_bytes(6, "little") for row in made)
     numbers = {row.tag: row.index for row in begun}
     requests = b"".join(
@@ -56,7 +63,12 @@ def stretch_of(rows: list, before: list) -> Stretch:
         for row in rows
         if isinstance(row, CheckpointMade) and row.request_tag is not None
     )
-    views = (memoryview(each) for each in (sessions, points, requests))
+    writes = b"".join(
+        number_key(numbers[row.tag]) + row.request_tag + row.ordinal.to_bytes(4, "little") + row.index.to_bytes(6, "little")
+        for row in rows
+        if isinstance(row, WritesMade)
+    )
+    views = (memoryview(each) for each in (sessions, points, requests, writes))
     return Stretch(
         tier=rows[0].tier if rows else before[0].tier if before else Tier.SESSION,
         folded=Folded(len(before), len(before) + len(rows), *views),
@@ -93,10 +105,10 @@ def check(tables: Tables, rows: list, cuts: list[int]) -> None:
 def one_tier(actions: list[tuple[str, int]], tier: Tier) -> list:
     log = Log(home=tier)
     # Keys are added to the session tier, or the audit tier.
-    left_out = ("away",) if tier is Tier.SESSION else ("away", "add", "revoke")
+    left_out = ("away",) if tier is Tier.SESSION else ("away", "add", "revoke", "write")
     work(log, [(action, number * 2) for action, number in actions if action not in left_out])
     return [
-        # Some are asked for twice: the first stays.
+        # Some are asked for more than once.
         replace(row, request_tag=bytes([row.ordinal % 5]) * 8)
         if isinstance(row, CheckpointMade) and row.ordinal % 3 == 0
         else row

@@ -21,5 +21,5 @@ def test_a_session_that_was_not_forked_has_no_parent() -> None:
 
 def test_every_row_says_where_it_is_in_the_log() -> None:
     kinds = [each for each in vars(rows).values() if isinstance(each, type) and issubclass(each, rows.Row)]
-    assert len(kinds) == 12
+    assert len(kinds) == 13
     assert all(each.__struct_fields__[:2] == ("tier", "index") for each in kinds)

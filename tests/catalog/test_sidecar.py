@@ -40,7 +40,7 @@ def test_what_was_written_is_read_back(directory: int, seal: Seal, tmp_path: Pat
 def test_it_is_laid_out_as_the_module_says(directory: int, tmp_path: Path, kit) -> None:
     raw = (tmp_path / "sidecar").read_bytes()
     assert len(raw) == 72 + 2 * 48 + 32
-    assert struct.unpack_from("<8sII16sQ", raw) == (b"AEGISCAT", 3, 2, kit.STORE_ID, 700)
+    assert struct.unpack_from("<8sII16sQ", raw) == (b"AEGISCAT", 4, 2, kit.STORE_ID, 700)
     assert struct.unpack_from("<IIQ32s", raw, 72 + 48) == (3, 0, 70_000_000_000, b"s" * 32)
 
 

@@ -49,7 +49,9 @@ def test_small_envelopes_take_level_1_and_larger_ones_level_3():
 
 
 def test_a_frame_as_long_as_the_envelope_gains_nothing(monkeypatch):
-    monkeypatch.setattr(compression._contexts, "compress_small", lambda envelope: envelope)
+    contexts = compression._Contexts()
+    contexts.compress_small = lambda envelope: envelope
+    monkeypatch.setattr(compression, "_spare", [contexts])
     assert compress(TEXT) is None
 
 
@@ -102,7 +104,9 @@ def test_a_frame_that_declares_the_world_allocates_nothing(monkeypatch):
     def never(*_, **__):
         raise AssertionError("decoded before it was compared")
 
-    monkeypatch.setattr(compression._contexts, "decompress", never)
+    contexts = compression._Contexts()
+    contexts.decompress = never
+    monkeypatch.setattr(compression, "_spare", [contexts])
     huge = b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + compress(TEXT)[7:]
     with pytest.raises(Corrupt, match="declares 1099511627776"):
         decompress(huge, length=len(TEXT))
@@ -128,7 +132,29 @@ def test_a_changed_byte_never_gives_another_length(at, flip):
         assert len(decompress(bytes(frame), length=len(TEXT))) == len(TEXT)
 
 
-def test_each_thread_has_its_own_contexts():
+def test_no_two_threads_have_the_same_contexts_at_a_time():
+    first, second = compression._taken(), compression._taken()
+    assert first is not second
+    compression._give_back(first)
+    assert compression._taken() is first
+
+
+def test_few_sets_of_contexts_are_kept(monkeypatch):
+    monkeypatch.setattr(compression, "_spare", [])
+    for contexts in [compression._taken() for _ in range(compression.SPARE_MAX + 3)]:
+        compression._give_back(contexts)
+    assert len(compression._spare) == compression.SPARE_MAX
+
+
+def test_a_frame_that_is_refused_leaves_contexts_that_work(monkeypatch):
+    monkeypatch.setattr(compression, "_spare", [compression._Contexts()])
+    frame = compress(TEXT)
+    with pytest.raises(Corrupt):
+        decompress(frame[:-1], length=len(TEXT))
+    assert decompress(frame, length=len(TEXT)) == TEXT
+
+
+def test_threads_that_compress_at_once_are_not_in_each_others_way():
     barrier = Barrier(4)
 
     def use(part):
@@ -137,11 +163,10 @@ def test_each_thread_has_its_own_contexts():
             envelope = part * size * 10
             frame = compress(envelope)
             assert frame is None or decompress(frame, length=len(envelope)) == envelope
-        return compression._contexts.compress
+        return part
 
     with ThreadPoolExecutor(4) as pool:
-        used = list(pool.map(use, [b"a", b"bc", b"def", b"ghij"]))
-    assert len({id(each.__self__) for each in used}) == 4
+        assert list(pool.map(use, [b"a", b"bc", b"def", b"ghij"])) == [b"a", b"bc", b"def", b"ghij"]
 
 
 # ---- with a dictionary ----------------------------------------------------------------------------------

@@ -8,9 +8,10 @@ import pytest
 
 import aegis_store
 from aegis_store import Tier
-from aegis_store._engine import REQUEST_SIZE, Chains
+from aegis_store._engine import REQUEST_SIZE, WRITES_SIZE, Chains
 from aegis_store._engine.chains import POINT_SIZE
 from aegis_store.errors import Closed, Corrupt, InvalidArgument
+from aegis_store.schema.writes import Write, Writes
 from aegis_store.types import Kind
 from tests.stores import SMALL, noise
 
@@ -20,6 +21,8 @@ TOLD = (Kind.SESSION_BEGIN, Kind.KEY_ADD, Kind.KEY_REVOKE)
 def test_sessions_points_and_requests_are_those_that_were_written(tmp_path):
     with aegis_store.open(tmp_path / "state", config=SMALL) as store:
         refs = [store.session("s").checkpoint(number, request_id=f"r{number}") for number in range(300)]
+        for _ in range(2):
+            store.session("s").write(Writes(request_id="r7", task="t", path="", writes=(Write(0, "c", "bytes", b""),)))
         fork = store.session("s").fork("f")
         forked = [fork.checkpoint(number) for number in range(3)]
         store.session("s").end()
@@ -46,7 +49,13 @@ def test_sessions_points_and_requests_are_those_that_were_written(tmp_path):
         assert (at, count, ordinal) == (0, 300 - (100 - 2), 98)
         assert (after, more, first) == (count, 3, 300)
         last = refs[-1]
-        assert struct.unpack("<IQQQ32s", head) == (299, last.index, last.time_ms, session.ended, last.leaf)
+        assert struct.unpack("<IQQQ32sI", head) == (299, last.index, last.time_ms, session.ended, last.leaf, 2)
+        writes = b"".join(each.writes for each in taken)
+        assert len(writes) == WRITES_SIZE * 2
+        tag = store.records.request_tag(session.tag, "r7")
+        assert writes[:18] == session.number.to_bytes(6, "big") + tag + bytes(4)
+        index = int.from_bytes(writes[18:WRITES_SIZE], "little")
+        assert store._engine.read(Tier.SESSION, index).kind == Kind.WRITES
         assert chains.take().chains().__length_hint__() == 0
 
 

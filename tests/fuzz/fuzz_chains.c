@@ -20,12 +20,13 @@ typedef struct model_session {
     uint8_t leaf[HASH_SIZE];
     uint32_t next;
     uint32_t points;
+    uint32_t writes;
     bool begun_only;
 } model_session;
 
 typedef struct model {
     model_session sessions[RECORDS_MAX];
-    unsigned count, requests;
+    unsigned count, requests, writes;
     uint64_t points;
 } model;
 
@@ -37,26 +38,31 @@ static model_session *session_of(model *m, const uint8_t *tag) {
     return NULL;
 }
 
+/* Of which the chains of a tier are made: checkpoints, in the audit tier audit-events, in the memory tier memory-items. */
+static bool is_link(unsigned kind) { return kind == 2 || kind == 9 || kind == 10; }
+
 /* Parent and ordinal that the entry has to have to be taken. */
 static void mend_chain(model *m, uint8_t *entry) {
     const model_session *own_session = session_of(m, entry + 8);
-    if ((entry[1] != 2 && entry[1] != 3) || own_session == NULL) return;
+    if (entry[1] == 6 && own_session != NULL) store_u32(entry + 24, own_session->writes);
+    if ((!is_link(entry[1]) && entry[1] != 3) || own_session == NULL) return;
     store_u32(entry + 34, (uint32_t)own_session->newest);
     store_u16(entry + 38, (uint16_t)(own_session->newest >> 32));
     memcpy(entry + 40, own_session->leaf, HASH_SIZE);
-    if (entry[1] == 2) store_u32(entry + 24, own_session->next);
+    if (is_link(entry[1])) store_u32(entry + 24, own_session->next);
 }
 
 /* Takes a record that the engine took: it must be allowed to. */
 static void follow(model *m, const uint8_t *entry, const aegis_record *r, uint32_t tier) {
     unsigned kind = entry[1], flags = entry[3];
     bool parent = u48(entry + 34) != 0xffffffffffff, of_log = kind == 4 || kind == 5 || kind == 8 || kind == 14;
-    bool beside = kind == 7 || kind == 12 || kind == 13 || kind == 15;
+    bool beside = kind == 6 || kind == 7 || kind == 12 || kind == 13 || kind == 15;
     uint32_t ordinal = load_u32(entry + 24);
     model_session *s = session_of(m, entry + 8);
     DEMAND(entry[0] == 0 && entry[2] == tier && kind == r->kind && flags <= 1 && r->entry_length == 176u + 8 * flags);
-    DEMAND((kind >= 1 && kind <= 3) || of_log || beside);
-    DEMAND(parent != all_zero(entry + 40, HASH_SIZE) && of_log == all_zero(entry + 8, 16) && (flags == 0 || kind == 2));
+    DEMAND(kind == 1 || kind == 3 || is_link(kind) || of_log || beside);
+    DEMAND((kind != 9 || tier == 1) && (kind != 10 || tier == 2) && (kind != 6 || tier == 3));
+    DEMAND(parent != all_zero(entry + 40, HASH_SIZE) && of_log == all_zero(entry + 8, 16) && (flags == 0 ? kind != 6 : is_link(kind) || kind == 6));
     if (of_log) DEMAND(!parent && ordinal == 0);
     if (beside) DEMAND(!parent);
     if (kind == 1) {
@@ -66,9 +72,9 @@ static void follow(model *m, const uint8_t *entry, const aegis_record *r, uint32
         memcpy(s->tag, entry + 8, 16);
         memcpy(s->leaf, r->leaf, HASH_SIZE);
     }
-    if (kind == 2 || kind == 3)
+    if (is_link(kind) || kind == 3)
         DEMAND(s != NULL && s->ended == UINT64_MAX && u48(entry + 34) == s->newest && memcmp(entry + 40, s->leaf, HASH_SIZE) == 0);
-    if (kind == 2) {
+    if (is_link(kind)) {
         DEMAND(ordinal == s->next);
         s->next++;
         s->points++;
@@ -79,16 +85,22 @@ static void follow(model *m, const uint8_t *entry, const aegis_record *r, uint32
         memcpy(s->leaf, r->leaf, HASH_SIZE);
     }
     if (kind == 3) s->ended = r->index;
+    if (kind == 6) {
+        DEMAND(s != NULL && s->ended == UINT64_MAX && ordinal == s->writes);
+        s->writes++;
+        m->writes++;
+    }
 }
 
 static void demand_same_sessions(aegis_chains *c, model *m) {
-    uint64_t sessions = 0, points = 0, requests = 0, at = 0;
-    chains_size(c, &sessions, &points, &requests);
-    DEMAND(sessions == m->count && points == m->points && requests == m->requests);
+    uint64_t sessions = 0, points = 0, requests = 0, writes = 0, at = 0;
+    chains_size(c, &sessions, &points, &requests, &writes);
+    DEMAND(sessions == m->count && points == m->points && requests == m->requests && writes == m->writes);
     aegis_chain *list = malloc((sessions + 1) * sizeof *list);
-    uint8_t *point_bytes = malloc(points * AEGIS_POINT_SIZE + 1), *request_bytes = malloc(requests * AEGIS_REQUEST_SIZE + 1);
-    DEMAND(list != NULL && point_bytes != NULL && request_bytes != NULL);
-    DEMAND(chains_take(c, list, point_bytes, request_bytes) == AEGIS_OK);
+    uint8_t *point_bytes = malloc(points * AEGIS_POINT_SIZE + 1), *request_bytes = malloc(requests * AEGIS_REQUEST_SIZE + 1),
+            *writes_bytes = malloc(writes * AEGIS_WRITES_SIZE + 1);
+    DEMAND(list != NULL && point_bytes != NULL && request_bytes != NULL && writes_bytes != NULL);
+    DEMAND(chains_take(c, list, point_bytes, request_bytes, writes_bytes) == AEGIS_OK);
     for (unsigned i = 0; i < sessions; i++) {
         const model_session *s = &m->sessions[i];
         const aegis_chain *out = &list[i];
@@ -99,11 +111,12 @@ static void demand_same_sessions(aegis_chains *c, model *m) {
         at += out->points;
     }
     DEMAND(at == points);
-    chains_size(c, &sessions, &points, &requests);
-    DEMAND(sessions == 0 && points == 0 && requests == 0);
+    chains_size(c, &sessions, &points, &requests, &writes);
+    DEMAND(sessions == 0 && points == 0 && requests == 0 && writes == 0);
     free(list);
     free(point_bytes);
     free(request_bytes);
+    free(writes_bytes);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -141,7 +154,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         for (uint32_t i = 0; i < count && code == AEGIS_OK; i++) {
             const uint8_t *entry = exact + records[i].entry_at;
             follow(&m, entry, &records[i], tier);
-            bool more = entry[1] != 2 && entry[1] != 3 && entry[1] != 7;    /* than the entry counts */
+            bool more = !is_link(entry[1]) && entry[1] != 3 && entry[1] != 6 && entry[1] != 7;    /* than the entry counts */
             if (more) DEMAND(to_tell < told_count && told[to_tell++] == i);
         }
         DEMAND(code != AEGIS_OK || to_tell == told_count);

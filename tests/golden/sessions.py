@@ -16,7 +16,7 @@ from tests.golden.reader import Frame, Keys, Log, key_id, signed_by
 from tests.golden.values import read_value
 
 NO_PARENT = 0xFFFF_FFFF_FFFF
-SESSION_BEGIN, CHECKPOINT, SESSION_END, KEY_ADD, KEY_REVOKE, CHUNK, DICTIONARY = 1, 2, 3, 4, 5, 7, 8
+SESSION_BEGIN, CHECKPOINT, SESSION_END, KEY_ADD, KEY_REVOKE, WRITES, CHUNK, DICTIONARY = 1, 2, 3, 4, 5, 6, 7, 8
 HOLD, HOLD_RELEASE, PRUNE, ERASE = 12, 13, 14, 15
 OF_NO_SESSION = (KEY_ADD, KEY_REVOKE, DICTIONARY, PRUNE)
 #: Those that are never taken away.
@@ -167,6 +167,7 @@ class _Reading:
         self.names: dict[bytes, str | None] = {}
         self.last: dict[bytes, tuple[int, bytes, int, int]] = {}
         self.ended: set[bytes] = set()
+        self.written: dict[bytes, list[tuple[str, bytes, int, int] | None]] = {}
         self.chunks: dict[int, tuple[Entry, bytes]] = {}
         self.before: dict[int, bytes] = {}
         self.dictionaries: dict[int, bytes] = {}
@@ -220,8 +221,38 @@ class _Reading:
             demand(entry.tag not in self.ended and (entry.parent, entry.parent_leaf) == self.last[entry.tag][:2], "an end")
             demand(envelope is None or envelope[:2] == ["session-end", 0], "the end of a session")
             self.ended.add(entry.tag)
+        elif entry.kind == WRITES:
+            self.take_writes(entry, None if gone else envelope)
         else:
             self.take_checkpoint(frame, leaf, entry, envelope, gone, agent)
+
+    def take_writes(self, entry: Entry, envelope: list[Any] | None) -> None:
+        written = self.written.setdefault(entry.tag, [])
+        demand(entry.parent is None and entry.request_tag is not None, "what writes follow, and belong to")
+        demand(entry.tag in self.names and entry.tag not in self.ended and entry.ordinal == len(written), "the place of writes")
+        if envelope is None:
+            written.append(None)
+            return
+        demand(envelope[:2] == ["writes", 0] and len(envelope) == 6, "the schema of writes")
+        _, _, asked, part, parts, body = envelope
+        tag = blake3(entry.tag + asked.encode(), key=self.request_key).digest(8)
+        demand(tag == entry.request_tag and 0 <= part < parts, "the request tag of writes")
+        written.append((asked, body, part, parts))
+
+    def whole_writes(self) -> dict[str, list[tuple[str, list[Any]]]]:
+        """Of each session what was written: the request id, and task, path and rows. Parts without the others are left out."""
+        found: dict[str, list[tuple[str, list[Any]]]] = {}
+        for tag, written in self.written.items():
+            held: list[bytes] = []
+            for each in written:
+                if each is None:
+                    continue
+                asked, body, part, parts = each
+                held = [*held[:part], body] if part <= len(held) else []
+                if held and len(held) == parts:
+                    found.setdefault(self.names[tag] or "", []).append((asked, read_value(b"".join(held))))
+                    held = []
+        return found
 
     def take_store_s_own(self, frame: Frame, entry: Entry) -> None:
         envelope = read_value(read_payload(frame.payload, entry, {}, {}, {}))
@@ -276,8 +307,22 @@ class _Reading:
         self.saved[entry.tag].append(Saved(frame.index, leaf, ordinal, entry.time_ms, agent, fields))
 
 
+def read_writes(log: Log, tier: int, keys: Keys) -> dict[str, list[tuple[str, list[Any]]]]:
+    """What was written towards checkpoints, by session: request id; task, path and rows."""
+    return _read(log, tier, keys).whole_writes()
+
+
 def read_sessions(log: Log, tier: int, keys: Keys) -> dict[str, list[Saved]]:
     """Every record believed or `Invalid`, and the checkpoints of each session in order that are there."""
+    reading = _read(log, tier, keys)
+    return {
+        name: [each for each in reading.saved[tag] if each.fields is not None]
+        for tag, name in reading.names.items()
+        if name is not None
+    }
+
+
+def _read(log: Log, tier: int, keys: Keys) -> _Reading:
     reading = _Reading(log, tier, keys)
     # Pieces that compaction made come behind their checkpoint.
     for frame in log.frames:
@@ -286,8 +331,4 @@ def read_sessions(log: Log, tier: int, keys: Keys) -> dict[str, list[Saved]]:
             reading.chunks[frame.index] = entry, read_payload(frame.payload, entry, {}, {}, {})
     for frame, leaf in zip(log.frames, log.leaves, strict=True):
         reading.take(frame, leaf)
-    return {
-        name: [each for each in reading.saved[tag] if each.fields is not None]
-        for tag, name in reading.names.items()
-        if name is not None
-    }
+    return reading

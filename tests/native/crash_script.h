@@ -47,10 +47,11 @@ typedef struct script {
 static inline int catalogue_take(catalogue *into, aegis_chains *chains) {
     aegis_chain taken[SESSIONS_MAX];
     uint8_t points[RECORDS_MAX * AEGIS_POINT_SIZE];
-    uint64_t sessions = 0, point_count = 0, requests = 0;
-    TRY(aegis_chains_size(chains, &sessions, &point_count, &requests));
-    if (sessions > SESSIONS_MAX || into->request_count + requests > RECORDS_MAX || point_count > RECORDS_MAX) return AEGIS_E_LIMIT;
-    TRY(aegis_chains_take(chains, taken, points, into->requests[into->request_count]));
+    uint64_t sessions = 0, point_count = 0, requests = 0, writes = 0;
+    TRY(aegis_chains_size(chains, &sessions, &point_count, &requests, &writes));
+    if (sessions > SESSIONS_MAX || into->request_count + requests > RECORDS_MAX || point_count > RECORDS_MAX || writes > 0)
+        return AEGIS_E_LIMIT;
+    TRY(aegis_chains_take(chains, taken, points, into->requests[into->request_count], NULL));
     into->request_count += (uint32_t)requests;
     for (uint64_t i = 0; i < sessions; i++) {
         uint32_t at = 0;

@@ -3,7 +3,7 @@
 #include "chains.h"
 #include "sha256.h"
 
-enum { BEGIN = 1, CHECKPOINT = 2, END = 3, KEY_ADD = 4, KEY_REVOKE = 5, CHUNK = 7, DICTIONARY = 8, AUDIT_EVENT = 9, MEMORY_ITEM = 10,
+enum { BEGIN = 1, CHECKPOINT = 2, END = 3, KEY_ADD = 4, KEY_REVOKE = 5, WRITES = 6, CHUNK = 7, DICTIONARY = 8, AUDIT_EVENT = 9, MEMORY_ITEM = 10,
        HOLD = 12, HOLD_RELEASE = 13, PRUNE = 14, ERASE = 15 };
 enum { MAX = 20000, NONE = UINT32_MAX };
 static uint32_t tier = AEGIS_TIER_SESSION;    /* whose log it is */
@@ -46,6 +46,15 @@ static uint32_t add(unsigned kind, uint32_t session, uint32_t parent, uint32_t o
     return count++;
 }
 
+/* Adds writes: their session, their count in it, their request tag. */
+static uint32_t add_writes(uint32_t session, uint32_t ordinal, uint64_t request) {
+    uint32_t at = add(WRITES, session, NONE, ordinal);
+    entries[at][3] = 1;
+    store_u64(entries[at] + 112, request);
+    seal(at);
+    return at;
+}
+
 static aegis_chains *start(void) {
     aegis_chains *c = NULL;
     count = 0;
@@ -62,11 +71,12 @@ static int take_in(aegis_chains *c, uint32_t first, uint32_t end) {
 enum { SESSIONS = 3000 };
 
 typedef struct model {
-    uint32_t begun, last, ended, next, taken;
+    uint32_t begun, last, ended, next, taken, writes;
 } model;
 
 static model sessions[SESSIONS];
 static uint32_t session_of[MAX];
+static uint32_t writes_of[MAX];
 static uint32_t ordinal_of[MAX];
 
 /* Sessions, forks, ends, chunks and keys in any order. */
@@ -76,7 +86,7 @@ static void write_log(uint64_t *seed) {
         uint64_t dice = next_random(seed);
         uint32_t which = open == 0 ? 0 : (uint32_t)(dice >> 8) % open, at = count;
         model *m = &sessions[which];
-        session_of[at] = NONE;
+        session_of[at] = writes_of[at] = NONE;
         switch (dice % 16) {
         case 0:
         case 1:
@@ -91,6 +101,12 @@ static void write_log(uint64_t *seed) {
         case 3: add(dice % 5 == 0 ? DICTIONARY : KEY_REVOKE, NONE, NONE, 0); break;
         case 4:
             if (open > 0) add(CHUNK, which, NONE, m->next);
+            break;
+        case 6:
+            if (open == 0 || m->ended != NONE) break;
+            writes_of[at] = which;
+            ordinal_of[at] = m->writes;
+            add_writes(which, m->writes++, dice);
             break;
         case 5:
             if (open > 0 && m->ended == NONE && dice % 5 == 0) {
@@ -114,14 +130,14 @@ static void write_log(uint64_t *seed) {
 }
 
 static aegis_chain out[SESSIONS];
-static uint8_t points[MAX * AEGIS_POINT_SIZE], requests[MAX * AEGIS_REQUEST_SIZE];
+static uint8_t points[MAX * AEGIS_POINT_SIZE], requests[MAX * AEGIS_REQUEST_SIZE], writes[MAX * AEGIS_WRITES_SIZE];
 
 /* What was taken after records [first, end), against the list. */
 static bool check_taken(aegis_chains *c, uint32_t first, uint32_t end) {
-    uint64_t session_count = 0, point_count = 0, request_count = 0, at = 0, found = 0;
-    if (!EXPECT_OK(aegis_chains_size(c, &session_count, &point_count, &request_count))) return false;
+    uint64_t session_count = 0, point_count = 0, request_count = 0, writes_count = 0, at = 0, found = 0;
+    if (!EXPECT_OK(aegis_chains_size(c, &session_count, &point_count, &request_count, &writes_count))) return false;
     if (!EXPECT(session_count <= SESSIONS && point_count <= MAX)) return false;
-    if (!EXPECT_OK(aegis_chains_take(c, out, points, requests))) return false;
+    if (!EXPECT_OK(aegis_chains_take(c, out, points, requests, writes))) return false;
     for (uint32_t i = first; i < end; i++) {
         if (session_of[i] == NONE || (entries[i][3] & 1) == 0) continue;
         const uint8_t *request = requests + found++ * AEGIS_REQUEST_SIZE;
@@ -132,6 +148,18 @@ static bool check_taken(aegis_chains *c, uint32_t first, uint32_t end) {
         EXPECT_EQ_U64(load_u32(request + 14), ordinal_of[i]);
     }
     EXPECT_EQ_U64(request_count, found);
+    found = 0;
+    for (uint32_t i = first; i < end; i++) {
+        if (writes_of[i] == NONE) continue;
+        const uint8_t *one = writes + found++ * AEGIS_WRITES_SIZE;
+        uint32_t number = sessions[writes_of[i]].begun;
+        const uint8_t key[6] = {0, 0, 0, (uint8_t)(number >> 16), (uint8_t)(number >> 8), (uint8_t)number};
+        EXPECT_BYTES(one, key, 6);
+        EXPECT_BYTES(one + 6, entries[i] + 112, 8);
+        EXPECT_EQ_U64(load_u32(one + 14), ordinal_of[i]);
+        EXPECT(load_u32(one + 18) == i && load_u16(one + 22) == 0);
+    }
+    EXPECT_EQ_U64(writes_count, found);
     for (uint64_t n = 0; n < session_count; n++) {
         uint32_t which = 0;
         while (which < SESSIONS && sessions[which].begun != out[n].number) which++;
@@ -158,6 +186,9 @@ static bool check_taken(aegis_chains *c, uint32_t first, uint32_t end) {
         EXPECT_EQ_U64(load_u64(out[n].head + 12), 1000 + newest);
         EXPECT_EQ_U64(load_u64(out[n].head + 20), ended);
         EXPECT_BYTES(out[n].head + 28, records[newest].leaf, HASH_SIZE);
+        uint32_t written = 0;
+        for (uint32_t i = 0; i < end; i++) written += writes_of[i] == which;
+        EXPECT_EQ_U64(load_u32(out[n].head + 60), written);
         at += made;
     }
     return EXPECT_EQ_U64(at, point_count);
@@ -185,9 +216,9 @@ TEST(any_sound_log_is_folded_in_any_steps) {
         }
         if (!check_taken(c, first, end)) return;
     }
-    uint64_t a, b, d;
-    EXPECT_OK(aegis_chains_size(c, &a, &b, &d));
-    EXPECT(a == 0 && b == 0 && d == 0);
+    uint64_t a, b, d, e;
+    EXPECT_OK(aegis_chains_size(c, &a, &b, &d, &e));
+    EXPECT(a == 0 && b == 0 && d == 0 && e == 0);
     aegis_chains_end(c);
     aegis_chains_end(NULL);
 }
@@ -245,7 +276,7 @@ TEST(condition_2_length_version_flags_kind_and_tier) {
     changed(0, 1, AEGIS_E_VERSION);
     changed(3, 2, AEGIS_E_VERSION);
     changed(1, 0, AEGIS_E_VERSION);
-    changed(1, 6, AEGIS_E_VERSION);
+    changed(1, 6, AEGIS_E_CORRUPT);    /* it is known, and has no parent */
     changed(1, 9, AEGIS_E_CORRUPT);    /* it is known, and not in this tier */
     changed(1, 10, AEGIS_E_CORRUPT);
     changed(1, 11, AEGIS_E_VERSION);
@@ -284,8 +315,8 @@ TEST(condition_2_links_stand_in_their_tiers_and_make_chains_there) {
                 seal(1);
                 EXPECT_OK(take_in(c, 1, 2));
                 EXPECT_EQ_U64(told_count, 0);
-                uint64_t session_count, point_count, request_count;
-                EXPECT_OK(aegis_chains_size(c, &session_count, &point_count, &request_count));
+                uint64_t session_count, point_count, request_count, writes_count;
+                EXPECT_OK(aegis_chains_size(c, &session_count, &point_count, &request_count, &writes_count));
                 EXPECT(session_count == 1 && point_count == 1 && request_count == 1);
                 add(kinds[of], 0, NONE, 1);
             }
@@ -415,6 +446,49 @@ TEST(condition_6_the_parent_is_the_last_record_of_the_session) {
     changed(71, (uint8_t)(records[2].leaf[31] ^ 1), AEGIS_E_FOREIGN);
 }
 
+TEST(condition_4_writes_have_a_session_a_request_tag_and_no_parent) {
+    aegis_chains *c = begin_small();
+    add(WRITES, 0, NONE, 0);
+    refused(c, AEGIS_E_CORRUPT);
+    c = begin_small();
+    add_writes(NONE, 0, 7);
+    refused(c, AEGIS_E_CORRUPT);
+    c = begin_small();
+    add(WRITES, 0, 2, 0);
+    entries[3][3] = 1;
+    seal(3);
+    refused(c, AEGIS_E_CORRUPT);
+}
+
+TEST(condition_8_writes_count_up_in_an_open_session_of_the_session_tier) {
+    aegis_chains *c = begin_small();
+    add_writes(0, 0, 7);
+    add_writes(0, 1, 7);
+    add(CHECKPOINT, 0, 2, 2);    /* the chain goes on as if they were not there */
+    add_writes(0, 2, 8);
+    EXPECT_OK(take_in(c, 3, count));
+    EXPECT_EQ_U64(told_count, 0);
+    add_writes(0, 2, 8);         /* put at the end once more */
+    refused(c, AEGIS_E_FOREIGN);
+    for (uint32_t ordinal = 0; ordinal < 2; ordinal++) {
+        c = begin_small();
+        add_writes(ordinal, 1 - ordinal, 7);    /* out of order, or of a session that never began */
+        refused(c, AEGIS_E_FOREIGN);
+    }
+    c = begin_small();
+    add(END, 0, 2, 0);
+    EXPECT_OK(take_in(c, 3, 4));
+    add_writes(0, 0, 7);
+    refused(c, AEGIS_E_FOREIGN);
+    tier = AEGIS_TIER_MEMORY;
+    c = start();
+    add(BEGIN, 0, NONE, 0);
+    EXPECT_OK(take_in(c, 0, 1));
+    add_writes(0, 0, 7);
+    refused(c, AEGIS_E_CORRUPT);
+    tier = AEGIS_TIER_SESSION;
+}
+
 TEST(condition_7_ordinals_count_up) {
     alone(CHECKPOINT, 0, 2, 1, AEGIS_E_FOREIGN);
     alone(CHECKPOINT, 0, 2, 3, AEGIS_E_FOREIGN);
@@ -443,6 +517,6 @@ TEST(calls_without_chains_are_refused) {
     EXPECT_CODE(aegis_chains_start(0, &c), AEGIS_E_ARGUMENT);
     EXPECT_CODE(aegis_chains_start(5, &c), AEGIS_E_ARGUMENT);
     EXPECT_CODE(aegis_chains_add(NULL, entries[0], records, 1, told, &told_count), AEGIS_E_ARGUMENT);
-    EXPECT_CODE(aegis_chains_size(NULL, &n, &n, &n), AEGIS_E_ARGUMENT);
-    EXPECT_CODE(aegis_chains_take(NULL, out, points, requests), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_chains_size(NULL, &n, &n, &n, &n), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_chains_take(NULL, out, points, requests, writes), AEGIS_E_ARGUMENT);
 }

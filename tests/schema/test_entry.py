@@ -27,8 +27,10 @@ KEY_ID = b"KEYI"
 SIGNATURE = b"S" * 64
 SESSION_KINDS = (Kind.SESSION_BEGIN, Kind.CHECKPOINT, Kind.SESSION_END)
 #: Those that concern no one session.
+#: What takes something away, or keeps somebody else from it, is never in the audit tier.
+NEVER = [(kind, Tier.AUDIT) for kind in (Kind.PRUNE, Kind.ERASE, Kind.HOLD, Kind.HOLD_RELEASE)]
 #: Links that stand in one tier only.
-ONLY_IN = {Kind.AUDIT_EVENT: Tier.AUDIT, Kind.MEMORY_ITEM: Tier.MEMORY}
+ONLY_IN = {Kind.AUDIT_EVENT: Tier.AUDIT, Kind.MEMORY_ITEM: Tier.MEMORY, Kind.WRITES: Tier.SESSION}
 APART_KINDS = (Kind.KEY_ADD, Kind.KEY_REVOKE, Kind.DICTIONARY, Kind.PRUNE)
 
 
@@ -51,6 +53,11 @@ def checkpoint(**changed):
 
 def key_add(**changed):
     fields = {"kind": Kind.KEY_ADD, "session_tag": NO_TAG, "ordinal": 0, "parent": None, "parent_leaf": NO_LEAF}
+    return checkpoint(**{**fields, **changed})
+
+
+def writes(**changed):
+    fields = {"kind": Kind.WRITES, "parent": None, "parent_leaf": NO_LEAF, "request_tag": b"REQUESTS"}
     return checkpoint(**{**fields, **changed})
 
 
@@ -120,7 +127,7 @@ def entries(draw):
         ordinal = 0
     return Entry(
         kind=kind,
-        tier=ONLY_IN[kind] if kind in ONLY_IN else draw(st.sampled_from(Tier)),
+        tier=ONLY_IN[kind] if kind in ONLY_IN else draw(st.sampled_from([tier for tier in Tier if (kind, tier) not in NEVER])),
         epoch=draw(st.integers(0, 2**32 - 1)),
         session_tag=NO_TAG if kind in APART_KINDS else draw(st.binary(min_size=16, max_size=16).filter(any)),
         ordinal=ordinal,
@@ -131,7 +138,13 @@ def entries(draw):
         length=draw(st.integers(0, 2**32 - 1)),
         key_id=draw(st.binary(min_size=4, max_size=4)),
         signature=draw(st.binary(min_size=64, max_size=64)),
-        request_tag=draw(st.none() | st.binary(min_size=8, max_size=8)) if kind in LINKS else None,
+        request_tag=draw(
+            st.binary(min_size=8, max_size=8)
+            if kind is Kind.WRITES
+            else st.none() | st.binary(min_size=8, max_size=8)
+            if kind in LINKS
+            else st.none()
+        ),
     )
 
 
@@ -196,7 +209,7 @@ def test_2_another_version_or_flag_is_newer(data):
         parse(data)
 
 
-@pytest.mark.parametrize("kind", [6, 11, *range(16, 20), 255])
+@pytest.mark.parametrize("kind", [11, *range(16, 20), 255])
 def test_3_a_reserved_kind_is_newer(kind):
     with pytest.raises(NewerFormat, match=f"kind {kind}"):
         parse(with_byte(entry_bytes(), 1, kind))
@@ -274,6 +287,23 @@ def test_8_only_a_checkpoint_has_a_request_tag(kind):
         parse(with_byte(entry_bytes(request_tag=b"REQUESTS"), 1, kind))
 
 
+def test_8_writes_always_have_a_request_tag():
+    data = pack_unsigned(**writes()) + SIGNATURE
+    assert parse(data).request_tag == b"REQUESTS"
+    bare = with_byte(data[:UNSIGNED_SIZE], 3, 0) + SIGNATURE
+    with pytest.raises(Corrupt, match="of kind writes has no request tag"):
+        parse(bare)
+    with pytest.raises(InvalidArgument, match="writes have a request tag"):
+        pack_unsigned(**writes(request_tag=None))
+
+
+def test_5_and_6_writes_have_a_session_and_no_parent():
+    with pytest.raises(Corrupt, match="of kind writes has a parent"):
+        parse(with_byte(entry_bytes(request_tag=b"REQUESTS"), 1, Kind.WRITES))
+    with pytest.raises(Corrupt, match="no session tag"):
+        parse(with_bytes(pack_unsigned(**writes()) + SIGNATURE, 8, NO_TAG))
+
+
 # ---- what is refused when written
 
 
@@ -281,7 +311,9 @@ def test_8_only_a_checkpoint_has_a_request_tag(kind):
     "wrong",
     [
         {"kind": 0},
-        {"kind": Kind.WRITES},
+        {"kind": Kind.FENCE},
+        {"kind": Kind.WRITES, "parent": None, "parent_leaf": NO_LEAF},
+        {"kind": Kind.WRITES, "request_tag": b"REQUESTS"},
         {"kind": 300},
         {"tier": 0},
         {"tier": 5},
@@ -326,9 +358,22 @@ def test_a_signature_of_another_length_is_not_packed(size):
         pack(msgspec.structs.replace(entry, signature=bytes(size)))
 
 
+@pytest.mark.parametrize(("kind", "tier"), NEVER)
+def test_9_nothing_in_the_audit_tier_says_that_anything_goes(kind, tier):
+    fields = {"kind": kind, "tier": tier, "time_ms": 1, "commitment": bytes(32), "length": 0, "key_id": bytes(4)}
+    if kind is not Kind.PRUNE:
+        fields["session_tag"] = b"t" * 16
+    allowed = pack_unsigned(**{**fields, "tier": Tier.SESSION})
+    assert parse(allowed + SIGNATURE).kind is kind
+    with pytest.raises(InvalidArgument, match=f"of kind {kind.label} is in tier audit"):
+        pack_unsigned(**fields)
+    with pytest.raises(Corrupt, match=f"of kind {kind.label} is in tier audit"):
+        parse(allowed[:2] + bytes([tier]) + allowed[3:] + SIGNATURE)
+
+
 @pytest.mark.parametrize(("kind", "tier"), ONLY_IN.items())
-def test_9_an_audit_event_and_a_memory_item_stand_in_their_tiers(kind, tier):
-    link = checkpoint(kind=kind, tier=tier)
+def test_9_an_audit_event_a_memory_item_and_writes_stand_in_their_tiers(kind, tier):
+    link = checkpoint(kind=kind, tier=tier) if kind in LINKS else writes()
     assert parse(pack_unsigned(**link) + SIGNATURE).tier is tier
     for other in set(Tier) - {tier}:
         with pytest.raises(InvalidArgument, match=f"of kind {kind.label} is in tier {other.label}"):

@@ -91,14 +91,17 @@ def copy(lines: Lines, source: str, target: str) -> None:
     """Copy the checkpoints of a thread, oldest first, each with its writes. Nothing is shared: the one can be erased and the
     other not."""
     for line in lines.of_thread(source):
-        to = lines.session(line._replace(thread=target))
-        copying = _Copying(to)
-        for place in _oldest_first(lines.session(line)):
-            with suppress(Gone):
-                row = row_of(lines.session(line).read(place))
-                copying.checkpoint(row)
-                copying.writes(lines, line, row.id)
-        copying.land()
+        copying = _Copying(lines.session(line._replace(thread=target)))
+        try:
+            for place in _oldest_first(lines.session(line)):
+                with suppress(Gone):
+                    row = row_of(lines.session(line).read(place))
+                    copying.checkpoint(row)
+                    copying.writes(lines, line, row.id)
+            copying.land()
+        except BaseException:
+            lines.store.lost_track()  # of what is on its way: whoever copies again is to find it
+            raise
 
 
 def _oldest_first(session: Session) -> list[Place]:
