@@ -212,7 +212,6 @@ class Store:
                     store.keeping.resume()
                     store.memory.keeping.resume()
                     store.lookout.open_seconds = perf_counter() - began
-                    store._housekeeping.due()
             except BaseException:
                 store.catalog.abandon()
                 raise
