@@ -16,23 +16,32 @@ import os
 from collections.abc import Iterable, Mapping
 
 from aegis_store import errors
+from aegis_store.audit import Audit
+from aegis_store.audit_chain import Checked, Event
+from aegis_store.autosave import Autosave, Snapshot
+from aegis_store.calls import Call, CallInfo
 from aegis_store.chain import NO_CHECKPOINT
 from aegis_store.checkpoint import Checkpoint
 from aegis_store.compaction import Compacted
 from aegis_store.config import Align, Config, Durability, TierDurability
+from aegis_store.enrolment import KeyInfo, Revoked
 from aegis_store.erasure import Erasure
 from aegis_store.errors import AegisError
+from aegis_store.health import Health
 from aegis_store.holding import HoldInfo
+from aegis_store.incidents import Incident
 from aegis_store.keeping import Compaction
 from aegis_store.lifetimes import Lifetime
 from aegis_store.lineage import GapInfo
 from aegis_store.memory import DEFAULT, Delete, Memory, MemoryErasure, MemoryHold, MemoryItem, Put, Swept
 from aegis_store.opening import Anchor, Mode
+from aegis_store.recovery import Discard, Failure, Hooks, Restart, Resume, recover, recover_all
 from aegis_store.retention.sweeper import Retained
 from aegis_store.rules import Rule
 from aegis_store.session import Session, SessionInfo
 from aegis_store.stats import StoreStats
 from aegis_store.store import Store
+from aegis_store.targets import Target
 from aegis_store.trust.heads import SignedHead
 from aegis_store.types import Clock, Head, MemoryPointer, Randomness, Ref, Tier
 from aegis_store.verification import Finding, Result
@@ -44,17 +53,29 @@ __all__ = [
     "NO_CHECKPOINT",
     "AegisError",
     "Align",
+    "Audit",
+    "Autosave",
+    "Call",
+    "CallInfo",
+    "Checked",
     "Checkpoint",
     "Compacted",
     "Compaction",
     "Config",
     "Delete",
+    "Discard",
     "Durability",
     "Erasure",
+    "Event",
+    "Failure",
     "Finding",
     "GapInfo",
     "Head",
+    "Health",
     "HoldInfo",
+    "Hooks",
+    "Incident",
+    "KeyInfo",
     "Lifetime",
     "Memory",
     "MemoryErasure",
@@ -63,19 +84,26 @@ __all__ = [
     "MemoryPointer",
     "Put",
     "Ref",
+    "Restart",
     "Result",
+    "Resume",
     "Retained",
+    "Revoked",
     "Rule",
     "Session",
     "SessionInfo",
     "SignedHead",
+    "Snapshot",
     "Store",
     "StoreStats",
     "Swept",
+    "Target",
     "Tier",
     "TierDurability",
     "errors",
     "open",
+    "recover",
+    "recover_all",
 ]
 
 

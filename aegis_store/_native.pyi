@@ -42,6 +42,7 @@ class _Lib:
     AEGIS_E_PROOF: Final[int]
     AEGIS_E_FORKED: Final[int]
     AEGIS_E_UNAUTHENTICATED: Final[int]
+    AEGIS_E_WRITEONCE: Final[int]
     AEGIS_E_BUG: Final[int]
     AEGIS_TIER_AUDIT: Final[int]
     AEGIS_TIER_MEMORY: Final[int]

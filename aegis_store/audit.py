@@ -7,35 +7,22 @@ random tag and the signature of the agent that recorded it. So none can be chang
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
-import msgspec
-
+from aegis_store._engine import Record, Watcher
+from aegis_store.audit_chain import Chains, Checked, Event, as_event, event_of
 from aegis_store.chain import Pending
-from aegis_store.checkpoint import moment
-from aegis_store.errors import AegisError, Corrupt, InvalidArgument
+from aegis_store.errors import Corrupt, InvalidArgument
 from aegis_store.lineage import last_ordinal
 from aegis_store.open_tier import OpenTier
 from aegis_store.opening import demand_name
-from aegis_store.records import TrustedRecord
 from aegis_store.schema import audit as schema
-from aegis_store.types import Kind, LogIndex, Ordinal, Ref
+from aegis_store.types import Kind, Ref
 
-
-class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened, every check made. `ref` says where it stands: its ordinal counts the events of its subject."""
-
-    ref: Ref
-    subject: str
-    actor: str
-    action: str
-    details: object
-    created_at: datetime
-    #: Whose key signed it.
-    agent: str
-    request_id: str | None = None
+__all__ = ["Audit", "Event"]
 
 
 class Audit:
@@ -43,6 +30,15 @@ class Audit:
 
     def __init__(self, tier: OpenTier) -> None:
         self._tier: Final = tier
+        # Events that nobody waits for, oldest first; and who asks that they become durable all the same.
+        self._following: list[Ref] = []
+        self._watcher: Watcher | None = None
+        self._lock: Final = threading.Lock()
+
+    @property
+    def agent(self) -> str:
+        """Whose key signs, where nobody else is named."""
+        return self._tier.agent
 
     # ---- writing ----------------------------------------------------------------------------------------------------------
 
@@ -98,6 +94,46 @@ class Audit:
         """The second half of `record`, once the event is durable: lookups know of it from here on."""
         self._tier.chain_of(ref.session).settle(ref.index)
 
+    def follow(self, ref: Ref) -> None:
+        """Instead of a wait for an event that was made from a durable record, and can be made again: it becomes durable in a
+        moment, and whoever asks here for events waits for it. So the one that has made it need not."""
+        records = self._tier.records
+        with self._lock:
+            if self._watcher is None:
+                self._watcher = Watcher(records.engine)
+            self._following.append(ref)
+            self._watcher.request(records.tier, ref.index)
+        self._settle_below(records.size())
+
+    def land(self) -> None:
+        """Wait for the events that follow."""
+        records = self._tier.records
+        with self._lock:
+            last = max((ref.index for ref in self._following), default=None)
+        if last is None:
+            return
+        try:
+            records.commit(last)
+        except BaseException:
+            self._tier.lost_track()
+            raise
+        self._settle_below(records.size())
+
+    def _settle_below(self, size: int) -> None:
+        """Tell the catalogue of events that have become durable meanwhile."""
+        with self._lock:
+            durable = [ref for ref in self._following if ref.index < size]
+        try:
+            for ref in durable:
+                self.settle(ref)
+        except BaseException:
+            self._tier.lost_track()
+            raise
+        if durable:
+            with self._lock:
+                # Only now: whoever looks meanwhile settles them as well, which changes nothing.
+                self._following = [ref for ref in self._following if ref not in durable]
+
     def requested(self, subject: str, request_id: str) -> Ref | None:
         """The subject's event of that request, on its way perhaps; None if there is none."""
         self._tier.check_open()
@@ -118,6 +154,7 @@ class Audit:
         `since` and `until` are aware datetimes, both included. Damage raises where it lies.
         """
         self._tier.check_open()
+        self.land()
         for when in (since, until):
             if when is not None and when.utcoffset() is None:
                 raise InvalidArgument(
@@ -139,78 +176,76 @@ class Audit:
     def latest(self, subject: str) -> Event | None:
         """The newest event of a subject; None if there is none."""
         self._tier.check_open()
+        return next(self.newest_first(subject), None)
+
+    def newest_first(self, subject: str) -> Iterator[Event]:
+        """The events of a subject, from its newest back to its first, each checked when it comes."""
+        self._tier.check_open()
+        self.land()
         lineage = self._tier.chain_of(subject).lineage
         found = lineage.newest()
-        last = -1 if found is None else last_ordinal(found)
-        return None if found is None or last < 0 else self._event(lineage.record(found, last), subject)
+        if found is not None:
+            for _, record in lineage.records_down(found, last_ordinal(found)):
+                yield event_of(record, subject, self._tier.types)
+
+    def subjects(self) -> Iterator[str]:
+        """The subjects of which something was recorded, in the order in which they came up."""
+        self._tier.check_open()
+        self._tier.catch_up()
+        tier, after = self._tier, None
+        while page := tier.catalog.sessions(tier=tier.tier, after=after):
+            yield from (each.id for each in page)
+            after = page[-1].number
 
     def _of(self, subject: str) -> Iterator[Event]:
         lineage = self._tier.chain_of(subject).lineage
         found = lineage.newest()
-        for ordinal in range(0 if found is None else last_ordinal(found) + 1):
-            if found is not None:
-                yield self._event(lineage.record(found, ordinal), subject)
+        if found is not None:
+            for ordinal in range(last_ordinal(found) + 1):
+                yield event_of(lineage.record(found, ordinal), subject, self._tier.types)
 
-    def _all(self) -> Iterator[Event]:
+    def _all(self, first: int = 0) -> Iterator[Event]:
         self._tier.catch_up()
-        records = self._tier.records
-        for record in records.scan(0, records.size()):
+        for record in self._scan(first, self._tier.records.size()):
             if record.kind == Kind.AUDIT_EVENT:
-                yield self._event(records.check(record), None)
+                yield as_event(self._tier.records.check(record), self._tier.types)
 
-    def _event(self, record: TrustedRecord, subject: str | None) -> Event:
-        entry = record.entry
-        event = schema.decode(record.envelope, types=self._tier.types)
-        if subject not in (None, event.subject):
-            raise Corrupt(
-                f"record {record.index} is about {event.subject!r} and stands in the chain of {subject!r}",
-                op="audit",
-                tier=entry.tier.label,
-                index=record.index,
-            )
-        ref = Ref(
-            tier=entry.tier,
-            index=record.index,
-            leaf=record.leaf,
-            ordinal=entry.ordinal,
-            session=event.subject,
-            time_ms=entry.time_ms,
-        )
-        return Event(
-            ref=ref,
-            subject=event.subject,
-            actor=event.actor,
-            action=event.action,
-            details=event.details,
-            created_at=moment(entry.time_ms),
-            agent=record.agent,
-            request_id=event.request_id,
-        )
+    def _scan(self, at: int, end: int) -> Iterator[Record]:
+        records = self._tier.records
+        try:
+            for record in records.scan(at, end):
+                yield record
+                at = record.index + 1
+        except Corrupt:
+            # They are read many at a time: those before the damage come one by one, up to it.
+            for index in range(at, end):
+                yield from records.scan(index, index + 1)
+
+    def size(self) -> int:
+        """How many records the tier has, those that begin subjects and enrol keys counted."""
+        self._tier.check_open()
+        self._tier.catch_up()
+        return self._tier.records.size()
+
+    def since(self, record: int) -> tuple[list[Event], int]:
+        """The events from that record on, and the record to go on from: for whoever follows the trail."""
+        self._tier.check_open()
+        self._tier.catch_up()
+        end = self._tier.records.size()
+        return [each for each in self._all(record) if each.ref.index < end], end
+
+    # ---- checking ---------------------------------------------------------------------------------------------------------
 
     def verify_chain(self, subject: str) -> tuple[bool, str | None]:
         """Whether every event of a subject is what was recorded and follows the one before it; and if not, which is the first
-        that does not, and why."""
+        that does not, and why. The entries of the whole tier are gone through, about a microsecond each, so that no event can
+        be hidden."""
+        found = next(self.verify_chains([subject]))
+        return found.broken is None, None if found.broken is None else found.broken.text(subject)
+
+    def verify_chains(self, subjects: Iterable[str] | None = None) -> Iterator[Checked]:
+        """The same of several subjects, or of all, one after the other."""
         self._tier.check_open()
-        lineage = self._tier.chain_of(subject).lineage
-        ordinal = 0
-        try:
-            found = lineage.newest()
-            if found is None:
-                return True, None
-            before = self._tier.records.entry_at(found.begun)
-            for ordinal in range(last_ordinal(found) + 1):
-                record = lineage.record(found, ordinal)
-                self._event(record, subject)
-                if (record.entry.parent, record.entry.parent_leaf) != (before.index, before.leaf):
-                    return False, _broken(subject, Ordinal(ordinal), record.index, f"it does not follow record {before.index}")
-                if record.entry.time_ms < before.entry.time_ms:
-                    return False, _broken(subject, Ordinal(ordinal), record.index, "it is older than the one before it")
-                before = record
-        except AegisError as error:
-            return False, _broken(subject, Ordinal(ordinal), error.index, error.message)
-        return True, None
-
-
-def _broken(subject: str, ordinal: Ordinal, index: int | LogIndex | None, why: str) -> str:
-    where = "" if index is None else f" at record {index}"
-    return f"the chain of {subject!r} breaks at event {ordinal}{where}: {why}"
+        self.land()
+        chains = Chains(self._tier)
+        return (chains.check(each) for each in (self.subjects() if subjects is None else subjects))

@@ -22,7 +22,7 @@ from aegis_store._engine import PAYLOAD_MAX
 from aegis_store.catalog import CheckpointMade, Other, Row, SessionBegan, SessionEnded, WritesMade, number_of
 from aegis_store.codec import payload as payload_codec
 from aegis_store.codec.payload import Sealed
-from aegis_store.errors import Conflict, Ended, Erased, Gone, NotFound
+from aegis_store.errors import Conflict, Ended, Erased, Gone, IncidentOpen, NotFound
 from aegis_store.lineage import Lineage, Owner, ref_of
 from aegis_store.records import Position
 from aegis_store.schema import session as session_schema
@@ -40,7 +40,7 @@ NO_CHECKPOINT: Final = Ref(
 REQUESTS_MAX: Final = 4096
 
 #: Raised before anything is queued. After anything else there may be records that nobody knows of: `lost_track`.
-_REFUSED: Final = (Conflict, Ended, Erased, NotFound)
+_REFUSED: Final = (Conflict, Ended, Erased, IncidentOpen, NotFound)
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -74,12 +74,14 @@ class _Owed(msgspec.Struct, frozen=True):
 class Chain:
     """What all `Session` objects of one id share, whoever signs through them: their checkpoints form one chain."""
 
-    __slots__ = ("__weakref__", "_closed", "_owed", "_owner", "_requested", "_standing", "id", "lineage", "lock")
+    __slots__ = ("__weakref__", "_closed", "_owed", "_owner", "_requested", "_standing", "calling", "id", "lineage", "lock")
 
     def __init__(self, owner: Owner, session_id: str) -> None:
         self.id: Final = session_id
         self.lineage: Final = Lineage(owner, session_id)
         self.lock: Final = threading.Lock()
+        #: Held while a tool call is entered; taken before `lock`.
+        self.calling: Final = threading.Lock()
         self._owner = owner
         # None: to be looked up.
         self._standing: _Standing | None = None
@@ -107,8 +109,9 @@ class Chain:
         Conflict, Ended, NoSpace, ReadOnly, Poisoned: nothing was queued."""
         self._owner.records.demand_envelope(envelope)
         try:
-            signer = self._owner.signer_for(agent)
             with self.lock:
+                # In here: who revokes a key waits for the lock, and knows then that nobody has the key who will still use it.
+                signer = self._owner.signer_for(agent)
                 standing = self._stand()
                 if request_id is not None and standing is not None and not replace:
                     first = self._first(standing, request_id)
@@ -223,9 +226,9 @@ class Chain:
         indexes. Ended, NoSpace, ReadOnly, Poisoned: nothing was queued that counts."""
         records = self._owner.records
         try:
-            signer = self._owner.signer_for(agent)
             sealed = [records.seal(each) for each in envelopes]
             with self.lock:
+                signer = self._owner.signer_for(agent)
                 standing = self._stand()
                 if standing is not None and standing.is_ended:
                     raise self._ended()
@@ -265,11 +268,11 @@ class Chain:
     def fork(self, agent: str, *, forked_from: str, parent: Ref) -> LogIndex:
         """Queue the beginning of a session that goes on from a checkpoint of another. Conflict: it has begun already."""
         try:
-            signer = self._owner.signer_for(agent)
             with self.lock:
+                signer = self._owner.signer_for(agent)
                 if self._stand() is not None:
                     raise Conflict(
-                        f"there is a session {self.id!r} already",
+                        f"there is a {self._owner.records.nouns.chain} {self.id!r} already",
                         op="fork",
                         path=self._owner.records.engine.path,
                         hint="give the fork an id that no session has",
@@ -315,12 +318,12 @@ class Chain:
         envelope = session_schema.encode_end(session_schema.SessionEnd(reason=reason))
         records = self._owner.records
         try:
-            signer = self._owner.signer_for(agent)
             with self.lock:
-                standing = self._stand()
+                signer = self._owner.signer_for(agent)
+                standing = self._stand(ends=True)
                 if standing is None:
                     raise NotFound(
-                        f"there is no session {self.id!r} to end",
+                        f"there is no {records.nouns.chain} {self.id!r} to end",
                         op="end",
                         path=records.engine.path,
                         hint="it has no checkpoint yet",
@@ -346,6 +349,13 @@ class Chain:
             self._owner.lost_track()
             raise
 
+    def look_again(self) -> None:
+        """Ask anew, at the next record, whether the session may go on: an incident was opened or closed. What was queued before
+        is in the engine when this returns."""
+        with self.lock:
+            self._standing = None
+            self._owner.lost_track()  # what is queued and not noted yet would be missing from where it stands
+
     def close(self, why: Erased | None) -> None:
         """Take nothing more, and say why; None: do so again. What was queued before is in the engine when this returns."""
         with self.lock:
@@ -354,12 +364,15 @@ class Chain:
 
     # ---- within -----------------------------------------------------------------------------------------------------------
 
-    def _stand(self) -> _Standing | None:
-        """Where the session stands; None if it has not begun. The lock is held. Erased: it takes nothing more."""
+    def _stand(self, *, ends: bool = False) -> _Standing | None:
+        """Where the session stands; None if it has not begun. The lock is held. Erased: it takes nothing more. IncidentOpen:
+        not now, unless it `ends`. Only asked when the chain does not stand, so that a checkpoint does not pay for it."""
         if self._closed is not None:
             raise self._closed
         if self._standing is not None:
             return self._standing
+        if not ends:
+            self._owner.demand_no_incident(self.id)
         found = self.lineage.newest()
         if found is None:
             return None
@@ -392,29 +405,31 @@ class Chain:
         return Ref(tier=row.tier, index=row.index, leaf=row.leaf, ordinal=row.ordinal, session=self.id, time_ms=row.time_ms)
 
     def _ended(self) -> Ended:
+        nouns = self._owner.records.nouns
         return Ended(
-            f"session {self.id!r} was ended, and takes no more checkpoints",
+            f"{nouns.chain} {self.id!r} was ended, and takes no more {nouns.link}s",
             op="checkpoint",
             path=self._owner.records.engine.path,
             hint="go on in a fork of it: session.fork(new_id)",
         )
 
     def _demand_expected(self, expect: Ref, standing: _Standing | None) -> None:
-        newest = None if standing is None else standing.newest
+        newest, link = None if standing is None else standing.newest, self._owner.records.nouns.link
         if expect is NO_CHECKPOINT:
             if newest is None:
                 return
-            wanted = "no checkpoint"
+            wanted = f"no {link}"
         else:
             if newest is not None and (newest.index, newest.leaf) == (expect.index, expect.leaf):
                 return
-            wanted = f"checkpoint {expect.ordinal} at record {expect.index}"
+            wanted = f"{link} {expect.ordinal} at record {expect.index}"
         self._refuse(wanted, newest)
 
     def _refuse(self, wanted: str, newest: Ref | None) -> NoReturn:
-        found = "none" if newest is None else f"checkpoint {newest.ordinal} at record {newest.index}"
+        nouns = self._owner.records.nouns
+        found = "none" if newest is None else f"{nouns.link} {newest.ordinal} at record {newest.index}"
         error = Conflict(
-            f"session {self.id!r} has moved on: {wanted} was expected to be its newest, and {found} is",
+            f"{nouns.chain} {self.id!r} has moved on: {wanted} was expected to be its newest, and {found} is",
             op="checkpoint",
             path=self._owner.records.engine.path,
             hint="read latest() again and decide on what it says",

@@ -106,6 +106,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     checkpoint_interval: int | str = CHECKPOINT_INTERVAL
     #: The same for sessions of agents in a role, as in {"planner": "1m"}.
     intervals: Mapping[str, int | str] = msgspec.field(default_factory=dict)
+    #: How old the newest head of a tier may get that the audit tier has recorded, while the tier grows: whole seconds, or text
+    #: such as "1h". Kept as seconds.
+    heads_every: int | str = "1h"
 
     def __hash__(self) -> int:
         return hash(tuple(tuple(each.items()) if isinstance(each, Mapping) else each for each in msgspec.structs.astuple(self)))
@@ -133,7 +136,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 f"the options cannot be read: {error.strerror}", op="open", path=where, hint=f"see who may: ls -l {where}"
             ) from None
         except InvalidArgument as error:
-            raise InvalidArgument(error.message, op="open", path=where, hint=error.hint) from None
+            raise type(error)(error.message, op="open", path=where, hint=error.hint) from None
         except (ValueError, RecursionError) as error:  # numbers of thousands of digits and nesting without end too
             raise InvalidArgument(f"this is not TOML: {error}", op="open", path=where) from None
 
@@ -157,6 +160,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         interval = amounts.seconds("checkpoint_interval", self.checkpoint_interval)
         msgspec.structs.force_setattr(self, "checkpoint_interval", interval)
         msgspec.structs.force_setattr(self, "intervals", MappingProxyType(intervals_from(self.intervals)))
+        msgspec.structs.force_setattr(self, "heads_every", amounts.seconds("heads_every", self.heads_every))
 
     def interval_seconds(self, role: str | None) -> int:
         """Between two checkpoints of a session of an agent in that role."""

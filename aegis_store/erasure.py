@@ -31,6 +31,7 @@ from aegis_store.peculiar import peculiar
 from aegis_store.schema import gaps as schema
 from aegis_store.survey import Strand, Survey, survey
 from aegis_store.types import Kind, LogIndex, Ordinal
+from aegis_store.write_once import demand_no_subject
 
 #: How long an erasure waits for readers of the old files, unless it is told otherwise.
 WAIT_SECONDS = 5.0
@@ -155,6 +156,7 @@ class Eraser:
         found = self._owner.catalog.session(session_id, self._owner.records.tier)
         if found is None:
             path = self._owner.records.engine.path
+            demand_no_subject(self._owner.catalog, session_id, op="erase", path=path)
             raise NotFound(
                 f"there is no session {session_id!r} to erase",
                 op="erase",

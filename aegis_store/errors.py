@@ -164,6 +164,33 @@ class Ended(AegisError):
     """The session was ended and takes no more checkpoints. What it holds can be read, and forked."""
 
 
+class IncidentOpen(AegisError):
+    """A security incident of the session is open, and until it is closed nothing of the session starts or goes on.
+    `incident` is its number; None: whose incident it is cannot be read."""
+
+    exit_code = 1
+    incident: int | None = None
+
+
+class RecoveryIncomplete(AegisError):
+    """A step of a recovery failed. The decision stands, and the next `recover` goes on from that step."""
+
+    can_retry = True
+    exit_code = 1
+
+
+class CallUnknown(AegisError):
+    """A tool call was begun and nobody recorded how it ended: it may have happened. It is not made again unasked."""
+
+    exit_code = 1
+
+
+class CallFailed(AegisError):
+    """A tool call was made before, and its recorded outcome is an error."""
+
+    exit_code = 1
+
+
 class StateTypeError(AegisError, TypeError):
     """A value inside a state that cannot be stored; the message names its path."""
 
@@ -186,6 +213,10 @@ class InvalidArgument(AegisError, ValueError):
     """A call that cannot be meant."""
 
     exit_code = 2
+
+
+class WriteOnce(InvalidArgument):
+    """Something of the audit tier was to be taken away, held or rewritten. What stands there stays, for ever and as it is."""
 
 
 class NotInstalled(AegisError, ImportError):

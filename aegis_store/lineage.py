@@ -29,7 +29,7 @@ from aegis_store.schema import session as session_schema
 from aegis_store.schema.requests import request_id_of
 from aegis_store.schema.writes import Part, Writes, decode_part, joined
 from aegis_store.trust.signer import Signer
-from aegis_store.types import Kind, LogIndex, Ordinal, Ref, TimeMs
+from aegis_store.types import Kind, LogIndex, Nouns, Ordinal, Ref, TimeMs
 
 #: Checkpoints that history asks the catalogue for at a time; and those who only want to know where they are.
 HISTORY_PAGE: Final = 64
@@ -111,6 +111,10 @@ class Owner(Protocol):
         """A call did not come to its end: there may be records that nobody noted."""
         ...
 
+    def demand_no_incident(self, session_id: str) -> None:
+        """IncidentOpen: a security incident of the session, or of one that it is a restart of, is open."""
+        ...
+
     def draw_tag(self) -> bytes:
         """A session tag."""
         ...
@@ -188,7 +192,7 @@ class Lineage:
             found.first_ordinal,
         ):
             raise Foreign(
-                f"the session {found.id!r} does not begin at record {found.begun}",
+                f"the {self._nouns.chain} {found.id!r} does not begin at record {found.begun}",
                 op="read",
                 tier=record.entry.tier.label,
                 index=found.begun,
@@ -208,7 +212,7 @@ class Lineage:
             leaf,
         ):
             raise Foreign(
-                f"the fork {fork.id!r} does not go on from checkpoint {fork.first_ordinal - 1} at record {parent}",
+                f"the fork {fork.id!r} does not go on from {self._nouns.link} {fork.first_ordinal - 1} at record {parent}",
                 op="read",
                 tier=entry.tier.label,
                 index=parent,
@@ -319,6 +323,19 @@ class Lineage:
         tag = self._owner.records.request_tag(found.tag, request_id)
         return list(joined(self._parts(found, request_id, tag, {} if recall is None else recall)))
 
+    def written_requests(self) -> Iterator[str]:
+        """The request ids of all writes of the session that are there, in the order in which each came first."""
+        found = self.look()
+        if found is None:
+            self.demand_newest(found)
+            return
+        seen: dict[str, None] = {}
+        for records in sorted(self._owner.catalog.written(found.number)):
+            for _, index in records:
+                with suppress(Gone):
+                    seen.setdefault(decode_part(self._owner.records.read(index).envelope).request_id)
+        yield from seen
+
     def _parts(self, found: SessionRecord, request_id: str, tag: bytes, recall: MutableMapping[int, Part]) -> Iterator[Part]:
         for ordinal, index in self._owner.catalog.writes(found.number, tag):
             known = recall.get(index)
@@ -344,13 +361,13 @@ class Lineage:
 
     def missing(self, found: SessionRecord | None, ordinal: int) -> NotFound:
         """The error for an ordinal that no checkpoint has."""
-        count, path = 0 if found is None else last_ordinal(found) + 1, self._owner.records.engine.path
+        count = 0 if found is None else last_ordinal(found) + 1
         have = "it has none" if count == 0 else f"it has 0 to {count - 1}" if count > 1 else "it has 0"
         return NotFound(
-            f"session {self.id!r} has no checkpoint {ordinal}: {have}",
+            f"{self._nouns.chain} {self.id!r} has no {self._nouns.link} {ordinal}: {have}",
             op="read",
-            path=path,
-            hint=None if count == 0 else f"see them: aegis log {shlex.quote(path)} {shlex.quote(self.id)}",
+            path=self._owner.records.engine.path,
+            hint=None if count == 0 else self._listing("see them"),
         )
 
     def descend(self, found: SessionRecord, due: int) -> Iterator[Checkpoint]:
@@ -400,7 +417,7 @@ class Lineage:
             if suspect.tag in (None, found.tag):
                 return suspect.error
         return Corrupt(
-            f"checkpoint {ordinal} of session {found.id!r} is not where the log should have it",
+            f"{self._nouns.link} {ordinal} of {self._nouns.chain} {found.id!r} is not where the log should have it",
             op="read",
             tier=self._owner.records.tier.label,
         )
@@ -417,7 +434,7 @@ class Lineage:
         entry = record.entry
         if (entry.kind, entry.session_tag, entry.ordinal) != (self._owner.records.link_kind, found.tag, ordinal):
             raise Foreign(
-                f"record {record.index} is not checkpoint {ordinal} of session {found.id!r}",
+                f"record {record.index} is not {self._nouns.link} {ordinal} of {self._nouns.chain} {found.id!r}",
                 op="read",
                 tier=entry.tier.label,
                 index=record.index,
@@ -425,12 +442,20 @@ class Lineage:
 
     def _gone(self, error: Gone, found: SessionRecord, ordinal: int) -> Gone:
         """The same error, in words that whoever asked for a checkpoint understands."""
-        path = self._owner.records.engine.path
         return type(error)(
-            f"checkpoint {ordinal} of session {self.id!r} is gone: {error.message}",
+            f"{self._nouns.link} {ordinal} of {self._nouns.chain} {self.id!r} is gone: {error.message}",
             op="read",
             path=error.path,
             tier=error.tier,
             index=error.index,
-            hint=f"see what is there: aegis log {shlex.quote(path)} {shlex.quote(self.id)}",
+            hint=self._listing("see what is there"),
         )
+
+    @property
+    def _nouns(self) -> Nouns:
+        return self._owner.records.nouns
+
+    def _listing(self, why: str) -> str | None:
+        """The command that shows the chain, with what it is good for."""
+        listing, path = self._nouns.listing, self._owner.records.engine.path
+        return None if listing is None else f"{why}: {listing.format(path=shlex.quote(path), name=shlex.quote(self.id))}"

@@ -23,6 +23,7 @@ from aegis_store.keeping import Keeping
 from aegis_store.records import Records
 from aegis_store.trust.signer import Signer
 from aegis_store.types import Clock, Tier
+from aegis_store.write_once import refused
 
 #: Chains that are remembered though nobody holds them: about a kilobyte each.
 RECENT_CHAINS: Final = 4096
@@ -72,7 +73,9 @@ class OpenTier:
 
     @cached_property
     def keeping(self) -> Keeping:
-        """What stays in it and what goes."""
+        """What stays in it and what goes. WriteOnce: of the audit tier nothing does."""
+        if self.tier is Tier.AUDIT:
+            raise refused("nothing of it is held, pruned, erased or compacted", op="keep", path=self.path)
         return Keeping(self)
 
     # ---- chains -----------------------------------------------------------------------------------------------------------
@@ -139,6 +142,9 @@ class OpenTier:
 
     def role_of(self, agent: str) -> str | None:
         return self._owner.role_of(agent)
+
+    def demand_no_incident(self, session_id: str) -> None:
+        """What is said and remembered of a session goes on while its incident is open."""
 
     def draw_tag(self) -> bytes:
         return self._owner.draw_tag()

@@ -19,7 +19,7 @@ import msgspec
 from blake3 import blake3
 
 from aegis_store._engine import GAP, Engine, Record, literals_of, make_delta
-from aegis_store.catalog import Catalog, DictionaryMade, KeyAdded, KeyRecord, number_of
+from aegis_store.catalog import Catalog, DictionaryMade, KeyAdded, KeyRecord, KeyRevoked, number_of
 from aegis_store.codec.compression import Dictionary
 from aegis_store.codec.payload import SALT_SIZE, Body, Sealed, body_of, open_payload, seal, seal_delta
 from aegis_store.dictionaries import Dictionaries
@@ -52,7 +52,7 @@ from aegis_store.schema.entry import (
 )
 from aegis_store.states import RUN, Link, State, States, link_of
 from aegis_store.trust.signer import Signer, key_id, verify_signature
-from aegis_store.types import LINK_OF, LINKS, OF_THE_STORE, Clock, Kind, LogIndex, Randomness, Tier, TimeMs
+from aegis_store.types import LINK_OF, LINKS, NOUNS, OF_THE_STORE, Clock, Kind, LogIndex, Randomness, Tier, TimeMs
 
 #: What an envelope may have around its state: names, claims, metadata.
 ENVELOPE_MARGIN_BYTES: Final = 1 << 20
@@ -113,6 +113,8 @@ class Records:
         self.tier = tier
         #: The kind that this tier's chains are made of.
         self.link_kind: Final = LINK_OF.get(tier, Kind.CHECKPOINT)
+        #: What they, and their links, are called.
+        self.nouns: Final = NOUNS.get(tier, NOUNS[Tier.SESSION])
         self._prefix = signing_prefix(store_id, tier)
         self._enrolment_key = enrolment_key
         self._log_signer = log_signer
@@ -298,6 +300,16 @@ class Records:
         self.catalog.note(
             KeyAdded(tier=self.tier, index=added.index, key_id=signer.key_id, public_key=signer.public_key, agent=signer.name)
         )
+
+    def revoke(self, key: KeyRecord, enrolment: Signer, *, reason: str) -> LogIndex:
+        """Let a key sign nothing more in this log: the key-revoke record, durable when this returns."""
+        revoked = key_schema.KeyRevoke(agent=key.agent, public_key=key.public_key, reason=reason)
+        made = self.append(Kind.KEY_REVOKE, self.seal(key_schema.encode_revoke(revoked)), enrolment)
+        self.commit(made.index)
+        with self._lock:
+            self._enrolled.discard(key.public_key)
+        self.catalog.note(KeyRevoked(tier=self.tier, index=made.index, key_id=key.key_id, public_key=key.public_key))
+        return made.index
 
     def size(self) -> int:
         """How many records can be read: in a writer, those that are as durable as the tier asks."""

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from aegis_store import amounts
-from aegis_store.errors import InvalidArgument
+from aegis_store.errors import InvalidArgument, WriteOnce
 from aegis_store.types import Tier
 
 #: Tiers that a rule may be for. The audit tier keeps everything, for ever.
@@ -25,6 +25,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     A checkpoint stays if any key keeps it. Whatever the keys say, the newest of a session, what is held, and what a fork
     goes on from stay. A rule without a key keeps everything; one with a `byte_budget` alone, everything within the budget.
+    In the memory tier a key of that is a session and its versions are checkpoints, whose age counts from when the next came.
     InvalidArgument names the key and what it allows.
     """
 
@@ -50,7 +51,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def __post_init__(self) -> None:
         tier: object = self.tier
         if tier == Tier.AUDIT.label:
-            raise InvalidArgument("tier is 'audit', which keeps everything for ever; no rule can change that")
+            raise WriteOnce("tier is 'audit', which keeps everything for ever; no rule can change that")
         if not isinstance(tier, str) or tier not in TIERS:
             raise InvalidArgument(f"tier is {tier!r}, not {' or '.join(map(repr, TIERS))}")
         role: object = self.role
@@ -122,7 +123,7 @@ def from_tables(tables: object) -> tuple[Rule, ...]:
         try:
             rules.append(Rule(**table))
         except InvalidArgument as error:
-            raise InvalidArgument(f"retention rule {number}: {error.message}", hint=error.hint) from None
+            raise type(error)(f"retention rule {number}: {error.message}", hint=error.hint) from None
     return in_order(rules)
 
 

@@ -7,13 +7,15 @@ none can be moved to another session or place, left out, or put twice. How it is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Final, Protocol
 
 import msgspec
 
+from aegis_store.autosave import Autosave, Autosaver
+from aegis_store.calls import Calls
 from aegis_store.catalog import SessionRecord
 from aegis_store.chain import Chain, Pending
 from aegis_store.checkpoint import Checkpoint, milliseconds, moment
@@ -28,6 +30,7 @@ from aegis_store.schema import checkpoint as checkpoint_schema
 from aegis_store.schema import writes as writes_schema
 from aegis_store.schema.writes import Part, Writes
 from aegis_store.types import LogIndex, MemoryPointer, Ref, TimeMs
+from aegis_store.write_once import demand_no_subject
 
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +64,11 @@ class Owner(LineageOwner, Protocol):
     """What a session needs of the store that it belongs to."""
 
     @property
+    def autosaver(self) -> Autosaver:
+        """What saves sessions by a timer."""
+        ...
+
+    @property
     def keeping(self) -> Keeping:
         """What stays in it and what goes."""
         ...
@@ -78,6 +86,8 @@ class Session:
         self.agent: Final = agent
         self._owner = owner
         self._chain = chain
+        #: Tool calls that happen once.
+        self.calls: Final = Calls(self, chain, owner.types)
 
     def __repr__(self) -> str:
         return f"Session({self.id!r})"
@@ -180,6 +190,21 @@ class Session:
         """The second half of `checkpoint`, `write`, `fork`, `end`: record `index` is durable, and lookups know from here on."""
         self._chain.settle(index)
 
+    def every(self, get_state: Callable[[], object], *, interval: int | str | None = None) -> Autosave:
+        """Save by a timer what `get_state()` gives, a state or a `Snapshot`, where it has changed; and a last time at the end:
+        `with session.every(get_state): …`.
+
+        `interval` is whole seconds or text such as "1m"; that of the options for the agent's role, if it is left out.
+        `get_state` is called in the timer's thread, one thread for all sessions of a store: it should be quick, and give what
+        nobody changes meanwhile. `Autosave.changed` hurries, `Autosave.save` saves at once.
+        """
+        return self.autosaver.watch(self, get_state, interval=interval)
+
+    @property
+    def autosaver(self) -> Autosaver:
+        """What saves sessions by a timer in this store."""
+        return self._owner.autosaver
+
     def land(self, index: LogIndex) -> None:
         """Wait until what was submitted is durable, up to record `index`, and settle it."""
         try:
@@ -203,6 +228,7 @@ class Session:
         """The first half of `fork`: the new session, and the record that is to be durable before it is settled there."""
         self._owner.check_open()
         fork = self._owner.session(new_id, agent=self.agent)
+        self._owner.demand_no_incident(self.id)  # a fork would go on from what is evidence
         with self._owner.keeping.going:  # from the look at it on, what it goes on from is not to go
             found = self._chain.lineage.newest()
             last = -1 if found is None else last_ordinal(found)
@@ -238,6 +264,7 @@ class Session:
         self._owner.check_open()
         found = self._chain.lineage.newest()
         if found is None:
+            demand_no_subject(self._owner.catalog, self.id, op="hold", path=self._owner.records.engine.path)
             raise self._chain.lineage.missing(found, 0)
         return self._owner.keeping.holds.place(found, reason=reason, holder=holder, ordinal=ordinal)
 

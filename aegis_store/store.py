@@ -25,17 +25,21 @@ from blake3 import blake3
 from aegis_store import verification
 from aegis_store._engine import Engine, Footer, Report
 from aegis_store.audit import Audit
-from aegis_store.catalog import Catalog, Row, Stretch
+from aegis_store.autosave import Autosaver
+from aegis_store.catalog import Catalog, CheckpointMade, Row, Stretch
 from aegis_store.chain import Chain
 from aegis_store.codec.registry import StateTypes
 from aegis_store.compaction import Compacted, Stage
 from aegis_store.config import Config
+from aegis_store.enrolment import Enrolment, KeyInfo, Revoked
 from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.errors import AegisError, Closed, InvalidArgument, KeysWrong, NotFound, ReadOnly, UsedAfterFork
+from aegis_store.heads import Heads
 from aegis_store.health import Health, Lookout, gather, health
 from aegis_store.health.verified import note_verified
 from aegis_store.holding import HoldInfo
 from aegis_store.housekeeping import Housekeeping
+from aegis_store.incidents import Incidents
 from aegis_store.indexing import rows_of, whole
 from aegis_store.keeping import Compaction, Keeping
 from aegis_store.memory import Memory
@@ -59,7 +63,7 @@ from aegis_store.rules import Rule, in_order
 from aegis_store.schema.entry import TAG_SIZE
 from aegis_store.session import Session, SessionInfo, session_info
 from aegis_store.stats import CATALOG_FOLDER, StoreStats, stats_of
-from aegis_store.trust.heads import SignedHead, sign_head
+from aegis_store.trust.heads import SignedHead
 from aegis_store.trust.keys import KeyDirectory, SystemRandomness
 from aegis_store.trust.signer import Signer
 from aegis_store.types import LINK_OF, Clock, Head, Randomness, Ref, SystemClock, Tier
@@ -110,7 +114,6 @@ class Store:
         # A mark of the last call that did not come to its end, and of the last one whose records were looked for.
         self._lost: object = None
         self._found: object = None
-        self._signers: dict[tuple[str, Tier], Signer] = {}
         self._unsigned_from: dict[Tier, int] = {}
         self._since_housekeeping = 0
         self._housekeeping: Final = Housekeeping(self._keep_house)
@@ -126,13 +129,21 @@ class Store:
             due=self._housekeeping.due,
         )
         self._records: Final = {tier: self._records_of(tier) for tier in LINK_OF}
+        self._enrolment: Final = Enrolment(self, self._records, writes=mode != "r")
         #: Of the session tier.
         self.records: Final = self._records[Tier.SESSION]
         self.keeping: Final = Keeping(self)
-        self.audit: Final = Audit(OpenTier(self, self._records[Tier.AUDIT]))
-        self.memory: Final = Memory(OpenTier(self, self._records[Tier.MEMORY]), config.memory)
+        #: The tiers beside that of sessions.
+        self.open_tiers: Final = [OpenTier(self, self._records[tier]) for tier in (Tier.AUDIT, Tier.MEMORY)]
+        self.audit: Final = Audit(self.open_tiers[0])
+        self.heads: Final = Heads(self.audit, engine, keys, config, writes=mode != "r")
+        self.incidents: Final = Incidents(self)
+        self.memory: Final = Memory(self.open_tiers[1], config.memory)
+        #: What saves sessions by a timer.
+        self.autosaver: Final = Autosaver(self, told=self._housekeeping.due)
         #: What it knows of itself for those who ask whether it is well.
-        self.lookout: Final = Lookout(self, engine, path / CATALOG_FOLDER, look=partial(gather, self))
+        self.lookout: Final = Lookout(self, engine, self._records, writes=mode != "r", look=partial(gather, self))
+        self.lookout.timers = self.autosaver
 
     def _records_of(self, tier: Tier) -> Records:
         keys, config = self.keys, self.config
@@ -195,6 +206,7 @@ class Store:
             )
             try:
                 store._index_rest(alone=True)
+                store.heads.demand()
                 store._sign_segments()
                 if mode != "r":
                     store.keeping.resume()
@@ -210,7 +222,8 @@ class Store:
         return store
 
     def close(self) -> None:
-        """Make everything durable, sign what is sealed, remember the heads. The store is closed even where this raises.
+        """Save what timers keep, make everything durable, sign what is sealed, remember the heads. The store is closed even
+        where this raises.
 
         In a forked child it lets go of what the parent has open, and changes nothing.
         """
@@ -219,6 +232,7 @@ class Store:
         except (Closed, UsedAfterFork):
             self._engine.close()
             return
+        unsaved = self.autosaver.finish()
         with self._lock:
             if self._closed:
                 return
@@ -230,6 +244,7 @@ class Store:
                 self.keeping.finish()
                 self.memory.keeping.finish()
                 self._housekeeping.finish()
+                self.heads.record_at_close()
                 self._sign_segments()
                 self.lookout.finish()
                 if self._mode != "r":
@@ -245,27 +260,14 @@ class Store:
         # Only now is it certain that the heads are those of what the next open will find.
         for head in heads:
             self.keys.record_released(head)
+        if unsaved is not None:
+            raise unsaved  # the last state of a session that a timer kept
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-    @property
-    def is_writer(self) -> bool:
-        """Whether it is open for writing."""
-        return self._mode != "r"
-
-    @property
-    def engine(self) -> Engine:
-        """What it lies on."""
-        return self._engine
-
-    @property
-    def by_tier(self) -> Mapping[Tier, Records]:
-        """The records of each tier."""
-        return self._records
 
     @property
     def report(self) -> Report:
@@ -403,18 +405,32 @@ class Store:
         self.check_open()
         self.keeping.holds.release(hold, reason=reason, by=self.agent if by is None else by)
 
+    # ---- who may sign -----------------------------------------------------------------------------------------------------
+
+    def agent_keys(self) -> list[KeyInfo]:
+        """The agents' keys that the store allows or allowed."""
+        self.check_open()
+        return self._enrolment.infos()
+
+    def revoke_key(self, agent: str, *, reason: str, by: str | None = None) -> Revoked:
+        """Let an agent's key sign nothing more, in any tier; durable in all of them when this returns, and an audit event.
+
+        What it signed before stays good. Who writes in the agent's name from now on has a new key. NotFound: no key of that
+        name is allowed. Whatever interrupts it, it can be repeated.
+        """
+        return self._enrolment.revoke(agent, reason=reason, by=self.agent if by is None else by)
+
     # ---- the whole --------------------------------------------------------------------------------------------------------
 
     def head(self, tier: str | Tier = Tier.SESSION) -> SignedHead:
         """The tree head of a tier, signed by the log key, to be kept outside: hand it in as an anchor at a later open.
 
-        It is remembered in the key directory before it is returned, so that no other root of that size is ever signed.
+        Before it is returned a writer records it in the audit tier, durably, and it is remembered in the key directory, so that
+        no other root of that size is ever signed.
         """
         which = tier_named(tier)
         self.catch_up()
-        head = self._engine.head(which)
-        self.keys.record_released(head)
-        return sign_head(self.keys.store_id, head, self.keys.head_signer(which))
+        return self.heads.release(which)
 
     def inclusion(self, ref: Ref, size: int | None = None) -> list[bytes]:
         """Hashes [32] that lead from a checkpoint's leaf to the root at `size` (RFC 6962, 2.1.1)."""
@@ -438,15 +454,11 @@ class Store:
         called as the work goes on. `jobs` threads check signatures, as many as there are processors.
         """
         self.catch_up()
+        only = None if tiers is None else {tier_named(each) for each in tiers}
         found = verification.verify(
-            self._engine,
-            self._records,
-            self.keys.log.public_key,
-            deep=deep,
-            watch=watch,
-            only=None if tiers is None else {tier_named(each) for each in tiers},
-            jobs=jobs,
+            self._engine, self._records, self.keys.log.public_key, deep=deep, watch=watch, only=only, jobs=jobs
         )
+        found = self.heads.also(found, only)
         if tiers is None:
             note_verified(self.keys, found, self.clock.now_ms())
         return found
@@ -473,18 +485,7 @@ class Store:
 
     def signer_for(self, agent: str, tier: Tier = Tier.SESSION) -> Signer:
         """The agent's key, allowed by the tier's log from here on."""
-        signer = self._signers.get((agent, tier))
-        if signer is None:
-            if self._mode == "r":
-                raise ReadOnly(
-                    "the store is open for reading", op="checkpoint", path=str(self.path), hint='open it with mode="a" to write'
-                )
-            self.catch_up()
-            taken = {each.key_id for each in self.keys.agents()} | {self.keys.enrolment.key_id}
-            signer = self.keys.agent(agent, taken=taken)
-            self._records[tier].enrol(signer, self.keys.enrolment)
-            self._signers[agent, tier] = signer
-        return signer
+        return self._enrolment.signer(agent, tier)
 
     def store_signer(self, op: str) -> Signer:
         """The log key, for what is the store's own."""
@@ -496,6 +497,10 @@ class Store:
         """What is held of sessions."""
         with self._lock:
             return list(self._chains.values())
+
+    def all_chains(self) -> list[Chain]:
+        """What is held of the chains of all tiers."""
+        return [*self.chains(), *(each for tier in self.open_tiers for each in tier.chains())]
 
     def chain_of(self, session_id: str) -> Chain:
         """What all objects of a session share."""
@@ -514,6 +519,10 @@ class Store:
         """What the options say that an agent is there for."""
         return self.config.roles.get(agent)
 
+    def demand_no_incident(self, session_id: str) -> None:
+        """IncidentOpen: a security incident of the session is open."""
+        self.incidents.demand_none(session_id)
+
     def draw_tag(self) -> bytes:
         """A session tag that was never drawn."""
         tag = self._randomness.draw(TAG_SIZE)
@@ -528,7 +537,8 @@ class Store:
         except Closed:
             pass
         self._since_housekeeping += 1
-        if self._since_housekeeping >= HOUSEKEEPING_RECORDS:
+        heads_due = type(row) is CheckpointMade and self.heads.is_due(row.time_ms)
+        if heads_due or self._since_housekeeping >= HOUSEKEEPING_RECORDS:
             self._since_housekeeping = 0
             self._housekeeping.due()
 
@@ -537,6 +547,7 @@ class Store:
         with suppress(AegisError):
             self.catalog.flush()
             self._sign_segments()
+            self.heads.record_due()
         self.lookout.turn()
 
     def lost_track(self) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from enum import IntEnum
-from typing import Final, NewType, Protocol
+from typing import Final, NamedTuple, NewType, Protocol
 
 import msgspec
 
@@ -93,6 +93,23 @@ WRITTEN: Final = frozenset(
 #: What the chains of a tier are made of, one kind a tier: what a session, a subject or a key of the memory has saved.
 LINK_OF: Final = {Tier.SESSION: Kind.CHECKPOINT, Tier.AUDIT: Kind.AUDIT_EVENT, Tier.MEMORY: Kind.MEMORY_ITEM}
 LINKS: Final = frozenset(LINK_OF.values())
+
+
+class Nouns(NamedTuple):
+    """What the chains of a tier and their links are called where a person reads it; `listing`: the command that shows a chain,
+    with {path} and {name} quoted for a shell."""
+
+    chain: str
+    link: str
+    listing: str | None
+
+
+#: The one home of these words. Of chains that nobody has named otherwise, those of a session are used.
+NOUNS: Final = {
+    Tier.SESSION: Nouns("session", "checkpoint", "aegis log {path} {name}"),
+    Tier.AUDIT: Nouns("subject", "event", "aegis audit list {path} --subject {name}"),
+    Tier.MEMORY: Nouns("key", "version", None),
+}
 #: Those that the store itself signs, with its log key, and no agent.
 OF_THE_STORE: Final = frozenset({Kind.DICTIONARY, Kind.HOLD, Kind.HOLD_RELEASE, Kind.PRUNE, Kind.ERASE})
 #: Those that belong to a session and are what it says, so that they go when it is erased.

@@ -24,7 +24,9 @@ def tier_of(store: aegis_store.Store) -> OpenTier:
 
 def add(tier: OpenTier, name: str, value: object, **options: object) -> aegis_store.Ref:
     chain = tier.chain_of(name)
-    envelope = memory.encode(memory.Item(op="put", number=1, changed_ms=1, value=value, request_id=options.get("request_id")))
+    envelope = memory.encode(
+        memory.Item(namespace=("n",), key="k", op="put", number=1, value=value, request_id=options.get("request_id"))
+    )
     pending = chain.submit("planner", envelope, **{"expect": None, "request_id": None, **options})
     tier.records.commit(pending.ref.index)
     chain.settle(pending.ref.index)

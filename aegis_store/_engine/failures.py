@@ -37,6 +37,7 @@ EXCEPTIONS: Final[dict[int, type[errors.AegisError]]] = {
     lib.AEGIS_E_PROOF: errors.BadProof,
     lib.AEGIS_E_FORKED: errors.UsedAfterFork,
     lib.AEGIS_E_UNAUTHENTICATED: errors.Unauthenticated,
+    lib.AEGIS_E_WRITEONCE: errors.WriteOnce,
     lib.AEGIS_E_BUG: errors.EngineBug,
 }
 
@@ -67,6 +68,7 @@ HINTS: Final[dict[type[errors.AegisError], str]] = {
     errors.RolledBack: "nothing was changed; what is there: aegis head {path}; look for a newer copy before writing to it",
     errors.StorageError: "nothing was acknowledged; the kernel's log says more: dmesg",
     errors.StoreExists: 'open it with mode="a" or mode="w"; what it holds: aegis head {path}',
+    errors.WriteOnce: "see what stands there: aegis audit list {path}",
     errors.Unauthenticated: "open the store with its key directory, usually beside it: {path}.keys",
     errors.UsedAfterFork: 'open it again in this process; beside the parent, mode="r" reads: aegis head {path}',
 }

@@ -20,7 +20,9 @@ An open `aegis_store.Store` can be used from loops and threads at once: `wrap(st
 
 from __future__ import annotations
 
+from aegis_store.aio.audit import Audit
+from aegis_store.aio.memory import Memory
 from aegis_store.aio.session import Session
 from aegis_store.aio.store import Opening, Store, open, wrap
 
-__all__ = ["Opening", "Session", "Store", "open", "wrap"]
+__all__ = ["Audit", "Memory", "Opening", "Session", "Store", "open", "wrap"]

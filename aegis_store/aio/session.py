@@ -9,6 +9,8 @@ from functools import partial
 from typing import Final
 
 from aegis_store import session as sync
+from aegis_store.aio.autosave import Autosave
+from aegis_store.aio.calls import Calls
 from aegis_store.aio.landing import Landings
 from aegis_store.aio.turns import in_thread_to_its_end, turn_by_turn
 from aegis_store.chain import Pending
@@ -34,6 +36,8 @@ class Session:
         self._landings = landings
         self._session = session
         self._is_large = False
+        #: Tool calls that happen once.
+        self.calls: Final = Calls(session.calls)
 
     @property
     def id(self) -> str:
@@ -92,6 +96,12 @@ class Session:
             await landed
         self._is_large = pending.length > SUBMIT_IN_LOOP_BYTES
         return pending
+
+    def every(self, get_state: Callable[[], object], *, interval: int | str | None = None) -> Autosave:
+        """Save by a timer what `get_state()` gives, a coroutine function or a plain one, where it has changed; and a last
+        time at the end: `async with session.every(get_state): …`. A task does it, not a thread.
+        """
+        return Autosave(self._session.autosaver, self, get_state, interval=interval)
 
     # In those of these that begin with `_submit` there is no await: what is queued is waited for whatever becomes of the task.
 

@@ -14,14 +14,18 @@ from typing import Self, TypeVar
 from aegis_store import store as sync
 from aegis_store import verification
 from aegis_store._engine import Report
+from aegis_store.aio.audit import Audit
 from aegis_store.aio.landing import Landings
+from aegis_store.aio.memory import Memory
 from aegis_store.aio.session import Session
 from aegis_store.aio.turns import in_thread_to_its_end, turn_by_turn
 from aegis_store.codec.registry import StateTypes
 from aegis_store.compaction import Compacted, Stage
 from aegis_store.config import Config
+from aegis_store.enrolment import KeyInfo, Revoked
 from aegis_store.erasure import WAIT_SECONDS, Erasure
 from aegis_store.errors import AegisError
+from aegis_store.health import Health
 from aegis_store.holding import HoldInfo
 from aegis_store.keeping import Compaction
 from aegis_store.opening import Anchor, Mode
@@ -45,6 +49,10 @@ class Store:
     def __init__(self, store: sync.Store) -> None:
         self.sync = store
         self._landings = Landings(store)
+        #: What agents remember beyond a session.
+        self.memory = Memory(Landings(store, Tier.MEMORY), store.memory)
+        #: Who did what to what.
+        self.audit = Audit(Landings(store, Tier.AUDIT), store.audit)
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,6 +74,8 @@ class Store:
             return
         try:
             await self._landings.landed()
+            await self.memory.landed()
+            await self.audit.landed()
         finally:
             await in_thread_to_its_end(self.sync.close)
 
@@ -166,6 +176,18 @@ class Store:
         """Let a hold go, by its number; durable when this returns."""
         await self._in_thread(partial(self.sync.release, hold, reason=reason, by=by))
 
+    # ---- who may sign -----------------------------------------------------------------------------------------------------
+
+    async def agent_keys(self) -> list[KeyInfo]:
+        """The agents' keys that the store allows or allowed."""
+        return await self._in_thread(self.sync.agent_keys)
+
+    async def revoke_key(self, agent: str, *, reason: str, by: str | None = None) -> Revoked:
+        """Let an agent's key sign nothing more. A task that is cancelled in here waits for the end all the same."""
+        self.sync.check_open()
+        await self._landings.landed()
+        return await in_thread_to_its_end(partial(self.sync.revoke_key, agent, reason=reason, by=by))
+
     # ---- the whole --------------------------------------------------------------------------------------------------------
 
     async def head(self, tier: str | Tier = Tier.SESSION) -> SignedHead:
@@ -205,6 +227,10 @@ class Store:
             return await self._in_thread(partial(self.sync.verify, deep=deep, watch=relay, tiers=tiers, jobs=jobs))
         finally:
             is_over.set()
+
+    async def health(self) -> Health:
+        """Whether the store is well, and what to do where it is not; in a thread."""
+        return await self._in_thread(self.sync.health)
 
     async def stats(self) -> StoreStats:
         """The store in numbers; in a thread, for its directory is walked."""

@@ -46,6 +46,8 @@ KILLED_WITHIN_SECONDS: Final = 120.0
 
 WARM_WANTED: Final = Wanted(most=50)
 KILLED_WANTED: Final = Wanted(most=2000)
+HEALTH_WANTED: Final = Wanted(most=100)
+HEALTH_NOTE: Final = "opened for reading and looked at, page cache warm; the start of Python aside"
 LATEST_WANTED: Final = Wanted(most=250)
 OURS, SQLITE, PLAIN = "aegis", saver.SQLITE, "plain SQLite, nothing checked"
 WRITE: Final = aegis_store.Config(durability=aegis_store.TierDurability(session=aegis_store.Durability.WRITE))
@@ -164,11 +166,16 @@ def _open_figures(how: Run, place: Path, peers: dict[str, Path]) -> list[Figure]
         _forget_pages(place)
         cold.append(_open_ms(place))
     figures.append(_alone("open, cold, after a clean close", cold, Wanted(), "its files' pages given back first"))
-    killed = []
+    figures.append(
+        _alone("health, after a clean close", [_health_ms(place) for _ in range(rounds)], HEALTH_WANTED, HEALTH_NOTE)
+    )
+    killed, looked = [], []
     for number in range(min(rounds, KILLS)):
         how.say(f"opening after kill -9: {number + 1}")
         kill_a_writer(place)
+        looked.append(_health_ms(place))
         killed.append(_open_ms(place))
+    figures.append(_alone("health, after kill -9", looked, HEALTH_WANTED, HEALTH_NOTE))
     figures.append(_alone("open after kill -9", killed, KILLED_WANTED, "page cache warm; the catalogue is built again"))
     return figures
 
@@ -185,6 +192,14 @@ def _open_ms(place: Path) -> float:
     taken = perf_counter() - began
     store.close()
     return taken * 1e3
+
+
+def _health_ms(place: Path) -> float:
+    """What `aegis health` does, once the interpreter runs."""
+    began = perf_counter()
+    with aegis_store.open(place, mode="r") as store:
+        store.health()
+        return (perf_counter() - began) * 1e3
 
 
 def _open_peer_ms(path: Path, name: str) -> float:

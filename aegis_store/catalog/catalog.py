@@ -467,6 +467,17 @@ class Catalog:
             return []
         return writes_records(self._look(lambda: self._get(Table.WRITES, request_key(number, request_tag))))
 
+    def written(self, number: int) -> list[list[tuple[Ordinal, LogIndex]]]:
+        """All writes records of a session: for each request tag the same as `writes`, in no order."""
+        if not 0 <= number <= NUMBER_MAX:
+            return []
+
+        def find() -> list[list[tuple[Ordinal, LogIndex]]]:
+            self._flush()
+            return [writes_records(value) for _, value in self._tables.items(Table.WRITES, number_key(number))]
+
+        return self._look(find)
+
     def checkpoints(self, number: int, *, before: int | None = None, limit: int = 100) -> list[CheckpointRecord]:
         """At most `limit` checkpoints of a session with ordinals below `before`, newest first."""
         _positive(limit)
@@ -494,6 +505,17 @@ class Catalog:
         """The times that a key of that id was allowed in the tier, oldest first."""
         key = signer_key(tier, key_id)
         return self._look(lambda: key_records(tier, key_id, self._get(Table.KEYS, key)))
+
+    def keys(self, tier: Tier) -> list[KeyRecord]:
+        """The times that any key was allowed in the tier, oldest first."""
+
+        def find() -> list[KeyRecord]:
+            self._flush()
+            items = self._tables.items(Table.KEYS, tier_key(tier))
+            found = [each for key, value in items for each in key_records(tier, key[1:], value)]
+            return sorted(found, key=lambda each: each.added)
+
+        return self._look(find)
 
     def dictionaries(self, tier: Tier = Tier.SESSION) -> list[DictionaryRecord]:
         """The dictionaries of a tier, oldest first, those that are retired too."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 import typer.core
 
+from aegis_store.cli.audit import app as audit
 from aegis_store.cli.bench import bench
 from aegis_store.cli.compact import compact
 from aegis_store.cli.demo.command import demo
@@ -18,10 +19,14 @@ from aegis_store.cli.health import health
 from aegis_store.cli.holds import hold, holds, release
 from aegis_store.cli.import_ import import_
 from aegis_store.cli.import_langgraph import import_langgraph_postgres, import_langgraph_sqlite
+from aegis_store.cli.incident import incident
 from aegis_store.cli.init import init
+from aegis_store.cli.keys import keys
 from aegis_store.cli.log import log
+from aegis_store.cli.memory import app as memory
 from aegis_store.cli.outcome import as_fields
 from aegis_store.cli.output import emit
+from aegis_store.cli.recover import recover
 from aegis_store.cli.retain import retain
 from aegis_store.cli.sessions import sessions
 from aegis_store.cli.show import show
@@ -61,18 +66,23 @@ app.command("verify")(verify)
 app.command("head")(head)
 app.command("stats")(stats)
 app.command("health")(health)
+app.add_typer(keys, name="keys")
+app.command("recover")(recover)
+app.add_typer(incident, name="incident")
 app.command("retain")(retain)
 app.command("compact")(compact)
 app.command("hold")(hold)
 app.command("holds")(holds)
 app.command("release")(release)
 app.command("erase")(erase)
+app.add_typer(audit, name="audit")
 app.command("export")(export)
 app.command("import")(import_)
 # Their help is that of `aegis import`: a list of verbs has one word each.
 app.command("import langgraph-sqlite", hidden=True)(import_langgraph_sqlite)
 app.command("import langgraph-postgres", hidden=True)(import_langgraph_postgres)
 app.command("bench")(bench)
+app.add_typer(memory, name="memory")
 
 
 def _show_version(wanted: bool) -> None:

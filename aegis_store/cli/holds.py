@@ -8,12 +8,17 @@ import typer
 
 from aegis_store.cli import figures
 from aegis_store.cli.completion import complete_hold
+from aegis_store.cli.memory import place_of
 from aegis_store.cli.opening import AsJson, Keys, SessionId, StorePath, reading, session_of, writing
 from aegis_store.cli.outcome import guarded
 from aegis_store.cli.output import answers, command, emit, line, shown, table
 
 if TYPE_CHECKING:
-    from aegis_store import HoldInfo
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from aegis_store import HoldInfo, MemoryHold
 
 
 @guarded
@@ -42,12 +47,17 @@ def hold(
 def holds(path: StorePath, keys: Keys = None, as_json: AsJson = False) -> None:
     """List the holds that stand."""
     with reading(path, keys=keys) as store:
-        found = store.holds()
+        found, of_memory = store.holds(), store.memory.holds()
     if as_json:
-        emit({"path": str(path), "holds": [_fields(each) for each in found]})
+        also = {"memory": [_memory_fields(each) for each in of_memory]} if of_memory else {}
+        emit({"path": str(path), "holds": [_fields(each) for each in found], **also})
         return
     console = answers()
+    if of_memory:
+        _show_memory(console, of_memory)
     if not found:
+        if of_memory:
+            return
         line(console, f"{shown(path)}   no hold stands")
         return
     rows = [
@@ -72,16 +82,40 @@ def release(
     ],
     reason: Annotated[str, typer.Option("--reason", help="Why.")],
     by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who says so.")] = "aegis release",
+    tier: Annotated[str, typer.Option("--tier", help="Whose hold it is: session or memory.")] = "session",
     keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
     """Let a hold go. What it kept goes when the rules say so."""
+    if tier not in ("session", "memory"):
+        raise typer.BadParameter(f"{tier!r} is neither session nor memory", param_hint="--tier")
     with writing(path, keys=keys) as store:
-        store.release(hold, reason=reason, by=by)
+        (store if tier == "session" else store.memory).release(hold, reason=reason, by=by)
     if as_json:
         emit({"path": str(path), "released": hold})
         return
     line(answers(), f"hold {hold} is released", "bold")
+
+
+def _show_memory(console: Console, found: Sequence[MemoryHold]) -> None:
+    """The holds on keys of the memory; a number counts records of that tier."""
+    rows = [
+        [str(each.number), place_of(each.namespace), each.key, each.holder, figures.clock(each.since), each.reason]
+        for each in found
+    ]
+    headings = ["memory hold", "namespace", "key", "holder", "since (UTC)", "reason"]
+    table(console, headings, rows, right=headings[:1])
+
+
+def _memory_fields(each: MemoryHold) -> dict[str, Any]:
+    return {
+        "hold": each.number,
+        "namespace": each.namespace,
+        "key": each.key,
+        "holder": each.holder,
+        "reason": each.reason,
+        "since": figures.iso(each.since),
+    }
 
 
 def _fields(each: HoldInfo) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def retain(
     keep_age: Annotated[
         str | None, typer.Option("--keep-age", metavar="AGE", help="Without a file: and what is younger, such as 30d.")
     ] = None,
+    tier: Annotated[str, typer.Option("--tier", help="Without a file: what the rule is for, session or memory.")] = "session",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would go, and what it would free. Changes nothing.")
     ] = False,
@@ -55,23 +56,27 @@ def retain(
     if rate is not None and not compact:
         raise typer.BadParameter("it is the pace of --compact, which was not given", param_hint="--rate")
     pace = rate_of(rate)  # before anything goes
-    rules = rules_of(config, keep_last, keep_age)
+    rules = rules_of(config, keep_last, keep_age, tier)
     with reading(path, keys=keys) if dry_run else writing(path, keys=keys) as store:
         with bar("retain", None, "sessions") as advance:
             found = store.retain(rules, dry_run=dry_run, watch=lambda what, done, total: advance(done, total))
         done = compacted(store, pace) if compact else None
     if as_json:
-        emit({"path": str(path), **as_fields(found, dry_run), **({} if done is None else {"compaction": done})})
+        also = {} if found.memory is None else {"memory": memory_fields(found.memory, dry_run)}
+        emit({"path": str(path), **as_fields(found, dry_run), **also, **({} if done is None else {"compaction": done})})
         return
     console = answers()
-    show_decisions(console, shown(path), found, dry_run)
+    if found.memory is None or found.decisions.policy.rules_of_tier:
+        show_decisions(console, shown(path), found, dry_run)
+    if found.memory is not None:
+        show_memory(console, shown(path), found.memory, dry_run)
     if done is not None:
         show_compacted(console, done)
-    elif not dry_run and found.decisions.gone:
+    elif not dry_run and (found.decisions.gone or (found.memory is not None and found.memory.decisions.gone)):
         line(console, f"  to give the space back: {command('compact', path)}", "dim")
 
 
-def rules_of(config: Path | None, keep_last: int | None, keep_age: str | None) -> Any:
+def rules_of(config: Path | None, keep_last: int | None, keep_age: str | None, tier: str = "session") -> Any:
     """The rules that are meant. InvalidArgument: there are none, and then nothing would go."""
     import aegis_store
     from aegis_store.errors import InvalidArgument
@@ -82,7 +87,7 @@ def rules_of(config: Path | None, keep_last: int | None, keep_age: str | None) -
             raise typer.BadParameter(
                 "it has rules of its own: give one of --config, and --keep-last or --keep-age", param_hint="--config"
             )
-        return [Rule(keep_last=keep_last, keep_age=keep_age)]
+        return [Rule(tier=tier, keep_last=keep_last, keep_age=keep_age)]
     rules = () if config is None else aegis_store.Config.load(config).retention
     if not rules:
         raise InvalidArgument(
@@ -120,6 +125,36 @@ def as_fields(found: Retained, dry_run: bool) -> dict[str, Any]:
             {"rule": each.rule, "budget_bytes": each.budget_bytes, "kept_bytes": each.kept_bytes} for each in decisions.budgets
         ],
     }
+
+
+def memory_fields(found: Retained, dry_run: bool) -> dict[str, Any]:
+    """What was decided on the memory, for machines: keys in the place of sessions."""
+    from aegis_store.schema import names
+
+    decided = as_fields(found, dry_run)
+    keys = []
+    for each in decided.pop("sessions"):
+        namespace, key = names.split(each.pop("session"))
+        keys.append({"namespace": namespace, "key": key, **each})
+    return {
+        "records_gone": decided.pop("checkpoints_gone"),
+        "versions_kept": decided.pop("checkpoints_kept"),
+        **decided,
+        "keys": keys,
+    }
+
+
+def show_memory(console: Console, name: str, found: Retained, dry_run: bool) -> None:
+    """What was decided on the memory, for people."""
+    decisions = found.decisions
+    verb = "would go" if dry_run else "went"
+    touched = sum(1 for each in decisions.sessions if each.goes)
+    line(
+        console,
+        f"{name}   of the memory {figures.counted(decisions.gone, 'record')} {verb} of {figures.counted(touched, 'key')}, "
+        f"{figures.counted(decisions.kept, 'version')} stay   {figures.size(decisions.freed_bytes)} of payload",
+        "bold",
+    )
 
 
 def show_decisions(console: Console, name: str, found: Retained, dry_run: bool) -> None:

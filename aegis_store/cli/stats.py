@@ -52,9 +52,13 @@ def gather(store: Store) -> dict[str, Any]:
     about = store.records.engine.describe()
     checkpoints = count_checkpoints(store.catalog)
     session = next((each for each in tiers if each["tier"] == Tier.SESSION.label), None)
-    pending = store.records.gaps.pending()
-    payloads, payload_bytes = waiting(store.records.engine, store.records.tier, union(each.runs for each in pending))
-    gone = union(each.runs for each in store.records.gaps.newest_first())
+    gone = payloads = payload_bytes = erasures = 0
+    for records in (store.records, store.memory.records):
+        pending = records.gaps.pending()
+        here, bytes_here = waiting(records.engine, records.tier, union(each.runs for each in pending))
+        gone += len(union(each.runs for each in records.gaps.newest_first())) - here
+        payloads, payload_bytes = payloads + here, payload_bytes + bytes_here
+        erasures += sum(each.is_erasure for each in pending)
     return {
         "path": numbers.path,
         "name": numbers.name,
@@ -71,11 +75,12 @@ def gather(store: Store) -> dict[str, Any]:
         "sessions_open": sum(each.is_open for each in infos),
         "checkpoints": checkpoints,
         "bytes_per_checkpoint": numbers.disk_bytes / checkpoints if session is not None and checkpoints else None,
-        "holds": len(store.holds()),
-        "payloads_gone": len(gone) - payloads,
+        "memory_keys": count_keys(store.catalog),
+        "holds": len(store.holds()) + len(store.memory.holds()),
+        "payloads_gone": gone,
         "payloads_to_compact": payloads,
         "bytes_to_compact": payload_bytes,
-        "erasures_pending": sum(each.is_erasure for each in pending),
+        "erasures_pending": erasures,
         "tiers": tiers,
     }
 
@@ -86,6 +91,18 @@ def count_checkpoints(catalog: Catalog) -> int:
     after: int | None = None
     while page := catalog.sessions(after=after):
         total += sum(each.last_ordinal + 1 - each.first_ordinal for each in page if each.last_ordinal is not None)
+        after = page[-1].number
+    return total
+
+
+def count_keys(catalog: Catalog) -> int:
+    """Keys of the memory, those that were deleted or have expired too."""
+    from aegis_store.types import Tier
+
+    total = 0
+    after: int | None = None
+    while page := catalog.sessions(tier=Tier.MEMORY, after=after):
+        total += len(page)
         after = page[-1].number
     return total
 
@@ -101,6 +118,8 @@ def show(console: Console, name: str, found: dict[str, Any]) -> None:
             "" if found["bytes_per_checkpoint"] is None else f", {figures.size(found['bytes_per_checkpoint'])} on disk for each"
         ),
     )
+    if found["memory_keys"]:
+        line(console, f"  memory: {figures.counted(found['memory_keys'], 'key')}, deleted and expired ones counted")
     line(
         console,
         f"  catalogue {figures.size(found['catalogue_bytes'])}   segments of {figures.size(found['segment_bytes'])}   "

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from aegis_store._engine import Engine, Verdict, entries
+from aegis_store._engine import Engine, Report, Verdict, entries
 from aegis_store.codec.runs import Runs, union
 from aegis_store.config import Config
 from aegis_store.errors import AegisError
@@ -37,6 +37,9 @@ LOOK_BACK: Final = 4096
 #: Payloads that are counted one by one; what more there is goes by what these take.
 COUNTED: Final = 20_000
 _STEP: Final = 256
+_BLOCK: Final = 512
+#: The folder of a tier that the hashes of its tree lie in.
+TILES: Final = f"{os.sep}tiles"
 _TIME: Final = slice(28, 34)
 
 
@@ -46,7 +49,7 @@ class Owner(LookoutOwner, Protocol):
     @property
     def lookout(self) -> Lookout: ...
     @property
-    def engine(self) -> Engine: ...
+    def report(self) -> Report: ...
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,18 +73,19 @@ def health(store: Owner, *, clock: Clock | None = None) -> Health:
 def gather(store: Owner, *, clock: Clock | None = None) -> Facts:
     """What a store looks like now. Nothing is changed; StorageError, Corrupt as they come."""
     now_ms = (store.clock if clock is None else clock).now_ms()
-    engine, lookout = store.engine, store.lookout
+    lookout = store.lookout
+    engine = lookout.engine
     is_small = sum(engine.size(tier) for tier in Tier) <= RECORDS_LOOKED_AT
     if is_small:
         store.catalog.session("")  # which makes a reader's look at every record
-    known = None if store.is_writer else lookout.outlook()
+    known = None if lookout.writes else lookout.outlook()
     if store.catalog.is_read or known is None:
         unread = 0
-        gaps = {tier: records.gaps.pending() for tier, records in store.by_tier.items()}
-        suspects = sum(len(records.suspects) for records in store.by_tier.values())
+        gaps = {tier: records.gaps.pending() for tier, records in lookout.records.items()}
+        suspects = sum(len(records.suspects) for records in lookout.records.values())
     else:
         unread, suspects = lookout.behind(), known.suspects
-        gaps = {tier: _causes(lookout, records) for tier, records in store.by_tier.items()}
+        gaps = {tier: _causes(lookout, records) for tier, records in lookout.records.items()}
     targets = _targets(store.config, None if known is None else (known.targets, known.interval_seconds))
     released = store.keys.released()
     stats = {tier: engine.stats(tier) for tier in Tier if engine.size(tier)}
@@ -254,14 +258,24 @@ def _age_of(file: Path, now_ms: int) -> float | None:
 
 
 def _disk_bytes(folder: Path) -> int:
-    """What a folder takes on its file system: allocated blocks, as `du` counts them."""
-    total = 0
-    waiting = [os.fspath(folder)]
-    while waiting:
-        with suppress(FileNotFoundError), os.scandir(waiting.pop()) as found:
+    """What a folder takes on its file system, in allocated blocks as `du` counts them.
+
+    Of tiles there is one for every 256 records, all of a size but for the last: of those in a folder one is looked at."""
+    total, folders = 0, [os.fspath(folder)]
+    while folders:
+        here = folders.pop()
+        tiles, tile_bytes = 0, None
+        with suppress(FileNotFoundError), os.scandir(here) as found:  # what was replaced while we looked is not there
             for each in found:
-                with suppress(FileNotFoundError):  # a file that was replaced while we looked
-                    total += each.stat(follow_symlinks=False).st_blocks * 512
-                    if each.is_dir(follow_symlinks=False):
-                        waiting.append(each.path)
+                if each.is_dir(follow_symlinks=False):
+                    folders.append(each.path)
+                elif tile_bytes is not None and TILES in here[len(os.fspath(folder)) :]:
+                    tiles += 1
+                    continue
+                with suppress(FileNotFoundError):
+                    taken = each.stat(follow_symlinks=False).st_blocks * _BLOCK
+                    total += taken
+                    if not each.is_dir(follow_symlinks=False):
+                        tile_bytes = taken
+        total += tiles * (tile_bytes or 0)
     return total

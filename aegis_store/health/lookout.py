@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-from aegis_store._engine import Engine, Report, entries
+from aegis_store._engine import Engine, entries
 from aegis_store.audit import Audit
 from aegis_store.catalog import Catalog
 from aegis_store.config import Config
@@ -27,6 +27,8 @@ from aegis_store.records import Records
 from aegis_store.trust.keys import KeyDirectory
 from aegis_store.types import Clock, Kind, Tier
 
+#: Where the outlook lies: with the catalogue, which is a cache as well.
+FOLDER: Final = "catalog"
 #: What of the audit tier says that a target is missed, and that it is met again.
 TARGETS: Final = "store/targets"
 MISSED: Final = "target.missed"
@@ -62,12 +64,6 @@ class Owner(Protocol):
     def keys(self) -> KeyDirectory: ...
     @property
     def audit(self) -> Audit: ...
-    @property
-    def report(self) -> Report: ...
-    @property
-    def by_tier(self) -> Mapping[Tier, Records]: ...
-    @property
-    def is_writer(self) -> bool: ...
 
 
 class Seen(Protocol):
@@ -79,11 +75,15 @@ class Seen(Protocol):
 class Lookout:
     """The lookout of one open store. Any number of threads may use it."""
 
-    def __init__(self, owner: Owner, engine: Engine, folder: Path, *, look: Seen) -> None:
+    def __init__(self, owner: Owner, engine: Engine, records: Mapping[Tier, Records], *, writes: bool, look: Seen) -> None:
+        self.engine: Final = engine
+        #: Of each tier.
+        self.records: Final = records
+        #: Whether the store is open for writing.
+        self.writes: Final = writes
         self._owner = owner
-        self._engine = engine
         self._look = look
-        self._file = OutlookFile(folder, secret=owner.keys.secret)
+        self._file = OutlookFile(owner.path / FOLDER, secret=owner.keys.secret)
         self._lock = threading.RLock()
         self._troubles: dict[str, Told] = {}
         # Of the audit tier: how far `_troubles` goes; None: not looked at yet.
@@ -108,18 +108,18 @@ class Lookout:
     def troubles(self) -> list[Told]:
         """Incidents that are open and recoveries that are not done, oldest first."""
         with self._lock:
-            size = self._engine.size(Tier.AUDIT)
+            size = self.engine.size(Tier.AUDIT)
             if self._told is None:
                 known = self.outlook()
                 covered = 0 if known is None else known.covers.get(Tier.AUDIT, (0, b""))[0]
                 if known is not None and size - covered <= RECORDS_BEHIND_MAX:
-                    found = (troubles.at(self._engine, index) for index in known.troubles)
+                    found = (troubles.at(self.engine, index) for index in known.troubles)
                     self._troubles = {each.subject: each for each in found if each is not None}
                     self._told = covered
                 else:
-                    self._troubles = troubles.all_of(self._engine, self._owner.catalog) if size else {}
+                    self._troubles = troubles.all_of(self.engine, self._owner.catalog) if size else {}
                     self._told = size
-            for event in troubles.since(self._engine, self._told, size):
+            for event in troubles.since(self.engine, self._told, size):
                 troubles.follow(self._troubles, event)
             self._told = size
             return sorted(self._troubles.values(), key=lambda each: each.index)
@@ -127,17 +127,17 @@ class Lookout:
     def gaps(self, tier: Tier) -> list[tuple[int, bool]] | None:
         """The prune and erase records of a tier that the files do not follow yet, and which is which; None: ask the
         catalogue."""
-        known, size = self.outlook(), self._engine.size(tier)
+        known, size = self.outlook(), self.engine.size(tier)
         covered = 0 if known is None else known.covers.get(tier, (0, b""))[0]
         if known is None or size - covered > RECORDS_BEHIND_MAX:
             return None
         found = list(known.gaps.get(tier, ()))
         found += [
             (index, kind == Kind.ERASE)
-            for index, kind, *_ in entries(self._engine, tier, covered, size)
+            for index, kind, *_ in entries(self.engine, tier, covered, size)
             if kind in (Kind.PRUNE, Kind.ERASE)
         ]
-        swept = self._engine.stats(tier).swept
+        swept = self.engine.stats(tier).swept
         return [each for each in found if each[0] >= swept]
 
     def behind(self) -> int:
@@ -149,7 +149,7 @@ class Lookout:
 
     def unsaved(self) -> Unsaved | None:
         """What timers keep: those of this process, or those that the last writer told of."""
-        if self._owner.is_writer:
+        if self.writes:
             told = None if self.timers is None else self.timers.unsaved()
         else:
             known = self.outlook()
@@ -164,7 +164,7 @@ class Lookout:
 
     def turn(self) -> None:
         """Record what is missed and met, and leave an outlook. What fails is tried again in the next turn."""
-        if not self._owner.is_writer:
+        if not self.writes:
             return
         with suppress(AegisError), self._lock:
             if self._owner.config.targets:
@@ -174,7 +174,7 @@ class Lookout:
     def finish(self) -> None:
         """The last outlook of a writer: nothing is kept by a timer any more."""
         self.timers = None
-        if self._owner.is_writer:
+        if self.writes:
             with suppress(AegisError), self._lock:
                 self._file.write(self._made())
 
@@ -214,9 +214,9 @@ class Lookout:
             covers=covers,
             gaps={
                 int(tier): [(each.index, each.is_erasure) for each in records.gaps.pending()]
-                for tier, records in owner.by_tier.items()
+                for tier, records in self.records.items()
             },
-            suspects=sum(len(records.suspects) for records in owner.by_tier.values()),
+            suspects=sum(len(records.suspects) for records in self.records.values()),
             troubles=[each.index for each in self.troubles()],
             targets={
                 Tier.labelled(label): (each.rpo_seconds, each.rto_seconds) for label, each in owner.config.targets.items()
@@ -227,7 +227,7 @@ class Lookout:
         )
 
     def _sizes(self) -> dict[Tier, int]:
-        return {tier: self._engine.size(tier) for tier in Tier}
+        return {tier: self.engine.size(tier) for tier in Tier}
 
     def _root(self, tier: Tier, size: int) -> bytes:
-        return self._engine.head(tier, size).root
+        return self.engine.head(tier, size).root

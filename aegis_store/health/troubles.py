@@ -26,9 +26,10 @@ from aegis_store.schema.entry import parse
 from aegis_store.types import Kind, LogIndex, Tier, TimeMs
 
 _RECOVERY: Final = "recovery."
-#: Of an incident any event but this says that it is open; of a session's recovery any but the last that it is not done.
+#: Of an incident any event but this says that it is open; of a session's recovery any but its last step, done, that it is not.
 _CLOSED: Final = "incident.closed"
-_DONE: Final = "recovery.done"
+_LAST: Final = "recovery.act"
+_DONE: Final = "done"
 #: Events of a subject that are looked at, newest first, for one that says how it stands.
 _LOOK_BACK: Final = 64
 #: Events are small; whatever claims more tells of no trouble.
@@ -42,6 +43,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     time_ms: TimeMs
     subject: str
     action: str
+    #: What the details say of the outcome of a step.
+    outcome: str | None = None
 
 
 def is_over(event: Told) -> bool | None:
@@ -49,7 +52,7 @@ def is_over(event: Told) -> bool | None:
     if event.subject.startswith(INCIDENTS):
         return event.action == _CLOSED
     if event.subject.startswith(SESSIONS) and event.action.startswith(_RECOVERY):
-        return event.action == _DONE
+        return (event.action, event.outcome) == (_LAST, _DONE)
     return None
 
 
@@ -87,13 +90,14 @@ def told(record: Record) -> Told | None:
         entry = parse(record.entry)
         envelope = open_payload(record.payload, length=entry.length, commitment=entry.commitment, limit=_ENVELOPE_BYTES_MAX)
         # Not the schema's: the details may hold types that only the program knows which recorded them.
-        schema, _, subject, _, action, *_ = msgspec.msgpack.decode(envelope)
+        schema, _, subject, _, action, details, _ = msgspec.msgpack.decode(envelope)
         if schema == SCHEMA:
             return Told(
                 index=LogIndex(record.index),
                 time_ms=entry.time_ms,
                 subject=name_from_wire(subject, what="subject"),
                 action=name_from_wire(action, what="action"),
+                outcome=details.get("outcome") if isinstance(details, dict) else None,
             )
     return None
 

@@ -14,7 +14,7 @@ from aegis_store.erasure import WAIT_SECONDS
 from aegis_store.errors import Conflict, InvalidArgument, NotFound, Pruned, ReadOnly, StateTypeError
 from aegis_store.keeping import Keeping
 from aegis_store.lifetimes import Lifetime, ttl_of
-from aegis_store.memory import going, sweeping
+from aegis_store.memory import going, newest, sweeping
 from aegis_store.memory.fields import matcher
 from aegis_store.memory.going import MemoryErasure, MemoryHold
 from aegis_store.memory.items import MemoryItem, Stored, as_item
@@ -24,6 +24,7 @@ from aegis_store.memory.refreshing import Refreshes
 from aegis_store.memory.sweeping import Swept
 from aegis_store.memory.writing import Queued
 from aegis_store.open_tier import OpenTier
+from aegis_store.records import Records
 from aegis_store.schema import names
 from aegis_store.schema.names import Namespace
 from aegis_store.types import MemoryPointer, TimeMs
@@ -32,6 +33,8 @@ _MS: Final = 1000
 
 
 class _Default:
+    """`ttl=DEFAULT`: as the options say for the namespace."""
+
     def __repr__(self) -> str:
         return "DEFAULT"
 
@@ -76,6 +79,16 @@ class Memory:
         self._refreshes: Final = Refreshes(tier, self._keys)
 
     @property
+    def agent(self) -> str:
+        """Who signs what is written, unless a call says otherwise."""
+        return self._tier.agent
+
+    @property
+    def records(self) -> Records:
+        """The records of the tier."""
+        return self._tier.records
+
+    @property
     def keeping(self) -> Keeping:
         """What stays in it and what goes."""
         return self._tier.keeping
@@ -104,9 +117,7 @@ class Memory:
         """
         one = Put(namespace=namespace, key=key, value=value, ttl=ttl, expect=expect, request_id=request_id)
         (item,) = self.batch([one], agent=agent)
-        if item is None:
-            raise Conflict(f"request {request_id!r} deleted the key", op="put", hint="give each request an id of its own")
-        return item
+        return demand_item(item, request_id)
 
     def delete(
         self,
@@ -129,15 +140,14 @@ class Memory:
 
         They are not one transaction: where one is refused, those before it are stored, and a power cut may leave the first of
         them without the rest."""
-        return [self._item_of(each) for each in self._land(operations, agent)]
+        return [self.result(each) for each in self._land(operations, agent)]
 
     def _land(self, operations: Iterable[Put | Delete], agent: str | None) -> Sequence[Queued | None]:
-        self._tier.check_open()
         queued: list[Queued | None] = []
         try:
             try:
                 for each in operations:
-                    queued.append(self._submit(each, self._tier.agent if agent is None else agent))
+                    queued.append(self.submit(each, agent=agent))
             finally:
                 # Those before one that is refused as well.
                 self._commit([each for each in queued if each is not None])
@@ -148,26 +158,35 @@ class Memory:
             raise
         return queued
 
-    def _submit(self, operation: Put | Delete, agent: str) -> Queued | None:
+    def submit(self, operation: Put | Delete, *, agent: str | None = None) -> Queued | None:
+        """The first half of a put or delete: queue it. It is not durable yet; once it is, `settle` it. None: of a key that has
+        no value there is nothing to delete."""
+        self._tier.check_open()
         key = self._keys.of(operation.namespace, operation.key)
+        signer = self._tier.agent if agent is None else agent
         if isinstance(operation, Delete):
-            return key.delete(expect=operation.expect, request_id=operation.request_id, agent=agent)
+            return key.delete(expect=operation.expect, request_id=operation.request_id, agent=signer)
         return key.put(
             operation.value,
             ttl_ms=self._ttl_ms(operation.ttl, key.namespace),
             expect=operation.expect,
             request_id=operation.request_id,
-            agent=agent,
+            agent=signer,
         )
+
+    @staticmethod
+    def settle(queued: Queued) -> None:
+        """The second half, once the record is durable: lookups know from here on."""
+        queued.key.settle(queued.ref.index)
 
     def _commit(self, queued: Sequence[Queued]) -> None:
         if not queued:
             return
         self._tier.records.commit(max(each.ref.index for each in queued))
         for each in queued:
-            each.key.settle(each.ref.index)
+            self.settle(each)
 
-    def _item_of(self, queued: Queued | None) -> MemoryItem | None:
+    def result(self, queued: Queued | None) -> MemoryItem | None:
         """What was put, once it is durable; None of a delete."""
         if queued is None:
             return None
@@ -294,7 +313,9 @@ class Memory:
             return as_item(stored, expires) if expires is None or view.now < expires else None
         expires = self._refreshes.expiry(stored) or expires
         if view.now >= expires:
-            return None
+            # A refresh may have landed since it was read, and is promised by nobody any more.
+            newer = self._reader.newer(stored)
+            return None if newer is None else self._seen(newer, view, refresh)
         if refresh is None:
             lifetime = self._lifetime(stored.item.namespace)
             refresh = lifetime is None or lifetime.refresh_on_read
@@ -345,42 +366,52 @@ class Memory:
         offset: int = 0,
         at: MemoryPointer | None = None,
         refresh: bool | None = None,
+        newest_first: bool = False,
     ) -> Iterator[MemoryItem]:
-        """Items of all namespaces that begin so, by namespace and key, each checked when it comes.
+        """Items of all namespaces that begin so, by namespace and key or the newest put first, each checked when it comes.
 
         `where` says what their values' fields are to be (memory.fields). At most `limit`, after the first `offset`.
         """
         prefix = names.within(namespace_of(namespace_prefix))
-        return self._page(self._found(prefix, None, at, matcher(where), refresh), limit, offset)
+        order = newest.newest_first if newest_first else Reader.items
+        return self._page(self._found(prefix, None, at, matcher(where), refresh, order), limit, offset)
 
     def namespaces(
         self,
         *,
         prefix: Sequence[str] = (),
         suffix: Sequence[str] = (),
+        matching: Callable[[Namespace], bool] = lambda namespace: True,
         max_depth: int | None = None,
         at: MemoryPointer | None = None,
     ) -> Iterator[Namespace]:
-        """The namespaces that have items, in order: those that begin and end so, cut to `max_depth` parts, each once."""
+        """The namespaces that have items, in order: those that begin and end so and are `matching`, cut to `max_depth` parts,
+        each once."""
         begins, ends = namespace_of(prefix), namespace_of(suffix)
+
+        def is_asked_for(namespace: Namespace) -> bool:
+            return namespace[len(namespace) - len(ends) :] == ends and matching(namespace)
+
         if max_depth is not None and max_depth < 1:
             raise InvalidArgument(f"max_depth is {max_depth}", op="namespaces")
-        return self._namespaces(begins, ends, max_depth, self._reader.view(at))
+        return self._namespaces(begins, is_asked_for, max_depth, self._reader.view(at))
 
-    def _namespaces(self, begins: Namespace, ends: Namespace, max_depth: int | None, view: View) -> Iterator[Namespace]:
+    def _namespaces(
+        self, begins: Namespace, is_asked_for: Callable[[Namespace], bool], max_depth: int | None, view: View
+    ) -> Iterator[Namespace]:
         done: set[Namespace] = set()
         chains = self._reader.chains(names.within(begins))
         for chain in chains:
             namespace, _ = names.split(chain.id)
             cut = namespace[:max_depth]
             # What is not asked for, or was found already, need not be read.
-            if cut in done or namespace[len(namespace) - len(ends) :] != ends or not self._is_there(chain, view):
+            if cut in done or not is_asked_for(namespace) or not self._is_there(chain, view):
                 continue
             done.add(cut)
             yield cut
 
     def _is_there(self, chain: SessionRecord, view: View) -> bool:
-        stored = next(self._reader.items([chain], view), None)
+        stored = next(self._reader.items([chain], view, with_value=False), None)
         return self._seen(stored, view, False) is not None
 
     def pointer(self) -> MemoryPointer:
@@ -412,9 +443,10 @@ class Memory:
         at: MemoryPointer | None,
         matches: Callable[[object], bool],
         refresh: bool | None,
+        order: Callable[[Reader, Iterable[SessionRecord], View], Iterator[Stored]] = Reader.items,
     ) -> Iterator[MemoryItem]:
         view = self._reader.view(at)
-        for stored in self._reader.items(self._reader.chains(prefix, after=after), view):
+        for stored in order(self._reader, self._reader.chains(prefix, after=after), view):
             if matches(stored.item.value):
                 item = self._seen(stored, view, refresh)
                 if item is not None:
@@ -425,3 +457,10 @@ class Memory:
         if offset < 0 or (limit is not None and limit < 0):
             raise InvalidArgument(f"limit is {limit} and offset {offset}", op="search")
         return islice(found, offset, None if limit is None else offset + limit)
+
+
+def demand_item(item: MemoryItem | None, request_id: str | None) -> MemoryItem:
+    """What was put. Conflict: the request was a delete."""
+    if item is None:
+        raise Conflict(f"request {request_id!r} deleted the key", op="put", hint="give each request an id of its own")
+    return item

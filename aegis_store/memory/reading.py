@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from aegis_store.catalog import SessionRecord
-from aegis_store.errors import Corrupt, Foreign, Gone, InvalidArgument, Pruned, RolledBack, UnknownType
+from aegis_store.errors import Corrupt, Erased, Foreign, Gone, InvalidArgument, Pruned, RolledBack, UnknownType
 from aegis_store.memory.items import Stored
 from aegis_store.open_tier import OpenTier
 from aegis_store.schema import memory as schema
@@ -63,6 +64,7 @@ class Reader:
             raise self._rolled_back(f"the pointer saw {size} records, and there are {records.size()}")
         if records.engine.head(records.tier, size).root != at.root:
             raise self._rolled_back(f"its first {size} records are not those that the pointer saw")
+        # What was durable when the pointer was taken counts, whether whoever put it has told the catalogue by now or not.
         self._tier.take_in(size)
         return View(now=records.entry_at(at.index).entry.time_ms if size else TimeMs(0), last=at.index)
 
@@ -72,7 +74,6 @@ class Reader:
         self._tier.catch_up()
         records = self._tier.records
         head = records.engine.head(records.tier)
-        self._tier.take_in(head.size)
         return MemoryPointer(index=LogIndex(head.size - 1), root=head.root)
 
     def _rolled_back(self, message: str) -> RolledBack:
@@ -94,15 +95,22 @@ class Reader:
         self._demand_newest(found)
         return found
 
-    def newest(self, name: str, view: View) -> Stored | None:
-        """The record of a key that counts; None: there is none yet."""
+    def newest(self, name: str, view: View, *, with_value: bool = True) -> Stored | None:
+        """The record of a key that counts, or what it says beside the value; None: there is none yet."""
         found = self.chain(name)
-        return None if found is None else self.of(found, view)
+        return None if found is None else self.of(found, view, with_value=with_value)
 
-    def of(self, chain: SessionRecord, view: View) -> Stored | None:
+    def of(self, chain: SessionRecord, view: View, *, with_value: bool = True) -> Stored | None:
         """The same of a chain that was found."""
         place = self.place(chain, view)
-        return None if place is None else self.at_place(chain, *place)
+        return None if place is None else self.at_place(chain, *place, with_value=with_value)
+
+    def newer(self, stored: Stored) -> Stored | None:
+        """The newest record of a key, if it is not this one any more."""
+        found = self.chain(stored.chain.id)
+        if found is None or found.last_ordinal is None or found.last_index == stored.record.index:
+            return None
+        return self.at_place(found, found.last_ordinal, found.last_index)
 
     def place(self, chain: SessionRecord, view: View) -> tuple[int, LogIndex] | None:
         """Ordinal and index of the record that counts. By the catalogue."""
@@ -129,10 +137,10 @@ class Reader:
             f"record {ordinal} of {_shown(chain)} is not where the log should have it", op="read", tier=self._tier.tier.label
         )
 
-    def at_place(self, chain: SessionRecord, ordinal: int, index: LogIndex) -> Stored:
+    def at_place(self, chain: SessionRecord, ordinal: int, index: LogIndex, *, with_value: bool = True) -> Stored:
         """A record of a key, every check made. Pruned, Erased: what it held is gone."""
         try:
-            return self.stored(chain, ordinal, index)
+            return self.stored(chain, ordinal, index, with_value=with_value)
         except Pruned as error:
             found = self._refreshed(chain, ordinal)
             if found is None:
@@ -141,7 +149,7 @@ class Reader:
         except Gone as error:
             raise self._gone(error, chain) from None
 
-    def stored(self, chain: SessionRecord, ordinal: int, index: LogIndex) -> Stored:
+    def stored(self, chain: SessionRecord, ordinal: int, index: LogIndex, *, with_value: bool = True) -> Stored:
         """The same, and nothing in the place of what is gone."""
         record = self._tier.records.read(index)
         entry = record.entry
@@ -150,7 +158,8 @@ class Reader:
                 f"record {index} is not record {ordinal} of {_shown(chain)}", op="read", tier=entry.tier.label, index=index
             )
         try:
-            item = schema.decode(record.envelope, types=self._tier.types)
+            types = self._tier.types
+            item = schema.decode(record.envelope, types=types) if with_value else schema.decode_head(record.envelope)
         except (Corrupt, UnknownType) as error:
             raise type(error)(error.message, op="read", tier=entry.tier.label, index=index, hint=error.hint) from None
         if names.name_of(item.namespace, item.key) != chain.id:
@@ -223,15 +232,17 @@ class Reader:
         """Until when (ms) the version of a record is there, if that was read before; None: it was not."""
         return self._until.get(index)
 
-    def items(self, chains: Iterable[SessionRecord], view: View) -> Iterator[Stored]:
+    def items(self, chains: Iterable[SessionRecord], view: View, *, with_value: bool = True) -> Iterator[Stored]:
         """The records that count, but for those of keys that were deleted or were not there yet."""
         for chain in chains:
             place = self.place(chain, view)
             if place is None or self._until.get(place[1]) == GONE:
                 continue
-            stored = self.at_place(chain, *place)
-            if stored.item.op != "delete":
-                yield stored
+            # What is being erased has no name any more when that is done: it is not there.
+            with suppress(Erased):
+                stored = self.at_place(chain, *place, with_value=with_value)
+                if stored.item.op != "delete":
+                    yield stored
 
     def _remember(self, stored: Stored) -> None:
         if len(self._until) >= KNOWN_MAX:

@@ -30,6 +30,8 @@ class Refreshes:
         self._tier: Final = tier
         self._keys: Final = keys
         self._lock: Final = threading.Lock()
+        #: Held while something is written: who writes next has it all behind them.
+        self._writing: Final = threading.Lock()
         # Held until it is written: the promise is the key's.
         self._promised: dict[str, Key] = {}
         self._housekeeping: Final = Housekeeping(self._write)
@@ -60,6 +62,10 @@ class Refreshes:
         self._write()
 
     def _write(self) -> None:
+        with self._writing:
+            self._write_promised()
+
+    def _write_promised(self) -> None:
         with self._lock:
             promised, self._promised = self._promised, {}
         queued: list[Queued] = []

@@ -6,11 +6,13 @@ An expired item is not served in any case, swept or not.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from aegis_store.catalog import SessionRecord
+from aegis_store.errors import Erased
 from aegis_store.memory.keys import Keys
 from aegis_store.memory.reading import Reader, View
 from aegis_store.memory.writing import Queued
@@ -72,7 +74,8 @@ def _expired(reader: Reader, keys: Keys, chain: SessionRecord, view: View, agent
         return None
     until = reader.until(place[1])
     if until is None:
-        reader.at_place(chain, *place)
+        with suppress(Erased):
+            reader.at_place(chain, *place, with_value=False)
         until = reader.until(place[1])
     if not until or until > view.now:  # deleted already, or there
         return None

@@ -226,7 +226,7 @@ class Key:
 
     def _stand(self) -> _Standing | None:
         if self._standing is None:
-            found = self._reader.newest(self.chain.id, View(now=TimeMs(0)))
+            found = self._reader.newest(self.chain.id, View(now=TimeMs(0)), with_value=False)
             if found is not None:
                 self._standing = _Standing(
                     ref=found.ref,

@@ -25,7 +25,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from aegis_store.errors import InvalidArgument
+from aegis_store.errors import InvalidArgument, WriteOnce
 from aegis_store.retention.periods import PERIODS, Period
 from aegis_store.rules import Rule, in_order
 from aegis_store.types import LogIndex, Ordinal, Tier, TimeMs
@@ -84,11 +84,16 @@ class Policy:
     def __post_init__(self) -> None:
         object.__setattr__(self, "rules", in_order(self.rules))
         if self.tier is Tier.AUDIT:
-            raise InvalidArgument("the audit tier keeps everything for ever; there is no policy for it")
+            raise WriteOnce("the audit tier keeps everything for ever; there is no policy for it")
 
     def match(self, role: str | None) -> tuple[int, Rule] | None:
         """The rule for sessions of that role and its number; None: everything stays."""
         return next((each for each in self._own() if each[1].role in (None, role)), None)
+
+    @property
+    def rules_of_tier(self) -> int:
+        """How many of the rules are for it."""
+        return len(self._own())
 
     @property
     def keeps_everything(self) -> bool:

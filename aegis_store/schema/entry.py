@@ -73,6 +73,8 @@ _WITH_PARENT: Final = LINKS | {Kind.SESSION_END}
 _WITHOUT_PARENT: Final = WRITTEN - _WITH_PARENT - {Kind.SESSION_BEGIN}
 #: Those that stand in one tier only. A checkpoint may stand in any: so it was before there were others.
 _ONLY_IN: Final[dict[int, int]] = {Kind.AUDIT_EVENT: Tier.AUDIT, Kind.MEMORY_ITEM: Tier.MEMORY, Kind.WRITES: Tier.SESSION}
+#: Nothing takes away, or holds, what is written once: not even a key that could sign it says so there.
+_NEVER_AUDITED: Final = frozenset({Kind.PRUNE, Kind.ERASE, Kind.HOLD, Kind.HOLD_RELEASE})
 _MAY_HAVE_TAG: Final = LINKS | {Kind.WRITES}
 
 
@@ -254,7 +256,7 @@ def parse(data: bytes) -> Entry:
 
 def _fault(kind: int, tier: int, session_tag: bytes, ordinal: int, parent: int | None, parent_leaf: bytes) -> str | None:
     """Rules (4) to (7) and (9), in words that follow "an entry"."""
-    if _ONLY_IN.get(kind, tier) != tier:
+    if _ONLY_IN.get(kind, tier) != tier or (tier == Tier.AUDIT and kind in _NEVER_AUDITED):
         return f"of kind {Kind(kind).label} is in tier {Tier(tier).label}"
     if (parent is None) != (parent_leaf == NO_LEAF):
         return "names a parent by its index or its leaf hash, but not by both"

@@ -46,6 +46,7 @@ NAMES: Final = (
 Op = Literal["put", "refresh", "delete"]
 _NUMBER_MAX: Final = (1 << 63) - 1
 _fields: Final = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_any: Final = msgspec.msgpack.Decoder()
 _op: Final = msgspec.msgpack.Decoder(Op)
 _put: Final = msgspec.msgpack.Decoder(int | None)
 
@@ -94,7 +95,21 @@ def encode(item: Item, *, types: StateTypes = NO_TYPES) -> bytes:
 def decode(data: bytes, *, types: StateTypes = NO_TYPES) -> Item:
     """The item in an envelope. Corrupt if it is anything else; NewerFormat if a later version wrote it; UnknownType if it
     holds a named type that is not among `types`."""
-    fields: list[Any] = decode_envelope(data, schema=SCHEMA, version=VERSION, names=NAMES, types=types)
+    return _item(decode_envelope(data, schema=SCHEMA, version=VERSION, names=NAMES, types=types))
+
+
+def decode_head(data: bytes) -> Item:
+    """The same of an envelope that an entry commits to, without its value, which may be of a type that nobody has named."""
+    try:
+        fields: list[Any] = [_any.decode(each) for each in _fields.decode(data)[:-1]]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Corrupt(f"a memory item does not say what it is: {error}", op="decode") from None
+    if len(fields) != len(NAMES) - 1 or fields[:2] != [SCHEMA, VERSION]:
+        raise Corrupt("an envelope is no memory item that this version knows", op="decode")
+    return _item([*fields, None])
+
+
+def _item(fields: list[Any]) -> Item:
     _, _, namespace, key, op, number, put, created_ms, changed_ms, ttl_ms, expires_ms, request_id, value = fields
     if type(namespace) is not list:
         raise Corrupt("the namespace of a memory item is no list", op="decode")

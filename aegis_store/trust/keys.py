@@ -5,6 +5,7 @@
     log.key            the log key: PRIVATE+KEY+aegis/<store id>+<key id>+<base64(0x01 ‖ seed [32])>
     enrolment.key      the enrolment key, named aegis/enrolment
     agents/<hex>.key   an agent's key; <hex> = first 16 bytes of BLAKE3(name); the line, then the name in JSON
+    agents/<hex>.<key id>.revoked   one that was revoked
     heads.json         the highest released head of each tier
     verified.json      when the store was last verified (`aegis_store.health`); may be missing
 
@@ -202,6 +203,21 @@ class KeyDirectory:
                             self._write(agents, place.name, _format_agent(signer))
             self._agents[name] = signer
             return signer
+
+    def retire(self, name: str) -> bool:
+        """Put an agent's key away, so that the next call of `agent` draws another; durable when this returns. False: there is
+        none."""
+        with self._lock:
+            place = self.path / _AGENTS / _agent_file(name)
+            with _storage_errors(place, "retire"), self._directories() as (top, agents), _locked(top):
+                self._agents.pop(name, None)
+                signer = self._read_agent(agents, name)
+                if signer is None:
+                    return False
+                away = f"{place.stem}.{signer.key_id.hex()}.revoked"
+                os.rename(place.name, away, src_dir_fd=agents, dst_dir_fd=agents)
+                os.fsync(agents)
+            return True
 
     def find_agent(self, name: str) -> FileSigner | None:
         """The key of an agent, or None if it has none here."""

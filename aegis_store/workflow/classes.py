@@ -40,8 +40,16 @@ def state_name(state: object) -> str:
         text = state.value if isinstance(state.value, str) else state.name
     if not isinstance(text, str) or not text:
         raise InvalidArgument(f"a state is a str that is not empty, or an Enum, and this is {state!r}", op="workflow")
-    text = str.__str__(text)
-    demand_name(text, "state", op="workflow")
+    return demand_text(str.__str__(text), "state")
+
+
+def demand_text(text: str, what: str) -> str:
+    """A state, or an actor. InvalidArgument for what a checkpoint cannot hold as it is."""
+    demand_name(text, what, op="workflow")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgument(f"the {what} {text!r} has a lone surrogate, which UTF-8 cannot hold", op="workflow") from None
     return text
 
 

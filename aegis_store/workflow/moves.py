@@ -1,11 +1,11 @@
 """The calls that write, as steps: what is queued, what is waited for, and in which order.
 
-    checkpoint and transition, one record     ──▶ durable ──▶ audit event, made from it ──▶ durable ──▶ the call returns
-    of the session tier
+    checkpoint and transition, one record   ──▶ durable ──▶ audit event, made from it, ──▶ the call returns
+    of the session tier                                     queued                     ──▶ durable a moment later
 
-The event comes second, so that there is none of a transition that did not happen; where a crash comes between, the record
-says all that is needed to make the event (`replaying`). Calls that go on at the same time share both syncs. Why so:
-decisions/0021.
+The event comes second, so that there is none of a transition that did not happen. Nobody waits for its sync but who reads the
+audit tier (`Audit.follow`): the record says all that is needed to make the event again, should a crash come first
+(`replaying`). Why so: decisions/0021.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ import msgspec
 
 from aegis_store.chain import NO_CHECKPOINT
 from aegis_store.errors import AegisError, Conflict, Ended, InvalidArgument, NotFound, OutcomeUnknown
-from aegis_store.opening import demand_name
 from aegis_store.store import Store
 from aegis_store.types import LogIndex, Ref, Tier
 from aegis_store.workflow import links
-from aegis_store.workflow.classes import Workflow, demand_workflow, state_name, type_name
+from aegis_store.workflow.classes import Workflow, demand_text, demand_workflow, state_name, type_name
 from aegis_store.workflow.links import NO_STATE, Entry, Transition
 from aegis_store.workflow.saved import Saved, name_of, placed, saved_in, to_metadata
 from aegis_store.workflow.standing import Standing, board_of
@@ -139,7 +138,7 @@ class Moves:
             ended = session.submit_end(reason=ENDED_REASON)
             if ended is not None:
                 yield Wait(Tier.SESSION, ended, lambda: session.settle(ended))
-        yield from self._events(workflow_id, saved.due)
+        self._events(workflow_id, saved.due)
 
     # ---- what is queued: the workflow's lock is held ----------------------------------------------------------------------
 
@@ -203,6 +202,8 @@ class Moves:
             self._board.forget(workflow_id)
             if isinstance(error, AegisError) and not isinstance(error, OutcomeUnknown):
                 self._board.end(token)  # nothing was queued
+            else:
+                self._board.fail(token)
             raise
         ref = pending.ref
         if is_transition:
@@ -310,7 +311,7 @@ class Moves:
         raise InvalidArgument("that request was a checkpoint, and no transition", op="workflow")
 
     def landing(self, queued: Queued) -> Steps[Ref | None]:
-        """Wait for all that a call has queued, and for the events that follow from it; the last of these."""
+        """Wait for all that a call has queued, and queue the events that follow from it; the last of these."""
         workflow_id, event = queued.workflow_id, queued.event
         try:
             if queued.last is not None:
@@ -323,11 +324,16 @@ class Moves:
                 if queued.entries:
                     self._board.audited(workflow_id, queued.entries[-1].link.number, event)
             else:
-                event = yield from self._events(workflow_id, queued.entries)
+                event = self._events(workflow_id, queued.entries)
         except BaseException:
+            self._store.lost_track()
             self._board.forget(workflow_id)
+            self._board.fail(queued.token)
             raise
-        self._board.end(queued.token)
+        if event is not None and queued.checkpoint is not None and queued.entries:
+            self._board.follow(workflow_id, queued.entries[-1].link.number, event, queued.token)
+        else:
+            self._board.end(queued.token)
         return event
 
     def _replay_newest(self, workflow_id: str) -> Steps[None]:
@@ -336,14 +342,13 @@ class Moves:
         if checkpoint is not None:
             yield from self.replay(workflow_id, saved_in(checkpoint))
 
-    def _events(self, workflow_id: str, entries: Sequence[Entry]) -> Steps[Ref | None]:
-        """Queue the events of transitions that are durable, and wait for them; the last of these."""
+    def _events(self, workflow_id: str, entries: Sequence[Entry]) -> Ref | None:
+        """Queue the events of transitions that are durable; the last of these. They become durable without being waited for."""
         event = None
         for each in entries:
             event = self._trail.submit(workflow_id, each, self._agent).ref
         if event is not None:
-            yield self._trail.wait(event)
-            self._board.audited(workflow_id, entries[-1].link.number, event)
+            self._store.audit.follow(event)
         return event
 
     # ---- where a workflow stands ------------------------------------------------------------------------------------------
@@ -374,6 +379,7 @@ class Moves:
 
     def _standing_of(self, workflow_id: str) -> Standing | None:
         self._store.check_open()
+        self._board.take(self._store.records.engine.size(Tier.AUDIT))
         standing = self._board.get(workflow_id)
         if standing is None:
             standing = self._read_standing(workflow_id)
@@ -403,8 +409,7 @@ class Moves:
 
     def _actor(self, actor: str | None) -> str:
         chosen = self._agent if actor is None else actor
-        demand_name(chosen, "actor", op="workflow")
-        return chosen
+        return demand_text(chosen, "actor")
 
     def _conflict(self, workflow_id: str, what: str, hint: str) -> Conflict:
         error = Conflict(f"workflow {workflow_id!r} {what}", op="workflow", path=str(self._store.path), hint=hint)

@@ -27,12 +27,15 @@ PAGE: Final = 256
 
 def replay_all(store: Store, moves: Moves) -> Steps[int]:
     """See to every workflow that a crash, or a call that failed, may have left without an event. How many those were."""
+    board = board_of(store)
+    failed = board.failed()  # before the log is looked at
     store.catch_up()
     size = store.records.size()
     names = sorted(_Looked(store, size).names_behind())
     for name in names:
         yield from replay(store, moves, id_of(name))
-    board_of(store).settle(size)
+    store.audit.land()
+    board.settle(failed)
     return len(names)
 
 

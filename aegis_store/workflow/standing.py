@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -51,6 +52,10 @@ class Board:
         self._standings: Final[dict[str, Standing]] = {}
         # Token of an open move -> no record of it is below that index.
         self._open: Final[dict[object, int]] = {}
+        # Those of them that will not queue anything any more, and have not come to their event.
+        self._failed: Final[set[object]] = set()
+        # Events that were queued, in their order, each with the move that is over when it is durable.
+        self._following: Final[deque[tuple[Ref, str, int, object]]] = deque()
 
     @contextmanager
     def locked(self, workflow_id: str) -> Iterator[None]:
@@ -78,14 +83,33 @@ class Board:
         with self._lock:
             self._standings.pop(workflow_id, None)
 
+    def follow(self, workflow_id: str, number: int, event: Ref, token: object) -> None:
+        """The events of its transitions up to that number are queued; the last of them, and the move."""
+        with self._lock:
+            self._following.append((event, workflow_id, number, token))
+
+    def take(self, size: int) -> None:
+        """The audit tier has so many records that are durable: what was waited for among them is over."""
+        while self._following and self._following[0][0].index < size:
+            with self._lock:
+                if not self._following or self._following[0][0].index >= size:
+                    return
+                event, workflow_id, number, token = self._following.popleft()
+                self._open.pop(token, None)
+                self._failed.discard(token)
+                self._audited(workflow_id, number, event)
+
     def audited(self, workflow_id: str, number: int, event: Ref) -> None:
         """The events of its transitions up to that number are durable; the last of them."""
         with self._lock:
-            standing = self._standings.get(workflow_id)
-            if standing is not None and standing.unaudited:
-                left = tuple(each for each in standing.unaudited if each.link.number > number)
-                newest = event if standing.event is None or standing.event.index < event.index else standing.event
-                self._standings[workflow_id] = msgspec.structs.replace(standing, unaudited=left, event=newest)
+            self._audited(workflow_id, number, event)
+
+    def _audited(self, workflow_id: str, number: int, event: Ref) -> None:
+        standing = self._standings.get(workflow_id)
+        if standing is not None and standing.unaudited:
+            left = tuple(each for each in standing.unaudited if each.link.number > number)
+            newest = event if standing.event is None or standing.event.index < event.index else standing.event
+            self._standings[workflow_id] = msgspec.structs.replace(standing, unaudited=left, event=newest)
 
     # ---- moves ------------------------------------------------------------------------------------------------------------
 
@@ -102,11 +126,23 @@ class Board:
         with self._lock:
             self._open.pop(token, None)
 
-    def settle(self, below: int) -> None:
-        """Replaying has seen to all moves of records below that index."""
+    def fail(self, token: object) -> None:
+        """The move ended and may have queued a record that has no event."""
         with self._lock:
-            for token in [token for token, size in self._open.items() if size < below]:
-                del self._open[token]
+            if token in self._open:
+                self._failed.add(token)
+
+    def failed(self) -> frozenset[object]:
+        """The moves that failed: what they queued is in the log by now, if it ever comes there."""
+        with self._lock:
+            return frozenset(self._failed)
+
+    def settle(self, seen_to: frozenset[object]) -> None:
+        """Replaying has seen to those that had failed before it looked at the log. Of one that goes on it cannot tell."""
+        with self._lock:
+            for token in seen_to:
+                self._open.pop(token, None)
+                self._failed.discard(token)
 
 
 _BOARDS: Final[weakref.WeakKeyDictionary[Store, Board]] = weakref.WeakKeyDictionary()

@@ -70,7 +70,8 @@ extern "C" {
 #define AEGIS_E_PROOF -23           /* a proof that does not hold */
 #define AEGIS_E_FORKED -24          /* a handle from before fork() */
 #define AEGIS_E_UNAUTHENTICATED -25 /* past what can be shown without the store secret */
-#define AEGIS_E_BUG -26             /* an invariant of the engine broke: please report it */
+#define AEGIS_E_WRITEONCE -26       /* something of the audit tier was to be taken away or rewritten */
+#define AEGIS_E_BUG -27             /* an invariant of the engine broke: please report it */
 
 #define AEGIS_TIER_AUDIT 1
 #define AEGIS_TIER_MEMORY 2

@@ -393,7 +393,7 @@ AEGIS_API int aegis_compact_start(aegis_store *store, uint32_t tier, uint64_t po
                                   const uint8_t *payloads, uint64_t payloads_length, aegis_compactor **out) {
     TRY(usable_tier(store, tier));
     if (!store->writable) return fail(AEGIS_E_READONLY, "the store is open for reading");
-    if (tier == AEGIS_TIER_AUDIT && !MUTANT(AUDIT_COMPACTED)) return fail(AEGIS_E_ARGUMENT, "the audit tier is never compacted");
+    if (tier == AEGIS_TIER_AUDIT && !MUTANT(AUDIT_COMPACTED)) return fail(AEGIS_E_WRITEONCE, "the audit tier is never compacted");
     if (out == NULL || (changes == NULL && count > 0) || (payloads == NULL && payloads_length > 0))
         return fail(AEGIS_E_ARGUMENT, "changes, payloads and a place for the compactor");
     if (store_log(store, tier) == NULL) return fail(AEGIS_E_RANGE, "tier %s has no segment", tier_name(tier));

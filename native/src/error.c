@@ -51,6 +51,7 @@ static const wording wordings[] = {
     SAY(AEGIS_E_PROOF, "the proof does not hold"),
     SAY(AEGIS_E_FORKED, "the handle is from before a fork; open the store again in this process"),
     SAY(AEGIS_E_UNAUTHENTICATED, "cannot be shown to be genuine without the store secret"),
+    SAY(AEGIS_E_WRITEONCE, "what stands in the audit tier stays as it is"),
     SAY(AEGIS_E_BUG, "an invariant of the engine broke; please report it"),
 };
 

@@ -218,13 +218,21 @@ static bool begun_to_be(const uint8_t stands[SIGNATURE_SIZE], const uint8_t sign
     return true;
 }
 
+/* After the signature is durable, never before: what a crash cut short has to be written again, by whom may be anybody but root. */
+static void finish(const scope *s, const segment *seg) {
+    if (s->tier == AEGIS_TIER_AUDIT && !MUTANT(NO_PROTECTION)) s->vfs->protect(s->vfs, seg->file);
+}
+
 int footer_sign(const scope *s, segment *seg, const uint8_t signature[SIGNATURE_SIZE]) {
     footer f;
     CHECK(seg->sealed);
     int code = footer_read(s, seg, &f);
     if (code == AEGIS_E_TORN) return fail(AEGIS_E_CORRUPT, "the footer of segment %llu is damaged", (unsigned long long)seg->number);
     TRY(code);
-    if (memcmp(f.signature, signature, SIGNATURE_SIZE) == 0) return AEGIS_OK;
+    if (memcmp(f.signature, signature, SIGNATURE_SIZE) == 0) {
+        finish(s, seg);
+        return AEGIS_OK;
+    }
     if (!begun_to_be(f.signature, signature) && !MUTANT(SIGN_AGAIN))
         return fail(AEGIS_E_EXISTS, "segment %llu is signed already", (unsigned long long)seg->number);
     uint64_t size = 0;
@@ -232,5 +240,6 @@ int footer_sign(const scope *s, segment *seg, const uint8_t signature[SIGNATURE_
     TRY(s->vfs->write(s->vfs, seg->file, size - FOOTER_FIXED + F_SIGNATURE, signature, SIGNATURE_SIZE));
     if (!MUTANT(NO_SIGNATURE_SYNC)) TRY(s->vfs->sync(s->vfs, seg->file));
     seg->is_signed = true;
+    finish(s, seg);
     return AEGIS_OK;
 }

@@ -42,7 +42,8 @@ int footer_offsets(const scope *s, const segment *seg, uint64_t n, unsigned coun
 int footer_write(const scope *s, const segment *seg, uint8_t root[HASH_SIZE]);
 /* The same for a file whose frames the caller has hashed while it wrote them. */
 int footer_put(const scope *s, const segment *seg, const uint8_t frames_sha256[HASH_SIZE], uint8_t root[HASH_SIZE]);
-/* Writes the signature where there is none, or a part of it that a crash left; EXISTS if another one stands there. Synced. */
+/* Writes the signature where there is none, or a part of it that a crash left; EXISTS if another one stands there. Synced. A segment of
+ * the audit tier is complete then, and nobody is to write to it. */
 int footer_sign(const scope *s, segment *seg, const uint8_t signature[SIGNATURE_SIZE]);
 
 #endif

@@ -162,6 +162,7 @@
     X(NO_READ_AGAIN, "that a reader looks again where a segment was replaced as it came")                           \
     X(NO_FOLLOW_ROOT_TEST, "that a rewritten segment leads to the tree that a reader has")                          \
     X(NO_VERIFY_CAUSE, "verify: that what authorises a gap is in the log")                                          \
+    X(NO_PROTECTION, "that a sealed and signed segment of the audit tier is read-only")                             \
     X(AUDIT_COMPACTED, "that the audit tier is never compacted")                                                    \
     /* who may (lockfile, store, api) */                                                                            \
     X(NO_WRITER_LOCK, "the writer's lock")                                                                          \

@@ -186,6 +186,9 @@ int segment_open(const scope *s, vfs_dir *dir, uint64_t number, uint64_t generat
     segment_name(number, name);
     const place where = {.tier = s->tier, .segment = number, .path = name};
     int code = s->vfs->open(s->vfs, dir, name, writable ? VFS_WRITE : VFS_READ, &out->file);
+    /* One that is sealed and signed: nothing is written to it. To one that is not nothing can be, and that is said then. */
+    if (code == AEGIS_E_READONLY && writable && s->tier == AEGIS_TIER_AUDIT)
+        code = s->vfs->open(s->vfs, dir, name, VFS_READ, &out->file);
     if (code == AEGIS_E_NOTFOUND) return fail_at(AEGIS_E_CORRUPT, &where, "segment %s is missing", name);
     if (code != AEGIS_OK) return code;
     code = s->vfs->read(s->vfs, out->file, 0, header, sizeof header, &got);

@@ -65,6 +65,7 @@ struct vfs {
     int (*allocate)(vfs *self, vfs_file *file, uint64_t offset, uint64_t length);   /* space for it, reading as zeros; grows the file */
     int (*sync)(vfs *self, vfs_file *file);                          /* data and what is needed to read it */
     void (*push)(vfs *self, vfs_file *file, uint64_t offset, uint64_t length);      /* advice: a sync of this comes soon; promises nothing */
+    void (*protect)(vfs *self, vfs_file *file);                      /* nobody is to write to it any more; who has it open may. Advice, as push */
     int (*truncate)(vfs *self, vfs_file *file, uint64_t size);
     int (*size)(vfs *self, vfs_file *file, uint64_t *out);
     int (*lock)(vfs *self, vfs_file *file, uint64_t byte, enum vfs_lock_mode mode); /* never waits: AEGIS_E_LOCKED */

@@ -406,6 +406,13 @@ static void posix_push(vfs *self, vfs_file *file, uint64_t offset, uint64_t leng
 #endif
 }
 
+/* What gave nobody a right to read gives none now. Where there are no such rights, or they are not ours to change, it stays as it is. */
+static void posix_protect(vfs *self, vfs_file *file) {
+    (void)self;
+    struct stat found;
+    if (file->at.fd >= 0 && fstat(file->at.fd, &found) == 0) (void)fchmod(file->at.fd, found.st_mode & 0444);
+}
+
 static int posix_sync(vfs *self, vfs_file *file) {
     (void)self;
     ALIVE(file);
@@ -526,7 +533,7 @@ vfs *vfs_posix(void) {
         .open_root = posix_open_root, .open_dir = posix_open_dir, .close_dir = posix_close_dir, .sync_dir = posix_sync_dir,
         .sync_parent = posix_sync_parent, .list = posix_list, .rename = posix_rename, .unlink = posix_unlink,
         .place = posix_place, .open = posix_open, .close = posix_close, .read = posix_read, .write = posix_write,
-        .allocate = posix_allocate, .sync = posix_sync, .push = posix_push, .truncate = posix_truncate, .size = posix_size,
+        .allocate = posix_allocate, .sync = posix_sync, .push = posix_push, .protect = posix_protect, .truncate = posix_truncate, .size = posix_size,
         .lock = posix_lock, .lock_held = posix_lock_held, .bell_new = posix_bell_new, .bell_ring = posix_bell_ring, .bell_mute = posix_bell_mute,
         .bell_free = posix_bell_free, .clock_ms = posix_clock_ms, .yield = posix_yield, .random = posix_random, .identify = posix_identify};
     return &posix;

@@ -224,6 +224,7 @@ static int open_locked(vfs_sim *sim, vfs_dir *dir, const char *name, const char 
     if (node == SIM_NO_NODE && (flags & VFS_CREATE) == 0) return fail_system(ENOENT, "open", path);
     if (node != SIM_NO_NODE && sim->live.nodes[node].content == NULL)
         return fail(AEGIS_E_NOTSTORE, "%s is not a regular file", path);
+    if (node != SIM_NO_NODE && writable && sim->live.nodes[node].is_protected) return fail_system(EACCES, "open", path);
     size_t length = strlen(path) + 1;
     vfs_file *file = malloc(sizeof *file + length);
     if (file == NULL) return sim_no_memory();
@@ -341,6 +342,14 @@ static int sim_allocate(vfs *self, vfs_file *file, uint64_t offset, uint64_t len
 /* Nothing that anybody could rely on. */
 static void sim_push(vfs *self, vfs_file *file, uint64_t offset, uint64_t length) {
     (void)self, (void)file, (void)offset, (void)length;
+}
+
+/* Rights are the running system's: an image of its disk has none. */
+static void sim_protect(vfs *self, vfs_file *file) {
+    vfs_sim *sim = sim_of(self);
+    pthread_mutex_lock(&sim->mutex);
+    sim->live.nodes[file->node].is_protected = true;
+    pthread_mutex_unlock(&sim->mutex);
 }
 
 static int sim_sync(vfs *self, vfs_file *file) {
@@ -480,6 +489,7 @@ const vfs sim_calls = {
     .open_root = sim_open_root, .open_dir = sim_open_dir, .close_dir = sim_close_dir, .sync_dir = sim_sync_dir,
     .sync_parent = sim_sync_parent, .list = sim_list, .rename = sim_rename, .unlink = sim_unlink, .place = sim_place,
     .open = sim_open, .close = sim_close, .read = sim_read, .write = sim_write, .allocate = sim_allocate, .sync = sim_sync, .push = sim_push,
+    .protect = sim_protect,
     .truncate = sim_truncate, .size = sim_size_of, .lock = sim_lock_byte, .lock_held = sim_lock_held,
     .bell_new = sim_bell_new, .bell_ring = sim_bell_ring, .bell_mute = sim_bell_mute, .bell_free = sim_bell_free,
     .clock_ms = sim_clock_ms, .yield = sim_yield, .random = sim_random, .identify = sim_identify,

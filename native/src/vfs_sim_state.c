@@ -314,7 +314,7 @@ int table_forget(sim_table **table, uint32_t node) {
 
 int state_add(sim_state *state, uint32_t *node) {
     TRY(sim_room(&state->nodes, state->count, &state->room, sizeof *state->nodes));
-    state->nodes[state->count] = (sim_node){NULL, NULL, 0, 0};
+    state->nodes[state->count] = (sim_node){NULL, NULL, 0, 0, false};
     *node = (uint32_t)state->count++;
     return AEGIS_OK;
 }
@@ -327,7 +327,7 @@ int state_copy(const sim_state *state, sim_state *out) {
     out->count = out->room = state->count;
     for (size_t i = 0; i < state->count; i++) {
         const sim_node *node = &state->nodes[i];
-        out->nodes[i] = (sim_node){content_share(node->content), table_share(node->table), node->names, 0};
+        out->nodes[i] = (sim_node){content_share(node->content), table_share(node->table), node->names, 0, false};
     }
     return AEGIS_OK;
 }

@@ -95,6 +95,7 @@ typedef struct sim_node {
     sim_table *table;
     uint32_t names;             /* running system only: entries that name it */
     uint32_t handles;           /* running system only: open handles */
+    bool is_protected;          /* running system only: it opens for reading */
 } sim_node;
 
 typedef struct sim_state {

@@ -46,6 +46,7 @@ def test_workloads_are_chosen_by_name_in_the_usual_order():
         "bytes",
         "compact",
         "resume",
+        "workflows",
         "verify",
         "overhead",
         "footprint",

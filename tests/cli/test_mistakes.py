@@ -178,7 +178,12 @@ def test_a_place_that_cannot_be_written_to_is_read_all_the_same(aegis, story, ve
             os.chmod(os.path.join(root, each), 0o555)
     before = snapshot(story.parent)
     assert aegis(verb, "state", *READING[verb]).code in (0, 1)
-    assert snapshot(story.parent) == before
+    # When it was last verified is taken down in the key directory, where that takes it.
+    assert without_the_note(snapshot(story.parent)) == without_the_note(before)
+
+
+def without_the_note(found):
+    return {name: facts for name, facts in found.items() if name not in ("state.keys", "state.keys/verified.json")}
 
 
 # ---- pipes and signals ----------------------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ def test_a_place_that_is_not_there_or_not_sealed_or_audited_is_refused(filled, f
         compact_segment(engine, Tier.SESSION, 99, [Gap(0, 299)])
     with pytest.raises(errors.InvalidArgument, match="not sealed"):
         compact_segment(engine, Tier.SESSION, len(list(engine.segments(Tier.SESSION))) - 1, [Gap(0, 299)])
-    with pytest.raises(errors.InvalidArgument, match="never compacted"):
+    with pytest.raises(errors.WriteOnce, match="never compacted"):
         compact_segment(engine, Tier.AUDIT, 0, [Gap(0, 2)])
     with pytest.raises(errors.InvalidArgument, match="one byte"):
         compact_segment(engine, Tier.SESSION, 0, [Gap(0, 299)], step_bytes=0)

@@ -14,7 +14,7 @@ from aegis_store.types import Tier
 
 CODES = {name: getattr(lib, name) for name in dir(lib) if name.startswith("AEGIS_E_")}
 #: What `aegis` can do so far, and commands of the system.
-COMMANDS = {"demo", "verify", "head"}
+COMMANDS = {"audit", "demo", "verify", "head"}
 
 
 @pytest.mark.parametrize("name", CODES)

@@ -82,3 +82,13 @@ def test_what_waits_for_compaction_is_seen_and_is_none_of_it_once_done(tmp_path,
 
 def crash(*arguments, **options):
     raise Crash
+
+
+def test_what_a_store_takes_is_what_du_counts(tmp_path):
+    place = tmp_path / "state"
+    with aegis_store.open(place, config=SMALL) as store:
+        fill(store, "a", each=600)  # two tiles
+        assert store.lookout.engine.size(store.records.tier) > 512
+    assert len(list((place / "session" / "tiles").rglob("*"))) > 2
+    with aegis_store.open(place, mode="r") as store:
+        assert gather(store).disk_bytes == pytest.approx(store.stats().disk_bytes, abs=8192)

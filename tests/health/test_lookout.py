@@ -36,7 +36,7 @@ def make(place):
     with aegis_store.open(place, config=SMALL) as store:
         fill(store, "a", "b", each=20)
         store.retain([Rule(keep_last=10)])
-        store.audit.record("x", "incident.opened", "incident/1")
+        store.audit.record("x", "incident.opened", "incident/1", {"session": "other"})
         store.audit.record("x", "recovery.decided", "session/a")
 
 
@@ -69,9 +69,9 @@ def test_what_came_after_the_outlook_is_read_from_the_log(tmp_path, large):
     old = (place / "catalog" / NAME).read_bytes()
     with aegis_store.open(place, config=SMALL) as store:
         store.audit.record("x", "incident.closed", "incident/1")
-        store.audit.record("x", "incident.opened", "incident/2")
+        store.audit.record("x", "incident.opened", "incident/2", {"session": "other"})
         store.retain([Rule(keep_last=5)])
-        after = store.engine.size(Tier.SESSION) + store.engine.size(Tier.AUDIT)
+        after = store.lookout.engine.size(Tier.SESSION) + store.lookout.engine.size(Tier.AUDIT)
     (place / "catalog" / NAME).write_bytes(old)
     found, is_read = seen(place)
     assert not is_read
@@ -104,7 +104,7 @@ def test_the_outlook_of_a_writer_that_was_killed_serves(tmp_path, large):
     # Until a writer has settled it, the last group of a log that was not closed is served to no reader.
     for name in ("incident/9", "incident/10"):
         store.session("c").checkpoint({})
-        store.audit.record("x", "incident.opened", name)
+        store.audit.record("x", "incident.opened", name, {"session": "other"})
     abandon(store)
     found, is_read = seen(place)
     assert not is_read
@@ -181,7 +181,7 @@ def test_no_target_no_event(tmp_path):
     with aegis_store.open(tmp_path / "state", clock=Told(1, 10**12)) as store:
         store.session("a").checkpoint({})
         store.lookout.turn()
-        assert store.engine.size(Tier.AUDIT) == 0
+        assert store.lookout.engine.size(Tier.AUDIT) == 0
 
 
 def test_readers_know_the_targets_of_the_writer_and_write_nothing(tmp_path):

@@ -144,6 +144,7 @@ KILLED(NO_SPACE_TAKEN_AGAIN, "test_compact", "a_rotation_on_a_full_disk_still_ha
 KILLED(NO_READ_AGAIN, "test_follow", "a_segment_that_is_replaced_while_a_reader_opens_is_looked_for_again"),
 KILLED(NO_FOLLOW_ROOT_TEST, "test_follow", "a_rewritten_file_that_leads_to_another_tree_is_refused"),
 KILLED(NO_VERIFY_CAUSE, "test_verify", "a_gap_that_nothing_can_authorise_is_found"),
+KILLED(NO_PROTECTION, "test_compact", "a_segment_of_the_audit_tier_is_read_only_once_it_is_signed"),
 KILLED(AUDIT_COMPACTED, "test_compact", "the_audit_tier_is_never_compacted"),
 KILLED(NO_WRITER_LOCK, "test_lockfile", "a_reader_sees_the_writer_and_its_sizes"),
 KILLED(LOCK_BEFORE_GROUP, "test_crash_faults", "readers_are_told_of_a_group_after_its_sync"),

@@ -192,8 +192,46 @@ TEST(the_audit_tier_is_never_compacted) {
     if (!begin_store(1)) return;
     fill_segments(store, AEGIS_TIER_AUDIT, 1);
     const aegis_change change = gap(1, 5);
-    EXPECT_CODE(compact_all(store, AEGIS_TIER_AUDIT, 0, &change, 1, NULL, 0), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(compact_all(store, AEGIS_TIER_AUDIT, 0, &change, 1, NULL, 0), AEGIS_E_WRITEONCE);
     EXPECT(message_has("the audit tier is never compacted"));
+    end_store();
+}
+
+/* Whether a segment's file opens for writing, on the machine that the store runs on. */
+static int opens_for_writing(uint32_t tier, const char *name) {
+    vfs_dir *root = NULL, *dir = NULL;
+    vfs_file *file = NULL;
+    TRY(v->open_root(v, "store", 0, &root));
+    int code = v->open_dir(v, root, tier_name(tier), 0, &dir);
+    if (code == AEGIS_OK) code = v->open(v, dir, name, VFS_WRITE, &file);
+    if (file != NULL) v->close(v, file);
+    if (dir != NULL) v->close_dir(v, dir);
+    v->close_dir(v, root);
+    return code;
+}
+
+TEST(a_segment_of_the_audit_tier_is_read_only_once_it_is_signed) {
+    uint8_t signature[64];
+    aegis_footer footer;
+    memset(signature, 1, sizeof signature);
+    if (!begin_store(2)) return;
+    fill_segments(store, AEGIS_TIER_AUDIT, 2);
+    EXPECT_OK(opens_for_writing(AEGIS_TIER_AUDIT, "00000000.seg"));
+    EXPECT_OK(aegis_sign_segment(store, AEGIS_TIER_AUDIT, 0, 0, signature));
+    EXPECT_OK(aegis_sign_segment(store, SESSION, 0, 0, signature));
+    EXPECT_CODE(opens_for_writing(AEGIS_TIER_AUDIT, "00000000.seg"), AEGIS_E_READONLY);
+    EXPECT_OK(opens_for_writing(AEGIS_TIER_AUDIT, "00000001.seg"));
+    EXPECT_OK(opens_for_writing(SESSION, "00000000.seg"));
+    /* A store that holds such files is opened for writing all the same, and appended to; what is not signed yet is signed then. */
+    reopen();
+    EXPECT_OK(aegis_segment(store, AEGIS_TIER_AUDIT, 0, &footer));
+    EXPECT(footer.sealed && footer.is_signed);
+    EXPECT_OK(aegis_sign_segment(store, AEGIS_TIER_AUDIT, 0, 0, signature));
+    EXPECT_OK(aegis_sign_segment(store, AEGIS_TIER_AUDIT, 1, 1, signature));
+    EXPECT_CODE(opens_for_writing(AEGIS_TIER_AUDIT, "00000001.seg"), AEGIS_E_READONLY);
+    size = size_of(store, AEGIS_TIER_AUDIT);
+    EXPECT_OK(append_record(store, AEGIS_TIER_AUDIT, size, 10));
+    EXPECT_OK(aegis_commit(store, AEGIS_TIER_AUDIT, size));
     end_store();
 }
 

@@ -215,6 +215,23 @@ TEST(a_file_open_for_reading_cannot_change) {
     end();
 }
 
+TEST(a_protected_file_gives_nobody_a_right_to_write_and_no_right_that_it_did_not_give) {
+    struct stat found;
+    if (!begin()) return;
+    vfs_file *file = new_file("a");
+    EXPECT(stat(under("a"), &found) == 0 && (found.st_mode & 0777) == 0600);
+    v->protect(v, file);
+    EXPECT(stat(under("a"), &found) == 0 && (found.st_mode & 0777) == 0400);
+    EXPECT_OK(v->write(v, file, 0, "x", 1));    /* who has it open goes on */
+    v->close(v, file);
+    EXPECT(chmod(under("a"), 0640) == 0);
+    file = file_named("a", VFS_READ);
+    v->protect(v, file);
+    EXPECT(stat(under("a"), &found) == 0 && (found.st_mode & 0777) == 0440);
+    v->close(v, file);
+    end();
+}
+
 /* ---- names ------------------------------------------------------------------------------------------------------------ */
 
 TEST(missing_and_existing_names_are_told) {

@@ -56,6 +56,47 @@ def reasons(rule, seen):
     return stays
 
 
+# ---- versions of a key of the memory --------------------------------------------------------------------------------------
+
+
+def versions(*spans):
+    """Points that each were the newest from one time until another (None: it still is)."""
+    points = [
+        Point(ordinal=place, index=10 + place, time_ms=ms(begun), until_ms=None if until is None else ms(until), bytes=100)
+        for place, (begun, until) in enumerate(spans)
+    ]
+    return SessionView(number=1, id="s", agent="a", role=None, is_open=True, points=points)
+
+
+def test_an_age_counts_from_when_a_version_was_superseded():
+    seen = versions(
+        ("2026-01-01 00:00", "2026-11-20 00:00"), ("2026-11-20 00:00", "2026-11-27 13:00"), ("2026-11-27 13:00", None)
+    )
+    assert reasons({"keep_age": "1d"}, seen) == {1: "younger than 1 d", 2: "newest"}
+    assert reasons({"keep_age": "9d"}, seen) == {0: "younger than 9 d", 1: "younger than 9 d", 2: "newest"}
+    # Of a day what was put last stays, whenever it was superseded.
+    assert reasons({"daily": 2}, seen) == {1: "daily 2026-11-20", 2: "newest"}
+
+
+def test_what_is_superseded_goes_where_anything_may_and_is_not_held():
+    old = [Point(ordinal=7 + each, index=30 + each, time_ms=NOW, bytes=10) for each in range(2)]
+    seen = msgspec.structs.replace(view(["2026-11-28 01:00", "2026-11-28 02:00"]), superseded=old)
+    for rule, goes, freed in (
+        ({"keep_last": 5}, (7, 8), 20),
+        ({"keep_last": 1}, (0, 7, 8), 120),
+        ({"byte_budget": 100}, (0, 7, 8), 120),
+        ({"byte_budget": 1000}, (7, 8), 20),
+        ({}, (), 0),
+        ({"role": "other", "keep_last": 1}, (), 0),
+    ):
+        (decision,) = decide([seen], policy(rule), NOW).sessions
+        assert (decision.goes, decision.freed_bytes) == (goes, freed), rule
+    held = msgspec.structs.replace(seen, holds=[Hold(name="case 7", ordinals=frozenset({8}))])
+    assert decide([held], policy({"keep_last": 5}), NOW).sessions[0].goes == (7,)
+    held = msgspec.structs.replace(seen, holds=[Hold(name="case 7")])
+    assert decide([held], policy({"keep_last": 1}), NOW).sessions[0].goes == ()
+
+
 # ---- counts ---------------------------------------------------------------------------------------------------------------
 
 FIVE = ["2026-11-01 00:00", "2026-11-10 00:00", "2026-11-20 00:00", "2026-11-27 00:00", "2026-11-28 00:00"]

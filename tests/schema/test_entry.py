@@ -27,6 +27,8 @@ KEY_ID = b"KEYI"
 SIGNATURE = b"S" * 64
 SESSION_KINDS = (Kind.SESSION_BEGIN, Kind.CHECKPOINT, Kind.SESSION_END)
 #: Those that concern no one session.
+#: What takes something away, or keeps somebody else from it, is never in the audit tier.
+NEVER = [(kind, Tier.AUDIT) for kind in (Kind.PRUNE, Kind.ERASE, Kind.HOLD, Kind.HOLD_RELEASE)]
 #: Links that stand in one tier only.
 ONLY_IN = {Kind.AUDIT_EVENT: Tier.AUDIT, Kind.MEMORY_ITEM: Tier.MEMORY, Kind.WRITES: Tier.SESSION}
 APART_KINDS = (Kind.KEY_ADD, Kind.KEY_REVOKE, Kind.DICTIONARY, Kind.PRUNE)
@@ -125,7 +127,7 @@ def entries(draw):
         ordinal = 0
     return Entry(
         kind=kind,
-        tier=ONLY_IN[kind] if kind in ONLY_IN else draw(st.sampled_from(Tier)),
+        tier=ONLY_IN[kind] if kind in ONLY_IN else draw(st.sampled_from([tier for tier in Tier if (kind, tier) not in NEVER])),
         epoch=draw(st.integers(0, 2**32 - 1)),
         session_tag=NO_TAG if kind in APART_KINDS else draw(st.binary(min_size=16, max_size=16).filter(any)),
         ordinal=ordinal,
@@ -354,6 +356,19 @@ def test_a_signature_of_another_length_is_not_packed(size):
     entry = parse(entry_bytes())
     with pytest.raises(InvalidArgument, match="signature"):
         pack(msgspec.structs.replace(entry, signature=bytes(size)))
+
+
+@pytest.mark.parametrize(("kind", "tier"), NEVER)
+def test_9_nothing_in_the_audit_tier_says_that_anything_goes(kind, tier):
+    fields = {"kind": kind, "tier": tier, "time_ms": 1, "commitment": bytes(32), "length": 0, "key_id": bytes(4)}
+    if kind is not Kind.PRUNE:
+        fields["session_tag"] = b"t" * 16
+    allowed = pack_unsigned(**{**fields, "tier": Tier.SESSION})
+    assert parse(allowed + SIGNATURE).kind is kind
+    with pytest.raises(InvalidArgument, match=f"of kind {kind.label} is in tier audit"):
+        pack_unsigned(**fields)
+    with pytest.raises(Corrupt, match=f"of kind {kind.label} is in tier audit"):
+        parse(allowed[:2] + bytes([tier]) + allowed[3:] + SIGNATURE)
 
 
 @pytest.mark.parametrize(("kind", "tier"), ONLY_IN.items())

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from aegis_store.errors import Corrupt, InvalidArgument, NewerFormat, StateTypeError
-from aegis_store.schema.memory import NAMES, Item, decode, encode
+from aegis_store.schema.memory import NAMES, Item, decode, decode_head, encode, op_of
 
 ITEM = Item(
     namespace=("n", "\ud800"), key="k\udfff", op="put", number=3, ttl_ms=60, expires_ms=65, request_id="r", value={"a": 1}
@@ -62,6 +62,35 @@ def test_what_is_no_item_is_corrupt(item, name, value):
     fields[NAMES.index(name)] = value
     with pytest.raises(Corrupt):
         decode(msgspec.msgpack.encode(fields))
+    if name != "value":
+        with pytest.raises(Corrupt):
+            decode_head(msgspec.msgpack.encode(fields))
+
+
+@pytest.mark.parametrize("item", [ITEM, REFRESH, DELETE])
+def test_what_it_is_is_read_without_the_value(item):
+    assert decode_head(encode(item)) == msgspec.structs.replace(item, value=None)
+    assert op_of(encode(item)) == (item.op, item.put)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xc0",
+        b"\x91\xc0",
+        b"\x9d" + b"\xc0" * 13,
+        b"\x9d" + b"\x91" * 100_000,
+        encode(ITEM)[:-1],
+        b"\x9c" + encode(ITEM)[1:],
+    ],
+    ids=["nothing", "nil", "short", "nils", "deep", "cut", "a field less"],
+)
+def test_what_says_nothing_is_corrupt(data):
+    with pytest.raises(Corrupt):
+        decode_head(data)
+    with pytest.raises(Corrupt):
+        op_of(data)
 
 
 def test_a_later_version_is_newer():

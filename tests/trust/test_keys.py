@@ -371,3 +371,24 @@ def test_the_directory_is_durable_before_it_has_its_place(tmp_path, traced, make
     make(tmp_path)
     assert events[-2:] == [f"rename to {tmp_path / 's.keys'}", "sync directory"]
     assert events[:-2] == ["sync file"] * len(FILES) + ["sync another"] * 2
+
+
+def test_a_key_that_is_put_away_is_drawn_anew_and_kept_under_another_name(tmp_path):
+    keys = KeyDirectory.create(tmp_path / "keys", store_id=bytes(16), name="s", randomness=SystemRandomness())
+    old = keys.agent("bot")
+    assert keys.retire("bot") is True
+    assert keys.find_agent("bot") is None
+    assert keys.retire("bot") is False
+    new = keys.agent("bot")
+    assert new.public_key != old.public_key
+    (away,) = (tmp_path / "keys" / "agents").glob("*.revoked")
+    assert old.key_id.hex() in away.name
+    assert [each.public_key for each in keys.agents()] == [new.public_key]
+
+
+def test_a_note_is_kept_whole_and_read_back(tmp_path):
+    keys = KeyDirectory.create(tmp_path / "keys", store_id=bytes(16), name="s", randomness=SystemRandomness())
+    assert keys.note("x.json") is None
+    keys.keep_note("x.json", b"one")
+    keys.keep_note("x.json", b"two")
+    assert keys.note("x.json") == b"two"

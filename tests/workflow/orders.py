@@ -47,8 +47,8 @@ def moved(store: aegis_store.Store, workflow_id: str = "o", *states: str, **opti
 
 
 def killed(place: Path, work: Work, nth: int, seed: int = 0, **options: object) -> calls.Death | None:
-    """A process that opens the store, does this work, and is killed before the nth call of it that changes a file; None: it
-    came to its end before."""
+    """A process that opens the store, does this work, and is killed before the nth call of it that changes a file; None
+    where it came to its end before."""
 
     def child(asking: socket.socket) -> None:
         store = aegis_store.open(place)

@@ -1,9 +1,10 @@
-"""LangGraph on a store: a checkpointer whose checkpoints are signed, durable when `put` returns, and stored as what changed.
+"""LangGraph on a store: a checkpointer and a long-term memory, whose records are signed, durable when `put` returns, and stored
+as what changed.
 
-    from aegis_store.adapters.langgraph import AegisSaver
+    from aegis_store.adapters.langgraph import AegisSaver, AegisStore
 
-    with AegisSaver.from_path("state") as saver:
-        graph = builder.compile(checkpointer=saver)
+    with aegis_store.open("state") as store:
+        graph = builder.compile(checkpointer=AegisSaver(store), store=AegisStore(store))
 
 What of LangGraph becomes what in a store: docs/decisions/0017-langgraph-saver.md. NotInstalled: LangGraph is not here.
 """
@@ -16,11 +17,12 @@ from aegis_store.errors import NotInstalled
 
 if find_spec("langgraph") is None or find_spec("langgraph.checkpoint") is None:
     raise NotInstalled(
-        "LangGraph is not installed, and its saver is a subclass of one of its classes",
+        "LangGraph is not installed, and what is here are subclasses of its classes",
         op="import",
         hint="pip install 'aegis-store[langgraph]'",
     )
 
 from aegis_store.adapters.langgraph.saver import AegisSaver
+from aegis_store.adapters.langgraph.store import AegisStore
 
-__all__ = ["AegisSaver"]
+__all__ = ["AegisSaver", "AegisStore"]

@@ -44,15 +44,16 @@ def programs() -> Path:
 
 
 @contextmanager
-def server(*, synced: bool = True) -> Iterator[str]:
+def server(*, synced: bool = True, place: Path | None = None) -> Iterator[str]:
     """A server that is up, as the URL of an empty database of its owner; gone at the end with all that it held.
 
+    Its data lie below `place`, which others must be let through to, or where temporary files do.
     Without `synced` it does not wait for its disk: for tests, which do not measure it. NotHere: it is not installed, or this
     is root and there is no user to run it as.
     """
     bin_ = programs()
     who = _unprivileged()
-    folder = Path(tempfile.mkdtemp(prefix="aegis-postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="aegis-postgres-", dir=place))
     try:
         if who is not None:
             os.chown(folder, who.pw_uid, who.pw_gid)

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from aegis_store.bench.rivals import postgres
+from aegis_store.bench.rivals import postgres, sql_workflows
 from aegis_store.bench.rivals.absent import NotHere
 
 
@@ -67,3 +67,31 @@ def test_the_newest_version_is_taken(tmp_path, monkeypatch):
         (tmp_path / version / "bin").mkdir(parents=True)
         (tmp_path / version / "bin" / "initdb").touch()
     assert postgres.programs() == tmp_path / "17" / "bin"
+
+
+def test_the_peer_of_workflows_works_on_it():
+    pytest.importorskip("sqlalchemy", reason="a peer of the benchmark, which tests do not install: pip install '.[bench]'")
+    pytest.importorskip("asyncpg", reason="a peer of the benchmark, which tests do not install: pip install '.[bench]'")
+    try:
+        context = postgres.server()
+        where = context.__enter__()
+    except NotHere as error:
+        pytest.skip(str(error))
+    try:
+        with sql_workflows.on_postgres(where) as peer:
+            peer.run(peer.fill([("a", "new", {"n": 0})]))
+            peer.run(peer.transition("a", "paid", {"n": 1}, "bank"))
+            assert peer.run(peer.resume(10)) == [{"n": 1}]
+
+            async def asked(what: str) -> str:
+                async with peer._engine.connect() as connection:
+                    return (await connection.exec_driver_sql(f"SHOW {what}")).scalar()
+
+            assert peer.run(asked("fsync")) == "on"
+            data = Path(peer.run(asked("data_directory")))
+            pid = int((data / "postmaster.pid").read_text().splitlines()[0])
+    finally:
+        context.__exit__(None, None, None)
+    assert not data.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
