@@ -210,7 +210,7 @@ class _Calls:
             case "put":
                 return line.put
             case "put_writes":
-                return line.put_writes
+                return line.put_writes_to_older
             case "get_tuple":
                 return partial(saver.get_tuple, _config(line.thread))
             case "get_tuple by id":
@@ -265,7 +265,7 @@ class _Line:
         self.made: list[Any] = []
         self._calls = calls
         self._states = calls.states()
-        self._step = 0
+        self._step = self._written = 0
 
     def put(self) -> None:
         self._step += 1
@@ -276,9 +276,17 @@ class _Line:
         self.made.append(self._calls.saver.put(before, checkpoint, about, dict(checkpoint["channel_versions"])))
 
     def put_writes(self) -> None:
-        self._calls.saver.put_writes(
-            self.made[-1], [("messages", ["a line that was written"]), ("position", 7)], f"{self._step}"
-        )
+        self._write(self.made[-1])
+
+    def put_writes_to_older(self) -> None:
+        """To one of those that are not listed, and of which none gets many: what is asked for later stays as it is."""
+        self._write(self.made[-LISTED - 1 - self._written % (2 * LISTED - 1)])
+
+    def _write(self, config: Any) -> None:
+        # Of a task of its own: what a task has written before is not written again.
+        self._written += 1
+        writes = [("messages", ["a line that was written"]), ("position", 7)]
+        self._calls.saver.put_writes(config, writes, f"task {self._written}")
 
 
 def _config(thread: str) -> dict[str, dict[str, str]]:
