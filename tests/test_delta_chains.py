@@ -12,10 +12,10 @@ import pytest
 import aegis_store
 from aegis_store import Config, Tier
 from aegis_store.aio import open as open_async
-from aegis_store.codec.payload import commit, seal_delta
+from aegis_store.codec.payload import base_of, commit, seal_delta
 from aegis_store.errors import AegisError, Corrupt, Foreign
 from aegis_store.schema import checkpoint as checkpoint_schema
-from aegis_store.states import LINKS_MAX, State
+from aegis_store.states import LINKS_MAX, RUN, State
 from aegis_store.types import Kind
 from tests.stores import SMALL, flip, forging, frame_of, noise
 
@@ -65,6 +65,68 @@ def test_every_checkpoint_comes_back(place, mode, cache):
         assert [session.get(number).state for number in range(200)] == states
         assert [each.state for each in session.history(limit=70)] == states[:-71:-1]
         assert store.verify(deep=True).ok
+
+
+def large(count: int) -> list[bytes]:
+    """States of 70 kB and more, each a little longer than the one before."""
+    text = noise(70_000 + 300 * count)
+    return [text[: 70_000 + 300 * number] for number in range(count)]
+
+
+@pytest.mark.parametrize("cache", [0, 64 << 20], ids=["nothing kept", "kept"])
+def test_a_large_session_is_stored_in_runs(place, cache):
+    count = 3 * RUN + 5
+    states = large(count)
+    config = Config(state_cache_bytes=cache)
+    with aegis_store.open(place, config=config) as store:
+        refs = save(store, "s", states[: 2 * RUN])
+    with aegis_store.open(place, config=config) as store:
+        refs += save(store, "s", states[2 * RUN :])
+        bases = [base_of(store._engine.read(Tier.SESSION, ref.index).payload) for ref in refs]
+        assert [at for at, base in enumerate(bases) if base is not None] == [RUN, 2 * RUN, 3 * RUN]
+        assert [bases[at] for at in (RUN, 2 * RUN, 3 * RUN)] == [refs[at].index for at in (0, RUN, 2 * RUN)]
+        assert flags_of(store, "s").count(0) == 1
+        stored = sum(len(record.payload) for record in store.records.scan(0, store.records.size()))
+        assert stored < 70_000 + 2 * 300 * count + 100 * count
+        assert [store.session("s").get(number).state for number in range(count)] == states
+        assert store.verify(deep=True).ok
+
+
+@pytest.mark.parametrize("gone", [range(RUN, RUN + 1), range(2 * RUN + 1), range(0, 3 * RUN, 2), range(1, 3 * RUN, 2)])
+def test_a_large_session_is_whole_after_a_part_of_it_went(place, gone):
+    count = 3 * RUN + 5
+    states = large(count)
+    with aegis_store.open(place) as store:
+        save(store, "s", states)
+        store.session("s").fork("fork", at=store.session("s").get(2 * RUN).ref).checkpoint(b"on its own")
+        going = set(gone) - {2 * RUN}
+        assert store.keeping.sweeper.prune({"s": going}, reason="a test").spared == 0
+        store.compact()
+        session = store.session("s")
+        left = [number for number in range(count) if number not in going]
+        assert [each.ref.ordinal for each in session.history()] == left[::-1]
+        assert [session.get(number).state for number in left] == [states[number] for number in left]
+        assert store.session("fork").latest().state == b"on its own"
+        assert store.verify(deep=True).ok
+        more = large(count + RUN)[count:]
+        save(store, "s", more)
+        assert session.latest().state == more[-1]
+        assert store.verify(deep=True).ok
+
+
+def test_damage_to_the_first_of_a_run_hits_the_runs_that_hang_on_it(place):
+    states = large(3 * RUN)
+    with aegis_store.open(place) as store:
+        refs = save(store, "s", states)
+    path, span = frame_of(place, refs[RUN].index)
+    flip(path, span.payload + 30)
+    with aegis_store.open(place) as store:
+        session = store.session("s")
+        for number in (0, RUN - 1):
+            assert session.get(number).state == states[number]
+        for number in (RUN, RUN + 1, 2 * RUN, 3 * RUN - 1):
+            with pytest.raises(Corrupt):
+                session.get(number)
 
 
 def test_a_session_costs_what_changed(place):

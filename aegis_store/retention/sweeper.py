@@ -95,6 +95,7 @@ class Sweeper:
             owner.records.flush()
             found = survey(owner.records.engine, self._tier)
             starts = {strand.parent for strand in found.strands.values()}
+            pending = owner.records.gaps.pending()
             held: dict[bytes, list[range]] = {}
             for hold in owner.catalog.holds(self._tier):
                 for tag, reach in self._holds.reach(hold).items():
@@ -106,13 +107,14 @@ class Sweeper:
                 strand, kept = found.strands[session.tag], held.get(session.tag, ())
                 beside = strand.beside()
                 for at, ordinal in enumerate(strand.ordinals):
-                    if ordinal not in ordinals or strand.gaps[at]:
+                    index = strand.indexes[at]
+                    if ordinal not in ordinals or strand.gaps[at] or any(index in cause.runs for cause in pending):
                         continue
-                    if strand.indexes[at] in starts or any(ordinal in each for each in kept):
+                    if index in starts or any(ordinal in each for each in kept):
                         spared += 1
                         continue
-                    going.append(strand.indexes[at])
-                    going.extend(index for index, _ in beside.get(ordinal, ()))
+                    going.append(index)
+                    going.extend(other for other, _ in beside.get(ordinal, ()))
             return Pruning(records=tuple(self._write(Runs.of(sorted(going)), reason)), spared=spared)
 
     def _spared_since(self, found: Survey) -> set[int]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from aegis_store.codec.runs import Runs
 from aegis_store.compaction.plan import plan
 from aegis_store.gaps import Cause
-from aegis_store.states import LINKS_MAX
+from aegis_store.states import LINKS_MAX, RUN
 from aegis_store.survey import Strand, Survey
 
 
@@ -20,6 +20,7 @@ class Disk:
         self.bases = {}  # index -> index or None, of what is there
         self.sessions = []  # of each: tag, number, parent, its checkpoints
         self.gone = set()
+        self.parents = {}  # index -> what its entry names
 
     def _next(self):
         self.size += 1
@@ -38,12 +39,21 @@ class Disk:
             index, links = self.bases[index], links + 1
         return links
 
-    def write(self, session, whole=False):
+    def write(self, session, whole=False, large=False):
         _, _, parent, _, own = self.sessions[session]
         newest = own[-1] if own else parent
         base = None if whole or newest is None or newest in self.gone or self.depth(newest) >= LINKS_MAX else newest
+        if large and base is not None and parent is None and len(own) % RUN == 0:
+            first = own[-RUN]
+            run_before = first if first not in self.gone and self.depth(first) + RUN <= LINKS_MAX else None
+            base = run_before if run_before is not None else base if self.depth(base) + RUN <= LINKS_MAX else None
         own.append(self._next())
         self.bases[own[-1]] = base
+        self.parents[own[-1]] = newest
+
+    def named_base(self, index):
+        base = self.bases.get(index)
+        return base if base is not None and base != self.parents[index] else None
 
     def survey(self):
         strands = {}
@@ -65,7 +75,7 @@ class Disk:
     def compact(self, going):
         """Let these go as a compactor does it, newest first, and look after each step."""
         cause = Cause(index=self._next(), time_ms=0, is_erasure=False, reason="", runs=Runs.of(sorted(going)))
-        todo = plan(self.survey(), [cause])
+        todo = plan(self.survey(), [cause], base_of=self.named_base)
         assert set(todo.gaps) == going - self.gone
         assert set(todo.gaps.values()) <= {cause.index}
         assert [each.index for each in todo.touched] == sorted(each.index for each in todo.touched)
@@ -87,11 +97,11 @@ class Disk:
             assert self.depth(index) <= LINKS_MAX, f"{index} hangs on too many"  # KeyError: it hangs on what is gone
 
 
-def line(count):
+def line(count, large=False):
     disk = Disk()
     session = disk.begin()
     for _ in range(count):
-        disk.write(session)
+        disk.write(session, large=large)
     return disk, disk.sessions[session][4]
 
 
@@ -139,6 +149,49 @@ def test_forks_hang_on_as_many_as_they_may_and_no_more():
     assert disk.depth(disk.sessions[fork][4][-1]) == LINKS_MAX - 1
 
 
+def test_the_first_of_a_run_stays_where_only_the_one_before_it_goes():
+    disk, own = line(4 * RUN, large=True)
+    first = own[2 * RUN]
+    assert disk.bases[first] == own[RUN] != own[2 * RUN - 1]
+    assert touched_of(disk.compact({own[2 * RUN - 1]})) == {}
+    assert disk.bases[first] == own[RUN]
+
+
+def test_the_first_of_a_run_hangs_on_an_earlier_run_where_the_one_before_goes():
+    disk, own = line(4 * RUN, large=True)
+    todo = disk.compact({own[RUN]})
+    assert touched_of(todo) == {own[RUN + 1]: own[RUN - 1], own[2 * RUN]: own[0]}
+    assert disk.bases[own[2 * RUN]] == own[0]
+    assert disk.bases[own[RUN + 1]] is None  # nothing that stays is nearer to its keyframe
+    assert disk.depth(own[3 * RUN]) == 2
+
+
+def test_the_first_of_a_run_becomes_a_keyframe_where_all_before_it_goes():
+    disk, own = line(3 * RUN, large=True)
+    assert touched_of(disk.compact(set(own[: 2 * RUN]))) == {own[2 * RUN]: None}
+    assert disk.depth(own[-1]) == RUN - 1
+
+
+def test_large_sessions_have_few_keyframes():
+    disk, own = line(17 * RUN, large=True)
+    assert sum(base is None for base in disk.bases.values()) == 1
+    assert max(map(disk.depth, own)) == LINKS_MAX
+    disk.write(0, large=True)
+    assert disk.bases[disk.sessions[0][4][-1]] is None
+
+
+def test_writes_go_with_their_checkpoint_and_those_of_nobody_stay():
+    disk, own = line(3)
+    tag, *_ = disk.sessions[0]
+    strand = (found := disk.survey()).strands[tag]
+    strand.tags = bytearray(b"AAAAAAAABBBBBBBBAAAAAAAA")
+    strand.writes = {b"A" * 8: [(80, 10)], b"B" * 8: [(81, 10), (82, 0)], b"C" * 8: [(83, 10)]}
+    assert strand.beside() == {2: [(80, 10)], 1: [(81, 10), (82, 0)]}
+    cause = Cause(index=99, time_ms=0, is_erasure=False, reason="", runs=Runs.of([own[1], 81, 82]))
+    assert set(plan(found, [cause]).gaps) == {own[1], 81}
+    assert set(strand.records()) == {found.strands[tag].number, *own, 80, 81, 82, 83}
+
+
 def test_a_session_goes_with_all_that_it_has():
     disk, own = line(3)
     tag, number, *_ = disk.sessions[0]
@@ -166,6 +219,7 @@ def test_the_newest_cause_is_named_and_what_is_gone_is_left_alone():
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("write"), st.integers(0, 5), st.integers(1, 40)),
+        st.tuples(st.just("large"), st.integers(0, 5), st.integers(40, 120)),
         st.tuples(st.just("whole"), st.integers(0, 5), st.just(1)),
         st.tuples(st.just("fork"), st.integers(0, 5), st.integers(0, 200)),
         st.tuples(st.just("prune"), st.integers(0, 2**32), st.integers(1, 9)),
@@ -185,6 +239,9 @@ def test_whatever_goes_what_stays_can_be_read_and_hangs_on_no_more_than_it_may(s
         if what == "write":
             for _ in range(count):
                 disk.write(session)
+        elif what == "large":
+            for _ in range(count):
+                disk.write(session, large=True)
         elif what == "whole":
             disk.write(session, whole=True)
         elif what == "fork" and own and own[count % len(own)] not in disk.gone:

@@ -290,6 +290,7 @@ class AegisSaver(BaseCheckpointSaver[str]):
         self, config: RunnableConfig | None, line: Line, found: Found, metadata: CheckpointMetadata | None = None
     ) -> CheckpointTuple:
         opener, row = self._opener, found.row
+        pending = self._lines.pending(line, row.id)  # before anything is decoded: what is damaged or hostile is refused first
         checkpoint = opener.checkpoint(row)
         if not row.versions:
             self._lines.note(
@@ -300,7 +301,7 @@ class AegisSaver(BaseCheckpointSaver[str]):
             checkpoint=checkpoint,
             metadata=opener.metadata(row) if metadata is None else metadata,
             parent_config=None if row.parent is None else _config(config, line, row.parent),
-            pending_writes=[(each.task, each.channel, opener.value(each.value)) for each in self._lines.pending(line, row.id)],
+            pending_writes=[(each.task, each.channel, opener.value(each.value)) for each in pending],
         )
 
     # ---- what stays and what goes -----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from aegis_store.adapters.langgraph.names import Line, session_id
 from aegis_store.errors import Held, InvalidArgument
 from tests.adapters.langgraph.made_up import checkpoint, config, ids, line_of
 
+ID = "checkpoint_id"
 SECRET = "what nobody is to read any more"
 
 
