@@ -14,7 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 import msgspec
 
@@ -49,6 +49,14 @@ class Pending(msgspec.Struct, frozen=True):
     ref: Ref
     length: int
     is_repeat: bool = False
+
+
+class Stamp(NamedTuple):
+    """Changes with everything that is put into a session: the record that begins it, the last of its chain, how many writes."""
+
+    number: LogIndex
+    last: LogIndex
+    writes: int
 
 
 class _Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -355,6 +363,14 @@ class Chain:
         with self.lock:
             self._standing = None
             self._owner.lost_track()  # what is queued and not noted yet would be missing from where it stands
+
+    def stamp(self) -> Stamp | None:
+        """Where the session stands, if that is known and nothing is on its way; None: look."""
+        with self.lock:
+            standing = self._standing
+            if standing is None or self._owed or self._closed is not None:
+                return None
+            return Stamp(standing.number, standing.last.index, standing.writes)
 
     def close(self, why: Erased | None) -> None:
         """Take nothing more, and say why; None: do so again. What was queued before is in the engine when this returns."""

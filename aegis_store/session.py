@@ -17,7 +17,7 @@ import msgspec
 from aegis_store.autosave import Autosave, Autosaver
 from aegis_store.calls import Calls
 from aegis_store.catalog import SessionRecord
-from aegis_store.chain import Chain, Pending
+from aegis_store.chain import Chain, Pending, Stamp
 from aegis_store.checkpoint import Checkpoint, milliseconds, moment
 from aegis_store.codec import canonical
 from aegis_store.erasure import WAIT_SECONDS, Erasure
@@ -332,6 +332,11 @@ class Session:
         """Where the newest checkpoint is that a request made in this session: for `read`, or to see that it was read before.
         None: there is none."""
         return self._chain.lineage.find(request_id)
+
+    def stamp(self) -> Stamp | None:
+        """Changes with everything that this process puts into the session, and with what takes it away as a whole; for whoever
+        remembers what was read. None: nothing is known, or something is on its way. A reader knows nothing."""
+        return None if self._owner.records.suspects else self._chain.stamp()
 
     def places(self, *, before: int | None = None, limit: int = 64) -> list[Place]:
         """Where the session's own checkpoints are, newest first, those that were pruned or erased too: at most `limit`; with

@@ -17,6 +17,7 @@ from aegis_store.bench import (
     commit_n,
     compact,
     footprint,
+    langgraph,
     large,
     overhead,
     results,
@@ -29,7 +30,20 @@ from aegis_store.bench.workload import Run, Workload, open_engine
 #: The first one counts CPU time, which is the whole process's: it comes before peers that leave threads behind.
 WORKLOADS: Final[dict[str, Workload]] = {
     module.WORKLOAD.name: module.WORKLOAD
-    for module in (checkpoint, large, commit_1, commit_n, weight, compact, resume, workflows, verify, overhead, footprint)
+    for module in (
+        checkpoint,
+        langgraph,
+        large,
+        commit_1,
+        commit_n,
+        weight,
+        compact,
+        resume,
+        workflows,
+        verify,
+        overhead,
+        footprint,
+    )
 }
 ROUNDS, SECONDS = 9, 0.4
 ROUNDS_QUICK, SECONDS_QUICK = 3, 0.1

@@ -14,6 +14,7 @@ from aegis_store.adapters.langgraph.names import Line, line_of, session_id, thre
 from aegis_store.adapters.langgraph.recall import Recall
 from aegis_store.adapters.langgraph.rows import Pending, Row, pending_of, row_of
 from aegis_store.catalog import SessionRecord
+from aegis_store.chain import Stamp
 from aegis_store.errors import Gone
 from aegis_store.lineage import Place
 from aegis_store.schema.writes import Part, Writes
@@ -28,6 +29,8 @@ PARTS_BYTES: Final = 16 << 20
 PAGE: Final = 64
 #: Lines whose last row is known, if it is still remembered.
 LAST_MAX: Final = 4096
+#: Lines whose newest checkpoint is known.
+SEEN_MAX: Final = 4096
 #: Sessions that are looked up at a time.
 SESSIONS_PAGE: Final = 256
 _PART_OVERHEAD_BYTES: Final = 256
@@ -47,15 +50,35 @@ class Found(NamedTuple):
         yield from (other.ordinal for other in self.others)
 
 
+class _Seen(NamedTuple):
+    """What was found when the session stood so."""
+
+    stamp: Stamp
+    found: Found | None
+
+
+class _Written(NamedTuple):
+    """The pending writes of a checkpoint when its session had so many writes records."""
+
+    writes: int
+    pending: list[Pending]
+
+
 class Lines:
     """What savers of one store share. Any number of threads may use it."""
 
     def __init__(self, store: Store) -> None:
         self.store: Final = store
+        self._newest: Recall[int, _Seen] = Recall(SEEN_MAX, size_of=lambda seen: 1, age=self._age)
+        self._pending: Recall[tuple[int, str], _Written] = Recall(
+            PARTS_BYTES,
+            size_of=lambda written: _PART_OVERHEAD_BYTES + sum(len(each.value[1]) for each in written.pending),
+            age=self._age,
+        )
         # Of a line, the record that was noted last.
         self._last: dict[Line, LogIndex] = {}
-        self._rows: Recall[Row] = Recall(ROWS_BYTES, size_of=lambda row: row.size, age=self._age)
-        self._parts: Recall[Part] = Recall(
+        self._rows: Recall[int, Row] = Recall(ROWS_BYTES, size_of=lambda row: row.size, age=self._age)
+        self._parts: Recall[int, Part] = Recall(
             PARTS_BYTES, size_of=lambda part: len(part.body) + _PART_OVERHEAD_BYTES, age=self._age
         )
 
@@ -114,7 +137,14 @@ class Lines:
 
     def latest(self, line: Line) -> Found | None:
         """The newest checkpoint of a line that is there."""
-        return next(self.down(line, first_page=1), None)
+        stamp = self.session(line).stamp()
+        seen = None if stamp is None else self._newest.get(stamp.number)
+        if seen is not None and seen.stamp == stamp:
+            return seen.found
+        found = next(self.down(line, first_page=1), None)
+        if stamp is not None:
+            self._newest[stamp.number] = _Seen(stamp, found)
+        return found
 
     def down(self, line: Line, *, before: int | None = None, first_page: int = PAGE) -> Iterator[Found]:
         """The checkpoints of a line that are there, newest first, looked up in pages as they are asked for; of ordinals below
@@ -147,7 +177,7 @@ class Lines:
     # ---- writes -----------------------------------------------------------------------------------------------------------
 
     @property
-    def parts(self) -> Recall[Part]:
+    def parts(self) -> Recall[int, Part]:
         """What is remembered of writes, for whoever writes."""
         return self._parts
 
@@ -157,4 +187,11 @@ class Lines:
 
     def pending(self, line: Line, checkpoint_id: str) -> list[Pending]:
         """The same as LangGraph wants it."""
-        return pending_of(self.writes(line, checkpoint_id))
+        stamp = self.session(line).stamp()
+        if stamp is None:
+            return pending_of(self.writes(line, checkpoint_id))
+        known = self._pending.get((stamp.number, checkpoint_id))
+        if known is None or known.writes != stamp.writes:
+            known = _Written(stamp.writes, pending_of(self.writes(line, checkpoint_id)))
+            self._pending[stamp.number, checkpoint_id] = known
+        return known.pending

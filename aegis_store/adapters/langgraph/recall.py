@@ -1,4 +1,4 @@
-"""What this process has written or believed, by the index of its record: it need not be read and believed again.
+"""What this process has written or believed, mostly by the index of its record: it need not be read and believed again.
 
 A record never changes, so what is known of one stays true until something takes records away; then all is forgotten. Bounded by
 bytes; the least recently used go first.
@@ -11,10 +11,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Final, TypeVar
 
+Key = TypeVar("Key")
 Known = TypeVar("Known")
 
 
-class Recall(MutableMapping[int, Known]):
+class Recall(MutableMapping[Key, Known]):
     """See the module's text. Any number of threads may use it."""
 
     def __init__(self, capacity_bytes: int, *, size_of: Callable[[Known], int], age: Callable[[], int]) -> None:
@@ -24,30 +25,30 @@ class Recall(MutableMapping[int, Known]):
         self._age: Final = age
         self._aged = age()
         self._bytes = 0
-        self._kept: OrderedDict[int, Known] = OrderedDict()
+        self._kept: OrderedDict[Key, Known] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __getitem__(self, index: int) -> Known:
+    def __getitem__(self, key: Key) -> Known:
         with self._lock:
             self._catch_up()
-            found = self._kept[index]
-            self._kept.move_to_end(index)
+            found = self._kept[key]
+            self._kept.move_to_end(key)
             return found
 
-    def __setitem__(self, index: int, known: Known) -> None:
+    def __setitem__(self, key: Key, known: Known) -> None:
         with self._lock:
             self._catch_up()
-            self._forget(index)
-            self._kept[index] = known
+            self._forget(key)
+            self._kept[key] = known
             self._bytes += self._size_of(known)
             while self._bytes > self._capacity and len(self._kept) > 1:
                 self._forget(next(iter(self._kept)))
 
-    def __delitem__(self, index: int) -> None:
+    def __delitem__(self, key: Key) -> None:
         with self._lock:
-            self._forget(index)
+            self._forget(key)
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Key]:
         with self._lock:
             self._catch_up()
             return iter(list(self._kept))
@@ -63,7 +64,7 @@ class Recall(MutableMapping[int, Known]):
             self._aged, self._bytes = age, 0
             self._kept.clear()
 
-    def _forget(self, index: int) -> None:
-        gone = self._kept.pop(index, None)
+    def _forget(self, key: Key) -> None:
+        gone = self._kept.pop(key, None)
         if gone is not None:
             self._bytes -= self._size_of(gone)

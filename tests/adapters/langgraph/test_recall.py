@@ -7,7 +7,7 @@ import pytest
 from aegis_store.adapters.langgraph.recall import Recall
 
 
-def recall(capacity: int, age=lambda: 0) -> Recall[bytes]:
+def recall(capacity: int, age=lambda: 0) -> Recall[int, bytes]:
     return Recall(capacity, size_of=len, age=age)
 
 
