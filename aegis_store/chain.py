@@ -52,10 +52,12 @@ class Pending(msgspec.Struct, frozen=True):
 
 
 class Stamp(NamedTuple):
-    """Changes with everything that is put into a session: the record that begins it, the last of its chain, how many writes."""
+    """Changes with everything that is put into a session: the record that begins it, the last of its chain and the ordinal of
+    its newest checkpoint, how many writes."""
 
     number: LogIndex
     last: LogIndex
+    ordinal: Ordinal
     writes: int
 
 
@@ -82,7 +84,19 @@ class _Owed(msgspec.Struct, frozen=True):
 class Chain:
     """What all `Session` objects of one id share, whoever signs through them: their checkpoints form one chain."""
 
-    __slots__ = ("__weakref__", "_closed", "_owed", "_owner", "_requested", "_standing", "calling", "id", "lineage", "lock")
+    __slots__ = (
+        "__weakref__",
+        "_closed",
+        "_owed",
+        "_owner",
+        "_requested",
+        "_standing",
+        "_written",
+        "calling",
+        "id",
+        "lineage",
+        "lock",
+    )
 
     def __init__(self, owner: Owner, session_id: str) -> None:
         self.id: Final = session_id
@@ -98,6 +112,8 @@ class Chain:
         self._owed: list[_Owed] = []
         # The request tags of all its checkpoints, where it began here; None: the catalogue knows them.
         self._requested: set[bytes] | None = None
+        # And those that it has writes of.
+        self._written: set[bytes] | None = None
 
     # ---- checkpoints ------------------------------------------------------------------------------------------------------
 
@@ -151,11 +167,8 @@ class Chain:
         request_tag = None if request_id is None else records.request_tag(standing.tag, request_id)
         if len(sealed.payload) > PAYLOAD_MAX:
             sealed = self._in_chunks(standing, sealed, signer)
-        if request_tag is not None and self._requested is not None:
-            if len(self._requested) < REQUESTS_MAX:
-                self._requested.add(request_tag)
-            else:
-                self._requested = None
+        if request_tag is not None:
+            self._requested = _with(self._requested, request_tag)
         self._standing = None
         here = records.append(
             records.link_kind,
@@ -243,6 +256,7 @@ class Chain:
                 if standing is None:
                     standing = self._begin(signer)
                 request_tag = records.request_tag(standing.tag, request_id)
+                self._written = _with(self._written, request_tag)
                 queued: list[LogIndex] = []
                 for each in sealed:
                     self._standing = None
@@ -260,6 +274,14 @@ class Chain:
         except BaseException:
             self._owner.lost_track()
             raise
+
+    def has_no_writes(self, request_id: str) -> bool:
+        """Whether there are certainly none of a request, which is known of a session that began here; False: look."""
+        with self.lock:
+            standing, written = self._standing, self._written
+            if standing is None or written is None:
+                return False
+            return self._owner.records.request_tag(standing.tag, request_id) not in written
 
     def settle(self, index: LogIndex) -> None:
         """Tell the catalogue of every record up to `index`, which is durable: the first one to come notes for the others."""
@@ -318,7 +340,7 @@ class Chain:
         )
         self._owed.append(_Owed(row))
         self.lineage.begun(tag)
-        self._requested = set()
+        self._requested, self._written = set(), set()
         return _Standing(number=begun.index, tag=tag, last=begun, next_ordinal=first, newest=parent, is_fork=parent is not None)
 
     def end(self, agent: str, reason: str | None) -> LogIndex | None:
@@ -370,7 +392,7 @@ class Chain:
             standing = self._standing
             if standing is None or self._owed or self._closed is not None:
                 return None
-            return Stamp(standing.number, standing.last.index, standing.writes)
+            return Stamp(standing.number, standing.last.index, Ordinal(standing.next_ordinal - 1), standing.writes)
 
     def close(self, why: Erased | None) -> None:
         """Take nothing more, and say why; None: do so again. What was queued before is in the engine when this returns."""
@@ -452,3 +474,11 @@ class Chain:
         )
         error.newest = newest
         raise error
+
+
+def _with(tags: set[bytes] | None, tag: bytes) -> set[bytes] | None:
+    """A set of request tags that knows one more; None where it does not know all."""
+    if tags is None or len(tags) >= REQUESTS_MAX:
+        return None
+    tags.add(tag)
+    return tags

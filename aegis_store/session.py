@@ -328,6 +328,10 @@ class Session:
         what went with that checkpoint. What `recall` holds, by record, is not read again; what is read, it gets."""
         return self._chain.lineage.writes(request_id, recall)
 
+    def has_no_writes(self, request_id: str) -> bool:
+        """Whether `writes` certainly finds nothing; False: look."""
+        return not self._owner.records.suspects and self._chain.has_no_writes(request_id)
+
     def find(self, request_id: str) -> Place | None:
         """Where the newest checkpoint is that a request made in this session: for `read`, or to see that it was read before.
         None: there is none."""

@@ -138,9 +138,13 @@ class Lines:
     def latest(self, line: Line) -> Found | None:
         """The newest checkpoint of a line that is there."""
         stamp = self.session(line).stamp()
-        seen = None if stamp is None else self._newest.get(stamp.number)
-        if seen is not None and seen.stamp == stamp:
-            return seen.found
+        if stamp is not None:
+            row = self._rows.get(stamp.last)
+            if row is not None and not row.is_again:
+                return Found(Place(stamp.ordinal, stamp.last), row)
+            seen = self._newest.get(stamp.number)
+            if seen is not None and seen.stamp == stamp:
+                return seen.found
         found = next(self.down(line, first_page=1), None)
         if stamp is not None:
             self._newest[stamp.number] = _Seen(stamp, found)
@@ -187,7 +191,10 @@ class Lines:
 
     def pending(self, line: Line, checkpoint_id: str) -> list[Pending]:
         """The same as LangGraph wants it."""
-        stamp = self.session(line).stamp()
+        session = self.session(line)
+        if session.has_no_writes(checkpoint_id):
+            return []
+        stamp = session.stamp()
         if stamp is None:
             return pending_of(self.writes(line, checkpoint_id))
         known = self._pending.get((stamp.number, checkpoint_id))

@@ -224,7 +224,7 @@ class Opener:
     """Turns bytes into values again, with a serializer, and refuses those that it must not see."""
 
     def __init__(self, serde: SerializerProtocol) -> None:
-        self._serde = serde
+        self.serde: Final = serde
         self._encrypts = isinstance(serde, EncryptedSerializer)
 
     def value(self, typed: Typed) -> Any:
@@ -240,7 +240,7 @@ class Opener:
                 hint="open it with the serializer that it was written with: AegisSaver(store, serde=…)",
             )
         try:
-            return self._serde.loads_typed(typed)
+            return self.serde.loads_typed(typed)
         except NotImplementedError:
             raise Corrupt(
                 f"a value is stored as {kind!r}, which the saver does not read: nothing is unpickled",

@@ -33,7 +33,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from aegis_store import aio
 from aegis_store.adapters.langgraph import threads
-from aegis_store.adapters.langgraph.lines import Found, Lines
+from aegis_store.adapters.langgraph.lines import PAGE, Found, Lines
 from aegis_store.adapters.langgraph.names import Line, session_id
 from aegis_store.adapters.langgraph.opening import Opening
 from aegis_store.adapters.langgraph.rows import Opener, Row, demand_harmless, pack
@@ -63,6 +63,7 @@ class AegisSaver(BaseCheckpointSaver[str]):
     def __init__(self, store: Store, *, serde: SerializerProtocol | None = None) -> None:
         super().__init__(serde=JsonPlusSerializer(allowed_msgpack_modules=None) if serde is None else serde)
         demand_harmless(self.serde)
+        self._opened = Opener(self.serde)
         self.store: Final = store
         self._lines: Final = Lines(store)
         self._tasks: Final = aio.wrap(store)
@@ -188,7 +189,8 @@ class AegisSaver(BaseCheckpointSaver[str]):
         """
         if limit is not None and limit <= 0:
             return
-        for line, found in self._listed(config, before):
+        page = PAGE if limit is None or filter else min(limit, PAGE)
+        for line, found in self._listed(config, before, page):
             metadata = self._opener.metadata(found.row)
             if filter and any(key not in metadata or metadata[key] != value for key, value in filter.items()):  # type: ignore[literal-required]
                 continue
@@ -209,8 +211,8 @@ class AegisSaver(BaseCheckpointSaver[str]):
         """The same, in the loop, with a turn for other tasks after each."""
         return turn_by_turn(self.list(config, filter=filter, before=before, limit=limit))
 
-    def _listed(self, config: RunnableConfig | None, before: RunnableConfig | None) -> Iterator[tuple[Line, Found]]:
-        """What a list is made of, before it is filtered."""
+    def _listed(self, config: RunnableConfig | None, before: RunnableConfig | None, page: int) -> Iterator[tuple[Line, Found]]:
+        """What a list is made of, before it is filtered; looked up by the page."""
         lines = self._lines_of(config)
         wanted = None if config is None else get_checkpoint_id(config)
         limit = None if before is None else get_checkpoint_id(before)
@@ -226,7 +228,7 @@ class AegisSaver(BaseCheckpointSaver[str]):
             one = None if wanted is None else self._lines.find(line, wanted)
             if wanted is not None:
                 return iter([(line, one)] if one is not None else [])
-            return ((line, found) for found in self._lines.down(line))
+            return ((line, found) for found in self._lines.down(line, first_page=page))
 
         streams = [of(line) for line in lines]
         merged = streams[0] if len(streams) == 1 else heapq.merge(*streams, key=lambda each: -each[1].place.index)
@@ -280,7 +282,10 @@ class AegisSaver(BaseCheckpointSaver[str]):
 
     @property
     def _opener(self) -> Opener:
-        return Opener(self.serde)
+        # Copies get another serializer after they were made.
+        if self._opened.serde is not self.serde:
+            self._opened = Opener(self.serde)
+        return self._opened
 
     def _target(self, line: Line, config: RunnableConfig) -> Found | None:
         checkpoint_id = get_checkpoint_id(config)
