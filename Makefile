@@ -11,7 +11,7 @@ NATIVE := $(MAKE) --no-print-directory -C tests/native check
 ALL_TESTS = $(notdir $(sort $(wildcard tests/native/test_*.c)))
 FUZZ := $(MAKE) --no-print-directory -j2 -C tests/fuzz
 
-.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants native-coverage native-mutants-evidence crash-states fuzz fuzz-ci fuzz-planted crash flips flips-ci kill root bench bench-hot ci clean
+.PHONY: help build test lint format native-test native-portable native-asan native-tsan native-mutants native-coverage native-mutants-evidence crash-states fuzz fuzz-ci fuzz-planted crash flips flips-ci kill root bench bench-hot growth ci clean
 
 # Shows this list.
 help:
@@ -119,6 +119,10 @@ bench: build
 # Times the functions that a checkpoint and a read are made of.
 bench-hot: build
 	$(VENV)/bin/pytest tests/bench/test_hot.py --benchmark-enable --benchmark-sort=name --benchmark-columns=median,min,max,rounds
+
+# Draws bytes over the turns of a LangGraph conversation, ours and SqliteSaver's, into bench/results.
+growth: build
+	$(VENV)/bin/python -P -c "import tempfile, pathlib; from aegis_store.bench.growth import measured, write; folder = tempfile.TemporaryDirectory(dir='.'); write(measured(pathlib.Path(folder.name)), pathlib.Path('bench/results')); folder.cleanup()"
 
 # Does what CI does with the last commit.
 ci:

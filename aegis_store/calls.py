@@ -180,11 +180,15 @@ class Calls:
 
     def get(self, id: str) -> CallInfo | None:
         """What is recorded of a call, every check made; None: it never was begun."""
-        return self._read(_request(id))
+        return _read(_request(id), self._owner.writes(_request(id)), self._types)
 
     def all(self) -> list[CallInfo]:
         """All of them, oldest first, every check made."""
-        found = (self._read(each) for each in self._chain.lineage.written_requests() if each.startswith(CALL_REQUEST))
+        found = (
+            _read(each[0].request_id, each, self._types)
+            for each in self._chain.lineage.written()
+            if each and each[0].request_id.startswith(CALL_REQUEST)
+        )
         return [each for each in found if each is not None]
 
     def unknown(self) -> list[CallInfo]:
@@ -192,27 +196,6 @@ class Calls:
         return [each for each in self.all() if not each.is_done]
 
     # ---- within -----------------------------------------------------------------------------------------------------------
-
-    def _read(self, request_id: str) -> CallInfo | None:
-        found: CallInfo | None = None
-        for each in self._owner.writes(request_id):
-            value = self._value(each)
-            if each.task == INTENT:
-                tries = 1 if found is None else found.tries + 1
-                id = request_id.removeprefix(CALL_REQUEST)
-                found = CallInfo(id=id, name=each.path, arguments=value, is_done=False, tries=tries)
-            elif found is not None and each.task == RESULT:
-                found = msgspec.structs.replace(found, is_done=True, result=value, error=None)
-            elif found is not None and each.task == ERROR and isinstance(value, str):
-                found = msgspec.structs.replace(found, is_done=True, result=None, error=value)
-            else:
-                raise Corrupt(f"what is recorded of call {request_id[len(CALL_REQUEST) :]!r} is no call", op="read")
-        return found
-
-    def _value(self, written: Writes) -> Any:
-        if len(written.writes) != 1 or written.writes[0].type != ENCODING:
-            raise Corrupt("what is recorded of a call is not one value", op="read")
-        return canonical.decode(written.writes[0].value, types=self._types)
 
     def _encoded(self, value: object, name: str = "arguments") -> bytes:
         return canonical.encode(value, name=name, types=self._types)
@@ -228,3 +211,27 @@ class Calls:
 
 def _request(id: str) -> str:
     return CALL_REQUEST + id
+
+
+def _read(request_id: str, written: Sequence[Writes], types: StateTypes) -> CallInfo | None:
+    """What is recorded of the call of a request."""
+    found: CallInfo | None = None
+    id = request_id.removeprefix(CALL_REQUEST)
+    for each in written:
+        value = _value(each, types)
+        if each.task == INTENT:
+            tries = 1 if found is None else found.tries + 1
+            found = CallInfo(id=id, name=each.path, arguments=value, is_done=False, tries=tries)
+        elif found is not None and each.task == RESULT:
+            found = msgspec.structs.replace(found, is_done=True, result=value, error=None)
+        elif found is not None and each.task == ERROR and isinstance(value, str):
+            found = msgspec.structs.replace(found, is_done=True, result=None, error=value)
+        else:
+            raise Corrupt(f"what is recorded of call {id!r} is no call", op="read")
+    return found
+
+
+def _value(written: Writes, types: StateTypes) -> Any:
+    if len(written.writes) != 1 or written.writes[0].type != ENCODING:
+        raise Corrupt("what is recorded of a call is not one value", op="read")
+    return canonical.decode(written.writes[0].value, types=types)

@@ -105,12 +105,12 @@ class Enrolment:
                     path=str(self._owner.path),
                     hint='open it with mode="a" to write',
                 )
-            self._demand_free(agent)
-            self._owner.catch_up()
-            signer = self._good(agent)
-            self._records[tier].enrol(signer, self._owner.keys.enrolment)
+            # Looked for and enrolled as one: a key that is revoked in between must not come back.
             with self._lock:
                 self._demand_free(agent)
+                self._owner.catch_up()
+                signer = self._good(agent)
+                self._records[tier].enrol(signer, self._owner.keys.enrolment)
                 self._signers[agent, tier] = signer
         return signer
 

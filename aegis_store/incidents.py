@@ -72,8 +72,11 @@ class Owner(Protocol):
 class Incidents:
     """The incidents of an open store, as `Store.incidents`. Any number of threads may use it."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: Owner, *, writes: bool) -> None:
         self._owner = owner
+        self._writes = writes
+        # How many there are at least: they never go.
+        self._counted = 0
         self._lock = threading.Lock()
         # Number -> the family whose incident it is, of those that are open. None: any. Not read yet: None.
         self._open: dict[int, str | None] | None = None
@@ -101,9 +104,16 @@ class Incidents:
     def of(self, session_id: str) -> Incident | None:
         """The open incident of a session, or of a session that it is a restart of, or that is one of it; None if there is none.
         The oldest of several."""
-        return next(
-            (each for each in self.list(open=True) if each.session and family(each.session) == family(session_id)), None
-        )
+        self._owner.check_open()
+        if not self._writes:  # somebody else opens and closes them
+            return next((each for each in self.list(open=True) if each.session and _are_one(each.session, session_id)), None)
+        with self._lock:
+            return self._of(session_id)
+
+    def _of(self, session_id: str) -> Incident | None:
+        """The same in a writer. The lock is held."""
+        number = min((number for number, whose in self._known().items() if whose == family(session_id)), default=None)
+        return None if number is None else self._read(number)
 
     # ---- opening and closing ----------------------------------------------------------------------------------------------
 
@@ -113,7 +123,7 @@ class Incidents:
         self._owner.check_open()
         with self._lock:
             standing = self._known()
-            found = self.of(session_id)
+            found = self._of(session_id)
             if found is None:
                 number = self._count() + 1
                 said = {"session": session_id, "reason": reason, **(details or {})}
@@ -169,11 +179,10 @@ class Incidents:
     def _count(self) -> int:
         """How many there are: their numbers have no gaps. Raises where damage may hide one."""
         self._owner.catch_up()
-        count = 0
-        while self._owner.catalog.session(subject_of(count + 1), Tier.AUDIT) is not None:
-            count += 1
-        self._owner.audit.latest(subject_of(count + 1))  # None, or what hides it
-        return count
+        while self._owner.catalog.session(subject_of(self._counted + 1), Tier.AUDIT) is not None:
+            self._counted += 1
+        self._owner.audit.latest(subject_of(self._counted + 1))  # None, or what hides it
+        return self._counted
 
     def _read(self, number: int) -> Incident:
         opened, closed = self._first(number), self._closing(number)
@@ -211,7 +220,7 @@ class Incidents:
     def _ask_again(self, session_id: str) -> None:
         """The sessions that are held look again whether they may go on."""
         for chain in self._owner.chains():
-            if family(chain.id) == family(session_id):
+            if _are_one(chain.id, session_id):
                 chain.look_again()
 
     def _path(self) -> str:
@@ -227,6 +236,10 @@ def family(session_id: str) -> str:
     """The id of the session that this one is a restart of, or its own."""
     found = _restart.fullmatch(session_id)
     return session_id if found is None else found[1]
+
+
+def _are_one(one: str, other: str) -> bool:
+    return family(one) == family(other)
 
 
 def restart_id(session_id: str, number: int) -> str:

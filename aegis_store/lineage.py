@@ -316,25 +316,33 @@ class Lineage:
         if found is None:
             self.demand_newest(found)
             return []
-        for suspect_at, suspect in self._owner.records.suspects.items():
-            if suspect_at > found.begun and suspect.tag in (None, found.tag):
-                raise suspect.error
-        self.believe(found)
+        self._demand_writes(found)
         tag = self._owner.records.request_tag(found.tag, request_id)
         return list(joined(self._parts(found, request_id, tag, {} if recall is None else recall)))
 
-    def written_requests(self) -> Iterator[str]:
-        """The request ids of all writes of the session that are there, in the order in which each came first."""
+    def written(self) -> Iterator[list[Writes]]:
+        """All writes of the session, those of each request together, in the order in which each request's first came."""
         found = self.look()
         if found is None:
             self.demand_newest(found)
             return
-        seen: dict[str, None] = {}
-        for records in sorted(self._owner.catalog.written(found.number)):
-            for _, index in records:
-                with suppress(Gone):
-                    seen.setdefault(decode_part(self._owner.records.read(index).envelope).request_id)
-        yield from seen
+        self._demand_writes(found)
+        of_tags = self._owner.catalog.written(found.number)
+        for tag, records in sorted(of_tags, key=lambda of_tag: of_tag[1]):
+            of_requests: dict[str, list[Part]] = {}
+            for ordinal, index in records:
+                part = self._part(found, ordinal, index, tag)
+                if part is not None:
+                    of_requests.setdefault(part.request_id, []).append(part)
+            for parts in of_requests.values():
+                yield list(joined(parts))
+
+    def _demand_writes(self, found: SessionRecord) -> None:
+        """Raise where damage may hide some."""
+        for suspect_at, suspect in self._owner.records.suspects.items():
+            if suspect_at > found.begun and suspect.tag in (None, found.tag):
+                raise suspect.error
+        self.believe(found)
 
     def _parts(self, found: SessionRecord, request_id: str, tag: bytes, recall: MutableMapping[int, Part]) -> Iterator[Part]:
         for ordinal, index in self._owner.catalog.writes(found.number, tag):
@@ -342,22 +350,26 @@ class Lineage:
             if known is not None:
                 yield known
                 continue
-            try:
-                record = self._owner.records.read(index)
-            except Gone:
-                continue
-            entry = record.entry
-            if (entry.kind, entry.session_tag, entry.request_tag, entry.ordinal) != (Kind.WRITES, found.tag, tag, ordinal):
-                raise Foreign(
-                    f"record {index} is not writes {ordinal} of session {found.id!r}",
-                    op="read",
-                    tier=entry.tier.label,
-                    index=index,
-                )
-            part = decode_part(record.envelope)
-            if part.request_id == request_id:
+            part = self._part(found, ordinal, index, tag)
+            if part is not None and part.request_id == request_id:
                 recall[index] = part
                 yield part
+
+    def _part(self, found: SessionRecord, ordinal: Ordinal, index: LogIndex, tag: bytes) -> Part | None:
+        """What one record holds, every check made; None: it is gone."""
+        try:
+            record = self._owner.records.read(index)
+        except Gone:
+            return None
+        entry = record.entry
+        if (entry.kind, entry.session_tag, entry.request_tag, entry.ordinal) != (Kind.WRITES, found.tag, tag, ordinal):
+            raise Foreign(
+                f"record {index} is not writes {ordinal} of session {found.id!r}",
+                op="read",
+                tier=entry.tier.label,
+                index=index,
+            )
+        return decode_part(record.envelope)
 
     def missing(self, found: SessionRecord | None, ordinal: int) -> NotFound:
         """The error for an ordinal that no checkpoint has."""

@@ -137,7 +137,7 @@ class Store:
         self.open_tiers: Final = [OpenTier(self, self._records[tier]) for tier in (Tier.AUDIT, Tier.MEMORY)]
         self.audit: Final = Audit(self.open_tiers[0])
         self.heads: Final = Heads(self.audit, engine, keys, config, writes=mode != "r")
-        self.incidents: Final = Incidents(self)
+        self.incidents: Final = Incidents(self, writes=mode != "r")
         self.memory: Final = Memory(self.open_tiers[1], config.memory)
         #: What saves sessions by a timer.
         self.autosaver: Final = Autosaver(self, told=self._housekeeping.due)
@@ -212,7 +212,6 @@ class Store:
                     store.keeping.resume()
                     store.memory.keeping.resume()
                     store.lookout.open_seconds = perf_counter() - began
-                    store._housekeeping.due()
             except BaseException:
                 store.catalog.abandon()
                 raise
@@ -273,11 +272,6 @@ class Store:
     def report(self) -> Report:
         """What opening found, tier by tier."""
         return self._engine.report
-
-    @property
-    def is_read_only(self) -> bool:
-        """Whether it was opened for reading."""
-        return self._mode == "r"
 
     # ---- sessions ---------------------------------------------------------------------------------------------------------
 

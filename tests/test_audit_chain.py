@@ -146,6 +146,9 @@ def test_damage_to_one_subject_breaks_no_other(place, part):
         assert (broken(store).event, broken(store).record) == (1, 3)
         assert broken(store, "t") is None
         assert store.audit.verify_chain("s")[1].startswith("the chain of 's' breaks at event 1 at record 3: ")
+        # The pass over the entries goes on around it.
+        known = [index for events in Chains(store.audit._tier)._events.values() for index in events]
+        assert sorted(known) == [index for index in (2, 3, 4, *range(6, 307)) if part == "payload" or index != 3]
 
 
 def test_errors_speak_of_subjects_and_events(place):

@@ -148,3 +148,20 @@ def test_what_cannot_be_meant_is_refused(place):
             store.revoke_key("bot", reason="")
     with aegis_store.open(place, mode="r") as store, pytest.raises(ReadOnly):
         store.revoke_key("bot", reason="x")
+
+
+def test_nobody_revokes_a_key_between_its_being_looked_for_and_enrolled(place, monkeypatch):
+    """Else it would be enrolled again behind its revocation."""
+    with aegis_store.open(place, agent="bot", config=SMALL) as store:
+        real, held = Records.enrol, []
+
+        def enrol(self, signer, enrolment):
+            held.append(store._enrolment._lock.locked())
+            real(self, signer, enrolment)
+
+        monkeypatch.setattr(Records, "enrol", enrol)
+        store.session("s").checkpoint({})
+        store._enrolment._barred.add("bot")
+        with pytest.raises(KeysWrong, match="is being revoked"):
+            store.audit.record("x", "y", "z")
+        assert held == [True]

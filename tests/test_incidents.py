@@ -11,6 +11,7 @@ import aegis_store
 from aegis_store import aio
 from aegis_store.errors import IncidentOpen, InvalidArgument, NotFound
 from aegis_store.incidents import family, restart_id
+from aegis_store.recovery import Failure, recover, recovery_of
 from tests.stores import blot, frames, segments
 
 
@@ -73,6 +74,16 @@ def test_one_incident_a_session_and_numbers_without_gaps(place):
         assert [each.number for each in store.incidents.list(open=True)] == [2, 3]
         with pytest.raises(InvalidArgument):
             store.incidents.open("u", reason=" ", by="soc")
+
+
+def test_a_reader_sees_what_a_writer_opens_and_closes(place):
+    with aegis_store.open(place) as store, aegis_store.open(place, mode="r") as reader:
+        assert reader.incidents.of("s") is None
+        store.incidents.open("s", reason="why", by="soc")
+        assert reader.incidents.of("s~2").number == 1
+        store.incidents.close(1, reason="done", by="soc")
+        assert reader.incidents.of("s") is None
+        assert not reader.incidents.get(1).is_open
 
 
 def test_nothing_forks_from_it(place):
@@ -148,6 +159,10 @@ def test_an_incident_that_cannot_be_read_refuses_every_session_until_it_is_close
     with aegis_store.open(place) as store:
         expected = ["s", "t"] if ordinal == 0 else ["s"]
         assert refused(store, "s", "t") == expected
+        if ordinal == 0:
+            with pytest.raises(IncidentOpen, match="cannot be read"):
+                recover(store, "t", failure=Failure.INFRASTRUCTURE)
+            assert recovery_of(store, "t") is None
         store.incidents.close(1, reason="seen", by="ana")
         assert refused(store, "s", "t") == []
 

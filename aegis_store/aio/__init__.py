@@ -22,7 +22,8 @@ from __future__ import annotations
 
 from aegis_store.aio.audit import Audit
 from aegis_store.aio.memory import Memory
+from aegis_store.aio.recovery import recover, recover_all
 from aegis_store.aio.session import Session
 from aegis_store.aio.store import Opening, Store, open, wrap
 
-__all__ = ["Audit", "Memory", "Opening", "Session", "Store", "open", "wrap"]
+__all__ = ["Audit", "Memory", "Opening", "Session", "Store", "open", "recover", "recover_all", "wrap"]

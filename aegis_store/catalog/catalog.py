@@ -467,14 +467,15 @@ class Catalog:
             return []
         return writes_records(self._look(lambda: self._get(Table.WRITES, request_key(number, request_tag))))
 
-    def written(self, number: int) -> list[list[tuple[Ordinal, LogIndex]]]:
-        """All writes records of a session: for each request tag the same as `writes`, in no order."""
+    def written(self, number: int) -> list[tuple[bytes, list[tuple[Ordinal, LogIndex]]]]:
+        """All writes records of a session: each request tag, with the same as `writes`."""
         if not 0 <= number <= NUMBER_MAX:
             return []
 
-        def find() -> list[list[tuple[Ordinal, LogIndex]]]:
+        def find() -> list[tuple[bytes, list[tuple[Ordinal, LogIndex]]]]:
             self._flush()
-            return [writes_records(value) for _, value in self._tables.items(Table.WRITES, number_key(number))]
+            start = number_key(number)
+            return [(key[len(start) :], writes_records(value)) for key, value in self._tables.items(Table.WRITES, start)]
 
         return self._look(find)
 

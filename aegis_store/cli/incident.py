@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Number = Annotated[int, typer.Argument(metavar="NUMBER", min=1, help="Its number, as `aegis incident list` shows it.")]
 
-incident = typer.Typer(help="Security incidents: while one is open, its session is refused.", no_args_is_help=True)
+incident = typer.Typer(help="Security incidents: list, show, close.", no_args_is_help=True)
 
 
 @incident.command("list")

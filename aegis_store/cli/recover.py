@@ -36,10 +36,10 @@ def recover(
     keys: Keys = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decide what becomes of a session after a failure, do it, and say why: resume, restart or discard.
+    """Resume, restart or discard after a failure.
 
-    No token is issued here, and a notice goes to the log: for your own, call aegis_store.recover. Exit code 1: a session was
-    discarded, or its recovery is not finished.
+    What is decided is done, and each step is recorded before the next. No token is issued here, and a notice goes to the log:
+    for your own, call aegis_store.recover. Exit code 1: a session was discarded, or its recovery is not finished.
     """
     if (session is None) != every:
         raise typer.BadParameter("give a session, or --all", param_hint="SESSION")

@@ -78,6 +78,7 @@ def gather(store: Owner, *, clock: Clock | None = None) -> Facts:
     is_small = sum(engine.size(tier) for tier in Tier) <= RECORDS_LOOKED_AT
     if is_small:
         store.catalog.session("")  # which makes a reader's look at every record
+    lookout.look_again()
     known = None if lookout.writes else lookout.outlook()
     if store.catalog.is_read or known is None:
         unread = 0

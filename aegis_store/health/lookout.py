@@ -105,6 +105,11 @@ class Lookout:
                 self._read, self._is_read = self._file.read(self._sizes(), self._root), True
             return self._read
 
+    def look_again(self) -> None:
+        """The writer may have left another outlook since."""
+        with self._lock:
+            self._is_read = False
+
     def troubles(self) -> list[Told]:
         """Incidents that are open and recoveries that are not done, oldest first."""
         with self._lock:
@@ -131,14 +136,12 @@ class Lookout:
         covered = 0 if known is None else known.covers.get(tier, (0, b""))[0]
         if known is None or size - covered > RECORDS_BEHIND_MAX:
             return None
-        found = list(known.gaps.get(tier, ()))
-        found += [
-            (index, kind == Kind.ERASE)
-            for index, kind, *_ in entries(self.engine, tier, covered, size)
-            if kind in (Kind.PRUNE, Kind.ERASE)
-        ]
+        found = dict(known.gaps.get(tier, ()))  # one that came while it was written is in both
+        for index, kind, *_ in entries(self.engine, tier, covered, size):
+            if kind in (Kind.PRUNE, Kind.ERASE):
+                found[index] = kind == Kind.ERASE
         swept = self.engine.stats(tier).swept
-        return [each for each in found if each[0] >= swept]
+        return sorted(each for each in found.items() if each[0] >= swept)
 
     def behind(self) -> int:
         """Records that came after the outlook."""
@@ -207,7 +210,6 @@ class Lookout:
 
     def _made(self) -> Outlook:
         owner = self._owner
-        owner.catalog.flush()
         # First: what comes while the rest is looked at is beyond what is covered, and will be looked at again.
         covers = {int(tier): (size, self._root(tier, size)) for tier, size in self._sizes().items() if size}
         return Outlook(

@@ -68,9 +68,7 @@ def _integrity(facts: Facts) -> Iterator[Finding]:
                 Aspect.INTEGRITY, f"{tier.tier.label}: a crash left {tier.cut_bytes} bytes that nobody was told are stored"
             )
         elif Verdict.UNCLEAN in tier.verdict:
-            hint = (
-                f"if its process died, see what becomes of its sessions: aegis recover {place} --all --failure infrastructure"
-            )
+            hint = f"if its process died, decide about its sessions: aegis recover {place} --all --failure infrastructure"
             what = f"{tier.tier.label}: a writer has it open, or did not close it; nothing is lost"
             yield _fine(Aspect.INTEGRITY, what, hint if tier.tier is Tier.SESSION else None)
 

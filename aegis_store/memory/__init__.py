@@ -5,6 +5,7 @@ items       what people hold: a value with its version and times
 fields      which values a search is for; pure
 reading     the newest of a key, or the one at a pointer, every check made
 writing     the next record of a key: put, refresh, delete
+newest      searches that give the newest put first
 memory      all of it together, as `Store.memory`
 """
 

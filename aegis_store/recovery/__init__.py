@@ -10,7 +10,7 @@ recover   one session, or all
 
 from __future__ import annotations
 
-from aegis_store.recovery.hooks import Hooks, MemoryReader, Notifier, TokenIssuer
+from aegis_store.recovery.hooks import Hooks, MemoryReader, Notifier, StoredMemory, TokenIssuer
 from aegis_store.recovery.kinds import (
     Decision,
     Discard,
@@ -43,6 +43,7 @@ __all__ = [
     "Resume",
     "Status",
     "Step",
+    "StoredMemory",
     "TokenIssuer",
     "look",
     "recover",

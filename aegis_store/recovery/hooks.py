@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from aegis_store.memory import Memory, MemoryItem
 from aegis_store.recovery.kinds import Notice
 from aegis_store.types import MemoryPointer
 
@@ -64,6 +65,19 @@ class NoMemory:
 
     def read(self, session_id: str, agent: str | None, pointer: MemoryPointer | None) -> object:
         return None
+
+
+class StoredMemory:
+    """Reads what the memory of a store holds below a namespace, as a tuple of items, each checked."""
+
+    def __init__(self, memory: Memory, namespace: Callable[[str, str | None], Sequence[str]]) -> None:
+        """`namespace` says, by session and agent, below which the agent's memory is."""
+        self._memory: Final = memory
+        self._namespace: Final = namespace
+
+    def read(self, session_id: str, agent: str | None, pointer: MemoryPointer | None) -> tuple[MemoryItem, ...]:
+        # Not a read that keeps anything longer: whether the agent uses it is for the agent to say.
+        return tuple(self._memory.search(self._namespace(session_id, agent), at=pointer, refresh=False))
 
 
 class Hooks(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,8 +40,8 @@ def recover(store: Store, session_id: str, *, failure: Failure, hooks: Hooks | N
     """What becomes of a session after a failure: Resume, Restart or Discard, done, with its reason and evidence recorded.
 
     RecoveryIncomplete: a hook failed; the decision stands, and the next call goes on from there. Ended: the session was ended,
-    and there is nothing to go on with. Errors of the store as of `Session.checkpoint`; a state of a type that is not
-    registered is UnknownType.
+    and there is nothing to go on with. IncidentOpen: one is open whose session cannot be read. Errors of the store as of
+    `Session.checkpoint`; a state of a type that is not registered is UnknownType.
     """
     store.check_open()
     store.store_signer("recover")  # ReadOnly
@@ -113,6 +113,8 @@ def _due(store: Store, session_id: str, failure: Failure) -> Recovery:
     has_incident = store.incidents.of(session_id) is not None
     if before is not None and before.decision is Decision.DISCARD and _stands(store, before):
         return before
+    if failure is Failure.INFRASTRUCTURE and not has_incident:
+        store.demand_no_incident(session_id)  # one whose session cannot be read may be this one's
     looked = _judged(store, session_id)
     may_go_on = failure is Failure.INFRASTRUCTURE and not has_incident
     if before is not None and not before.is_finished and may_go_on and _still_fits(before, looked):

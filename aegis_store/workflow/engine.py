@@ -22,8 +22,8 @@ from aegis_store.workflow.standing import board_of
 from aegis_store.workflow.steps import run
 from aegis_store.workflow.trail import Trail
 
-#: Told of a workflow that cannot be resumed, and why.
-Failed = Callable[[str, AegisError], object]
+#: Told of a workflow that cannot be resumed, and why; None: the damage hides which one, or whether it is one.
+Failed = Callable[[str | None, AegisError], object]
 
 
 class DurableWorkflowEngine:
@@ -83,7 +83,7 @@ class DurableWorkflowEngine:
     def replay(self) -> int:
         """Make the audit events that a crash, or a call that failed, has left out; the engine did so when it was made. How
         many workflows were looked at. In a store that is open for reading, nothing."""
-        if self.store.is_read_only:
+        if not self.store.is_writable:
             return 0
         return run(self.store, replay_all(self.store, self._moves))
 
@@ -127,7 +127,8 @@ class DurableWorkflowEngine:
         """All workflows of a class that were not completed, oldest first, as they were last saved, every check made.
 
         `failed(workflow_id, error)` is told of one that cannot be resumed, and the others are; without it the first error
-        raises. What is read is read in the order of the log, and signatures are checked on threads."""
+        raises. The id is None where damage hides which one it is, or that there is one. What is read is read in the order of
+        the log, and signatures are checked on threads."""
         return list(self.resume_pending(cls, failed=failed))
 
     def resume_pending(self, cls: type[AnyWorkflow], *, failed: Failed | None = None) -> Iterator[AnyWorkflow]:
@@ -146,6 +147,7 @@ class DurableWorkflowEngine:
             if not saved.is_completed:  # its end may have been cut short
                 self._go_on_from(workflow_id, saved)
                 yield workflow
+        self._tell_hidden(failed)
 
     # ---- checking ---------------------------------------------------------------------------------------------------------
 
@@ -177,6 +179,14 @@ class DurableWorkflowEngine:
         return run(self.store, moving.import_(self.store, self._moves, data, public_key=public_key))
 
     # ---- within -----------------------------------------------------------------------------------------------------------
+
+    def _tell_hidden(self, failed: Failed | None) -> None:
+        """A record that cannot be read may have begun a workflow that nobody knows of now."""
+        for _, suspect in sorted(self.store.records.suspects.items()):
+            if suspect.tag is None or self.store.catalog.session_by_tag(suspect.tag) is None:
+                if failed is None:
+                    raise suspect.error
+                failed(None, suspect.error)
 
     def _session(self, workflow_id: str) -> SessionRecord:
         found = self.store.chain_of(name_of(workflow_id)).lineage.newest()
@@ -214,5 +224,5 @@ class DurableWorkflowEngine:
             after = page[-1].number
 
     def _replay(self, workflow_id: str) -> None:
-        if not self.store.is_read_only:
+        if self.store.is_writable:
             run(self.store, replay(self.store, self._moves, workflow_id))

@@ -203,6 +203,7 @@ class Moves:
             if isinstance(error, AegisError) and not isinstance(error, OutcomeUnknown):
                 self._board.end(token)  # nothing was queued
             else:
+                self._store.lost_track()
                 self._board.fail(token)
             raise
         ref = pending.ref

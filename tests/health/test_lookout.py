@@ -208,3 +208,35 @@ def test_turns_of_threads_do_not_meet(tmp_path):
         for each in threads:
             each.join()
         assert len(list(store.audit.events(lookout.TARGETS))) <= 1
+
+
+def test_a_cause_that_came_while_the_outlook_was_written_counts_once(tmp_path, large, monkeypatch):
+    place = tmp_path / "state"
+    make(place)
+    with aegis_store.open(place, config=SMALL) as store:
+        real = store.lookout._made
+
+        def late():
+            made = real()
+            covers = {tier: (1, store.lookout._root(Tier(tier), 1)) for tier in made.covers}
+            return msgspec.structs.replace(made, covers=covers)
+
+        monkeypatch.setattr(store.lookout, "_made", late)
+    found, is_read = seen(place)
+    assert not is_read
+    assert found.payloads_to_compact == 20
+    with aegis_store.open(place, mode="r") as reader:
+        assert len(reader.lookout.gaps(Tier.SESSION)) == 1
+
+
+def test_a_reader_that_stays_open_takes_the_newest_outlook(tmp_path):
+    place = tmp_path / "state"
+    with aegis_store.open(place, config=SMALL) as store, aegis_store.open(place, mode="r") as reader:
+        store.session("s").checkpoint({})
+        assert reader.health().facts.unsaved is None
+        with store.session("s").every(dict, interval=3600):
+            store._housekeeping.finish()
+            store.lookout.turn()
+            assert reader.health().facts.unsaved.sessions == 1
+        store.lookout.turn()
+        assert reader.health().facts.unsaved is None

@@ -55,13 +55,19 @@ def test_what_the_source_s_own_saver_cannot_read_is_compared_as_bytes(file, tmp_
     assert (found.different, found.equal) == (0, done.checkpoints) and found.unread > 0
 
 
-def test_tuples_are_compared_as_well_as_bytes(file, tmp_path, monkeypatch):
+@pytest.mark.parametrize("said", [{"source": "elsewhere"}, {"more": 1}])
+def test_tuples_are_compared_as_well_as_bytes(file, tmp_path, monkeypatch, said):
     imported(file, tmp_path / "state")
     read = SqliteSource.own_reader
 
     def other(self, serde):
         real = read(self, serde)
-        return lambda config: real(config)._replace(metadata={"source": "elsewhere"})
+
+        def told(config):
+            found = real(config)
+            return found._replace(metadata=found.metadata | said)
+
+        return told
 
     monkeypatch.setattr(SqliteSource, "own_reader", other)
     found = compared(file, tmp_path / "state")

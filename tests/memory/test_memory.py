@@ -242,6 +242,15 @@ def test_lists_and_searches_come_by_namespace_and_key_and_in_pages(store):
     assert list(memory.search(limit=0)) == []
 
 
+def test_a_name_comes_before_those_that_it_is_the_beginning_of(store):
+    keys = ["", "\x00", "\x01", "k", "k\x00", "k\x02a", "k\x1f", "ka", "k" * 158, "k" * 200]
+    for key in reversed(keys):
+        store.memory.put((), key, 1)
+        store.memory.put((key,), "", 1)
+    found = [(each.namespace, each.key) for each in store.memory.search()]
+    assert found == sorted(found) and len(found) == 20
+
+
 def test_namespaces_by_prefix_suffix_and_depth(store):
     memory = store.memory
     for namespace in [("a", "x", "v1"), ("a", "y", "v1"), ("a", "y", "v2"), ("b", "v1"), ("c",)]:

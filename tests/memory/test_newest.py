@@ -80,9 +80,12 @@ def test_what_nobody_comes_to_is_not_read(open_store, monkeypatch):
             store.memory.put(("n",), f"{at:02}", at)
         read = []
         at_place = Reader.at_place
-        monkeypatch.setattr(
-            Reader, "at_place", lambda self, chain, *place: read.append(chain.id) or at_place(self, chain, *place)
-        )
+
+        def watched(self, chain, *place, **options):
+            read.append(chain.id)
+            return at_place(self, chain, *place, **options)
+
+        monkeypatch.setattr(Reader, "at_place", watched)
         assert keys(store.memory, limit=3) == ["49", "48", "47"]
         assert len(read) <= 4
 

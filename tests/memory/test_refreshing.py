@@ -122,21 +122,19 @@ def test_what_a_refresh_said_outlives_a_close_and_a_rebuilt_catalogue(tmp_path, 
 def test_a_promise_that_was_not_written_before_a_crash_is_as_if_nobody_had_read(tmp_path, clock, monkeypatch):
     store = aegis_store.open(tmp_path / "s", config=SMALL, clock=clock)
     store.memory.put(ANN, "k", 1, ttl=10)
-    monkeypatch.setattr(type(store.memory._refreshes), "_write", lambda self: None)
+    monkeypatch.setattr(store.memory._refreshes._housekeeping, "due", lambda: None)
     clock.pass_seconds(6)
     store.memory.get(ANN, "k")
     clock.pass_seconds(6)
     assert store.memory.get(ANN, "k", refresh=False).value == 1
     abandon(store)
-    monkeypatch.undo()
     with aegis_store.open(tmp_path / "s", config=SMALL, clock=clock) as store:
         assert store.memory.get(ANN, "k") is None
 
 
 def test_a_promise_counts_for_whoever_puts_deletes_or_sweeps(store, clock, monkeypatch):
     memory = store.memory
-    write = type(memory._refreshes)._write
-    monkeypatch.setattr(type(memory._refreshes), "_write", lambda self: None)
+    monkeypatch.setattr(memory._refreshes._housekeeping, "due", lambda: None)
     for key in ("a", "b", "c", "d"):
         memory.put(ANN, key, key, ttl=10)
     clock.pass_seconds(6)
@@ -147,7 +145,7 @@ def test_a_promise_counts_for_whoever_puts_deletes_or_sweeps(store, clock, monke
     assert set(held(memory)) == {(ANN, "a"), (ANN, "b"), (ANN, "c")}
     assert memory.put(ANN, "a", "new", expect=1).version == 2
     assert memory.delete(ANN, "b", expect=1)
-    write(memory._refreshes)
+    written(store)
     assert held(memory) == {(ANN, "a"): "new", (ANN, "c"): "c"}
     clock.pass_seconds(5)
     assert held(memory) == {(ANN, "a"): "new"}

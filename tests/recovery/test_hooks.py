@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from aegis_store.recovery import Hooks, Notice
+import aegis_store
+from aegis_store.recovery import Hooks, Notice, StoredMemory
 from aegis_store.recovery.hooks import HookFailed, ask
 
 
@@ -38,3 +39,15 @@ def test_the_defaults_do_nothing_and_say_so(caplog):
         assert hooks.notifier.notify(notice) == "logged"
     assert [each.getMessage() for each in caplog.records] == ["session 's' is discarded: why (incident 3)"]
     assert hooks.timeout_seconds == 30
+
+
+def test_the_memory_of_the_store_is_read_below_a_namespace_now_or_at_a_pointer(tmp_path):
+    with aegis_store.open(tmp_path / "state") as store:
+        store.memory.put(("agents", "planner"), "name", "Ann")
+        store.memory.put(("agents", "other"), "name", "Bob")
+        then = store.memory.pointer()
+        store.memory.put(("agents", "planner", "deep"), "mood", "good", ttl=60)
+        reader = StoredMemory(store.memory, lambda session, agent: ("agents", agent or ""))
+        assert [(item.key, item.value) for item in reader.read("s", "planner", None)] == [("name", "Ann"), ("mood", "good")]
+        assert [(item.key, item.value) for item in reader.read("s", "planner", then)] == [("name", "Ann")]
+        assert reader.read("s", None, None) == ()

@@ -9,8 +9,9 @@ from aegis_store.errors import Closed
 from aegis_store.recovery import Status, look
 from aegis_store.schema import checkpoint as checkpoint_schema
 from aegis_store.types import Kind
+from tests.keeping import LAST_3
 from tests.recovery.damage import DAMAGE, saved
-from tests.stores import after, forging, noise
+from tests.stores import after, flip, forging, frame_of, noise
 
 
 @pytest.fixture
@@ -61,8 +62,6 @@ def test_a_chain_is_broken_by_any_link(place, what):
 
 
 def test_the_chain_is_walked_over_a_fork_and_what_was_pruned(place):
-    from tests.keeping import LAST_3
-
     with aegis_store.open(place) as store:
         session = store.session("s")
         for number in range(9):
@@ -74,6 +73,18 @@ def test_the_chain_is_walked_over_a_fork_and_what_was_pruned(place):
         assert look(store, "s").status is look(store, "f").status is Status.VERIFIED
         session.end()
         assert look(store, "s").is_ended
+
+
+def test_a_damaged_record_before_it_breaks_the_chain(place):
+    with aegis_store.open(place) as store:
+        refs = [store.session("s").checkpoint(noise(3000, number)) for number in range(4)]
+    path, span = frame_of(place, refs[1].index)
+    flip(path, span.payload + 8)
+    with aegis_store.open(place) as store:
+        assert store.session("s").latest().state == noise(3000, 3)  # what it holds itself is whole
+        looked = look(store, "s")
+        assert (looked.status, looked.ref) == (Status.BROKEN_CHAIN, refs[3])
+        assert f"record {refs[1].index}" in looked.error
 
 
 def test_an_erased_session_has_none(place):

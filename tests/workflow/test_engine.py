@@ -21,7 +21,7 @@ from aegis_store.errors import (
     StateTypeError,
 )
 from aegis_store.workflow import DurableWorkflowEngine
-from tests.stores import Told, abandon
+from tests.stores import Told, abandon, flip, frame_of
 from tests.workflow.orders import Order, Refund, moved
 
 
@@ -277,6 +277,22 @@ def test_one_that_cannot_be_resumed_is_told_and_the_others_are(engine, store):
     failed = []
     got = engine.resume_all_pending(Order, failed=lambda name, error: failed.append((name, type(error))))
     assert ([each.workflow_id for each in got], failed) == (["a", "c"], [("b", Erased)])
+
+
+def test_a_workflow_whose_beginning_cannot_be_read_is_not_passed_over(place):
+    with aegis_store.open(place) as store:
+        for name in ("a", "b"):
+            moved(store, name, "paid")
+        begun = store.catalog.session("workflow/b").begun
+    path, span = frame_of(place, begun)
+    flip(path, span.payload + 20)
+    with aegis_store.open(place, mode="r") as store:
+        engine = DurableWorkflowEngine(store)
+        with pytest.raises(Corrupt):
+            engine.resume_all_pending(Order)
+        failed = []
+        engine.resume_all_pending(Order, failed=lambda name, error: failed.append((name, error.index)))
+        assert (None, begun) in failed
 
 
 def test_a_store_that_is_open_for_reading_is_read(place):

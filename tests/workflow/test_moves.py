@@ -8,10 +8,12 @@ import pytest
 
 import aegis_store
 from aegis_store import Tier
-from aegis_store.errors import Conflict, OutcomeUnknown
+from aegis_store.errors import Conflict, OutcomeUnknown, StateTypeError
+from aegis_store.session import Session
 from aegis_store.workflow import DurableWorkflowEngine, checking
 from aegis_store.workflow.saved import saved_in
 from aegis_store.workflow.standing import board_of
+from tests.stores import Crash
 from tests.workflow.orders import Order, moved
 
 
@@ -102,3 +104,27 @@ def test_threads_that_move_one_workflow_do_not_break_its_chain(store):
         each.join()
     assert len(engine.history("o")) == 1 + 4 * 15 - len(refused)
     assert engine.verify_integrity("o") == (True, None)
+
+
+def test_a_call_that_is_interrupted_stays_open_and_one_that_is_refused_does_not(store, monkeypatch):
+    order, engine = moved(store), DurableWorkflowEngine(store)
+    submit = Session.submit
+
+    def interrupted(self, *arguments, **options):
+        submit(self, *arguments, **options)
+        raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "submit", interrupted)
+        with pytest.raises(Crash):
+            engine.transition(order, "paid")
+    assert len(board_of(store).failed()) == 1
+    engine.replay()
+    assert not board_of(store).failed()
+    assert checking.integrity(store, "o") == (True, None)
+    order = engine.load(Order, "o")
+    assert order.state == "paid"
+    order.lines.append(object())
+    with pytest.raises(StateTypeError):
+        engine.transition(order, "sent")
+    assert board_of(store).begin(99)[1] == 99

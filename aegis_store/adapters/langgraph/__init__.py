@@ -6,7 +6,8 @@ as what changed.
     with aegis_store.open("state") as store:
         graph = builder.compile(checkpointer=AegisSaver(store), store=AegisStore(store))
 
-What of LangGraph becomes what in a store: docs/decisions/0017-langgraph-saver.md. NotInstalled: LangGraph is not here.
+What of LangGraph becomes what in a store: docs/decisions/0017-langgraph-saver.md, 0024-langgraph-store.md. NotInstalled:
+LangGraph is not here.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def _matches(namespace: Namespace, condition: MatchCondition) -> bool:
     if condition.match_type == "prefix":
         part = namespace[: len(path)]
     elif condition.match_type == "suffix":
-        part = namespace[max(0, len(namespace) - len(path)) :]
+        part = namespace[len(namespace) - len(path) :]  # of a shorter one too little, which matches nothing
     else:
         raise InvalidArgument(
             f'there is no match type {condition.match_type!r}: "prefix" and "suffix" are', op="list_namespaces"

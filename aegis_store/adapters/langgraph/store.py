@@ -11,7 +11,7 @@ and checked when it is read.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from itertools import islice
@@ -34,6 +34,7 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 
+from aegis_store import aio
 from aegis_store.adapters.langgraph.lifetimes import (
     NEVER,
     SWEEP_MINUTES,
@@ -51,8 +52,8 @@ from aegis_store.memory import Delete, Put
 from aegis_store.schema.names import Namespace
 from aegis_store.store import Store
 
-#: As many gets run in the event loop; more, and whatever may take longer, in a thread.
-IN_LOOP_GETS: Final = 16
+#: As many gets, puts and deletes are done in the event loop; more, and searches and lists, in a thread.
+IN_LOOP_OPERATIONS: Final = 16
 
 
 class AegisStore(BaseStore):
@@ -79,6 +80,7 @@ class AegisStore(BaseStore):
         self.store: Final = store
         self.ttl_config = ttl
         self._memory: Final = store.memory
+        self._tasks: Final = aio.wrap(store)
         self._sweeper: Final = Sweeper(self)
 
     @classmethod
@@ -110,7 +112,24 @@ class AegisStore(BaseStore):
 
         InvalidNamespaceError, InvalidArgument: nothing was done.
         """
+        results, writes = self._read_and_plan(list(ops))
+        if writes:
+            self._memory.batch(writes)
+        return results
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """The same for tasks: while puts become durable the loop goes on, and tasks that put at once share the sync. Searches,
+        lists and large batches run in a thread. What a task that is cancelled has put by then lands."""
         operations = list(ops)
+        if len(operations) > IN_LOOP_OPERATIONS or any(isinstance(op, SearchOp | ListNamespacesOp) for op in operations):
+            return await in_thread_to_its_end(partial(self.batch, operations))
+        results, writes = self._read_and_plan(operations)
+        if writes:
+            await self._tasks.memory.batch(writes)
+        return results
+
+    def _read_and_plan(self, operations: Sequence[Op]) -> tuple[list[Result], Collection[Put | Delete]]:
+        """All results, and what is to be written."""
         for op in operations:
             validate_op_namespace(op)
         results: list[Result] = []
@@ -124,17 +143,7 @@ class AegisStore(BaseStore):
                 results.append(None)
             else:
                 results.append(self._read(op))
-        if writes:
-            self._memory.batch(writes.values())
-        return results
-
-    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """The same for tasks: a few gets in the loop, all else in a thread, where tasks that put at once share a sync. A task
-        that is cancelled waits for the end of it."""
-        operations = list(ops)
-        if len(operations) <= IN_LOOP_GETS and all(isinstance(op, GetOp) for op in operations):
-            return self.batch(operations)
-        return await in_thread_to_its_end(partial(self.batch, operations))
+        return results, writes.values()
 
     def _read(self, op: Op) -> Result:
         if isinstance(op, GetOp):

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import operator
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
@@ -161,3 +165,16 @@ def test_an_agents_tools_are_given_the_memory(place):
         second = create_react_agent(Told(says=[calls("recall"), done]), ToolNode([save, recall]), store=memory)
         answers = second.invoke({"messages": [("user", "what do you know?")]})["messages"]
         assert [each.content for each in answers if isinstance(each, ToolMessage)] == ["Oslo, tea"]
+
+
+GUIDE = Path(__file__).resolve().parents[3] / "docs" / "GUIDE.md"
+
+
+def test_the_examples_of_the_guide_run(tmp_path):
+    examples = re.findall(r"^```python langgraph\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.S | re.M)
+    assert examples
+    (tmp_path / "guide.py").write_text("\n".join(examples))
+    done = subprocess.run(
+        [sys.executable, "-P", "guide.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr

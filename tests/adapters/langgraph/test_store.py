@@ -30,7 +30,7 @@ from langgraph.store.base import (
 import aegis_store
 from aegis_store import Lifetime
 from aegis_store.adapters.langgraph import AegisStore
-from aegis_store.adapters.langgraph.store import IN_LOOP_GETS
+from aegis_store.adapters.langgraph.store import IN_LOOP_OPERATIONS
 from aegis_store.errors import Closed, Held, InvalidArgument, ReadOnly, StateTypeError
 from aegis_store.records import Records
 from tests.memory.memories import SMALL, Standing
@@ -173,6 +173,8 @@ def test_the_last_put_of_a_batch_counts_and_is_the_only_version(memory, store):
     memory.batch([PutOp(ANN, "a", {"n": n}) for n in range(5)] + [PutOp(ANN, "b", {}), PutOp(ANN, "b", None)])
     assert [each.value for each in store.memory.versions(ANN, "a")] == [{"n": 4}]
     assert memory.get(ANN, "b") is None
+    memory.batch([PutOp(ANN, "a", {}), PutOp(ANN, "c", {}), PutOp(ANN, "a", {"n": "last"})])
+    assert keys(memory.search(ANN)) == ["a", "c"]
 
 
 def test_puts_of_a_batch_share_a_commit(memory, commits):
@@ -408,12 +410,13 @@ def test_a_store_at_a_path_is_closed_with_its_sweeper_at_the_end(place):
     assert value == {"n": 1} and ended.done()
 
 
-def test_what_the_caller_opened_the_caller_closes(memory, store):
+def test_what_the_caller_opened_the_caller_closes(store):
+    memory = AegisStore(store)
     memory.put(ANN, "k", {})
-    memory.start_ttl_sweeper()
+    ended = memory.start_ttl_sweeper()
     del memory
     gc.collect()
-    assert [each.name for each in threading.enumerate() if "sweeper" in each.name] == []
+    assert ended.result(LONG) is None
     assert store.memory.get(ANN, "k") is not None
 
 
@@ -500,8 +503,8 @@ def test_tasks_do_what_threads_do(memory):
         assert len(await memory.alist_namespaces(prefix=("users",))) == 30
         await memory.adelete(("users", "7"), "k")
         assert await memory.aget(("users", "7"), "k") is None
-        many = await memory.abatch([GetOp(("users", str(n)), "k") for n in range(IN_LOOP_GETS + 1)])
-        assert [each is None for each in many] == [n == 7 for n in range(IN_LOOP_GETS + 1)]
+        many = await memory.abatch([GetOp(("users", str(n)), "k") for n in range(IN_LOOP_OPERATIONS + 1)])
+        assert [each is None for each in many] == [n == 7 for n in range(IN_LOOP_OPERATIONS + 1)]
         with pytest.raises(InvalidNamespaceError):
             await memory.abatch([PutOp(("a.b",), "k", {})])
 
@@ -510,23 +513,33 @@ def test_tasks_do_what_threads_do(memory):
     assert memory.get(ANN, "from another loop") is not None
 
 
-def test_a_task_that_is_cancelled_waits_for_its_put(memory, monkeypatch):
-    begun, go_on = threading.Event(), threading.Event()
-    commit = Records.commit
-    monkeypatch.setattr(Records, "commit", lambda self, index: begun.set() or (go_on.wait(LONG) and commit(self, index)))
-
-    async def work():
-        task = asyncio.create_task(memory.aput(ANN, "k", {"n": 1}))
-        assert await asyncio.to_thread(begun.wait, LONG)
-        task.cancel()
+def test_a_put_of_a_task_that_is_cancelled_lands(memory):
+    async def work(operations):
+        await memory.aput(ANN, "first", {})
+        task = asyncio.create_task(memory.abatch(operations))
         await asyncio.sleep(0)
-        assert not task.done()
-        go_on.set()
+        await asyncio.sleep(0)
+        task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
+    asyncio.run(work([PutOp(ANN, "few", {"n": 1})]))
+    asyncio.run(work([PutOp(ANN, f"many {n}", {"n": n}) for n in range(IN_LOOP_OPERATIONS + 1)]))
+    assert memory.get(ANN, "few").value == {"n": 1}
+    assert len(memory.search(ANN, limit=100)) == IN_LOOP_OPERATIONS + 3
+
+
+def test_puts_of_tasks_share_commits_and_take_no_threads(memory, monkeypatch):
+    def refuse(work):
+        raise AssertionError("a thread was asked for")
+
+    async def work():
+        await memory.aput(ANN, "first", {})
+        monkeypatch.setattr("aegis_store.adapters.langgraph.store.in_thread_to_its_end", refuse)
+        await asyncio.gather(*(memory.aput(("users", str(n)), "k", {"n": n}) for n in range(50)))
+        assert (await memory.aget(("users", "49"), "k")).value == {"n": 49}
+
     asyncio.run(work())
-    assert memory.get(ANN, "k").value == {"n": 1}
 
 
 # ---- the end of a process
