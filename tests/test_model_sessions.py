@@ -222,6 +222,7 @@ class SessionsMachine(RuleBasedStateMachine):
         assert self.store.verify(deep=True).findings == ()
         self.store.catalog.flush()
         with aegis_store.open(self.place, mode="r") as reader:
+            assert reader.session("nobody's").info() is None  # a reader reads the log when it is first asked
             assert dump(reader.catalog._tables) == dump(self.store.catalog._tables)
 
     @rule()

@@ -28,7 +28,7 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="WORKLOAD",
-            help="checkpoint, large, commit-1, commit-n, bytes, compact, resume, workflows, verify, overhead, "
+            help="checkpoint, langgraph, large, commit-1, commit-n, bytes, compact, resume, workflows, verify, overhead, "
             "footprint; else all.",
             show_default=False,
         ),

@@ -39,7 +39,17 @@ INNER = {
         "store_signer",
         "take_in",
     },
-    aegis_store.Session: {"autosaver", "land", "settle", "submit", "submit_end", "submit_fork", "submit_write"},
+    aegis_store.Session: {
+        "autosaver",
+        "has_no_writes",
+        "land",
+        "settle",
+        "stamp",
+        "submit",
+        "submit_end",
+        "submit_fork",
+        "submit_write",
+    },
     aegis_store.Audit: {"follow", "land", "requested", "settle", "submit"},
 }
 #: What only tasks have.

@@ -14,7 +14,15 @@ from ..stores import snapshot
 VERBS = [["sessions"], ["log", "ticket-4711"], ["show", "ticket-4711"], ["stats"], ["health"], ["verify"], ["export"]]
 
 
-@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb[0])
+def test_verifying_changes_nothing_but_the_note_of_when_it_was(aegis, story):
+    before, keys = snapshot(story), snapshot(story.with_name("state.keys"))
+    assert aegis("verify", "state").code == 0
+    after = snapshot(story.with_name("state.keys"))
+    assert (snapshot(story), set(after) - set(keys)) == (before, {"verified.json"})
+    assert {name: after[name] for name in keys if name != "."} == {name: keys[name] for name in keys if name != "."}
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != ["verify"]], ids=lambda verb: verb[0])
 def test_looking_changes_nothing(aegis, story, verb):
     before = snapshot(story.parent)
     assert aegis(verb[0], "state", *verb[1:]).code in (0, 1)  # health may have something to say of this disk

@@ -206,6 +206,7 @@ class Listener:
         store.catalog.flush()
         with aegis_store.open(self.place, mode="r") as reader:
             assert store.catalog.broken is None
+            assert reader.session("nobody's").info() is None  # a reader reads the log when it is first asked
             assert dump(store.catalog._tables) == dump(reader.catalog._tables)
 
     def check_plain(self, store: aegis_store.Store) -> None:
