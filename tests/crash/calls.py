@@ -12,6 +12,7 @@ from __future__ import annotations
 import array
 import ctypes
 import fcntl
+import json
 import os
 import platform
 import random
@@ -20,7 +21,8 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 #: Calls that change files, by name, where glibc makes them. `write` counts where it goes to no standard stream, `openat`
@@ -202,3 +204,21 @@ def _memory(pid: int, address: int, length: int) -> bytes:
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         memory.seek(address)
         return memory.read(length)
+
+
+def deaths(child: Callable[[dict[str, object], socket.socket], None]) -> Iterator[tuple[int, Death | None]]:
+    """For each order on stdin, a line of JSON, a child that does it and is killed before its `nth` call: its exit status, and
+    how it died (None: it came to its end before)."""
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid, answering = fork(partial(child, order))
+        death = answer(answering, pid, order["nth"], random.Random(order["nth"]))
+        answering.close()
+        yield os.waitpid(pid, 0)[1], death
+
+
+def serve(child: Callable[[dict[str, object], socket.socket], None]) -> None:
+    """The same, told on stdout: `status call file`."""
+    for status, death in deaths(child):
+        call, file = ("-", "-") if death is None else death[:2]
+        os.write(1, f"{status} {call} {file}\n".encode())

@@ -8,12 +8,7 @@ It is watched from its start on, and killed before its nth call that changes a f
 
 from __future__ import annotations
 
-import json
-import os
-import random
 import socket
-import sys
-from functools import partial
 
 import aegis_store
 from aegis_store.rules import Rule
@@ -39,16 +34,5 @@ def child(order: dict[str, object], asking: socket.socket) -> None:
             store.erase(session=NAME, ordinal=ERASED_ORDINAL, reason="case 17", by="dpo")
 
 
-def main() -> None:
-    for line in sys.stdin:
-        order = json.loads(line)
-        pid, answering = calls.fork(partial(child, order))
-        death = calls.answer(answering, pid, order["nth"], random.Random(order["nth"]))
-        answering.close()
-        status = os.waitpid(pid, 0)[1]
-        call, file = ("-", "-") if death is None else death[:2]
-        os.write(1, f"{status} {call} {file}\n".encode())
-
-
 if __name__ == "__main__":
-    main()
+    calls.serve(child)

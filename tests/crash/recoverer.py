@@ -8,12 +8,7 @@ What hooks and tools did is in the file `<place>.told`, a line each: the world o
 
 from __future__ import annotations
 
-import json
-import os
-import random
 import socket
-import sys
-from functools import partial
 from pathlib import Path
 
 import aegis_store
@@ -64,16 +59,5 @@ def child(order: dict[str, object], asking: socket.socket) -> None:
             recover(store, "s", failure=FAILURES[str(order["what"])], hooks=world.hooks())
 
 
-def main() -> None:
-    for line in sys.stdin:
-        order = json.loads(line)
-        pid, answering = calls.fork(partial(child, order))
-        death = calls.answer(answering, pid, order["nth"], random.Random(order["nth"]))
-        answering.close()
-        status = os.waitpid(pid, 0)[1]
-        call, file = ("-", "-") if death is None else death[:2]
-        os.write(1, f"{status} {call} {file}\n".encode())
-
-
 if __name__ == "__main__":
-    main()
+    calls.serve(child)

@@ -9,12 +9,8 @@ It is killed before its nth call that changes a file, which may be torn on top; 
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import socket
-import sys
-from functools import partial
 
 import aegis_store
 from aegis_store import Delete, Put, Rule
@@ -90,15 +86,6 @@ def child(order: dict[str, object], asking: socket.socket) -> None:
             store.memory.sweep()
 
 
-def main() -> None:
-    for line in sys.stdin:
-        order = json.loads(line)
-        pid, answering = calls.fork(partial(child, order))
-        death = calls.answer(answering, pid, order["nth"], random.Random(order["nth"]))
-        answering.close()
-        status = os.waitpid(pid, 0)[1]
-        os.write(1, f"gone {status} {'-' if death is None else death[0]}\n".encode())
-
-
 if __name__ == "__main__":
-    main()
+    for status, death in calls.deaths(child):
+        os.write(1, f"gone {status} {'-' if death is None else death[0]}\n".encode())
