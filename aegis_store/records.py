@@ -51,7 +51,7 @@ from aegis_store.schema.entry import (
     signing_prefix,
 )
 from aegis_store.states import RUN, Link, State, States, link_of
-from aegis_store.trust.signer import Signer, key_id, verify_signature
+from aegis_store.trust.signer import SIGN, FileSigner, Signer, key_id, verify_signature
 from aegis_store.types import LINK_OF, LINKS, NOUNS, OF_THE_STORE, Clock, Kind, LogIndex, Randomness, Tier, TimeMs
 
 #: What an envelope may have around its state: names, claims, metadata.
@@ -257,9 +257,15 @@ class Records:
             parent_leaf=NO_LEAF if parent is None else parent.leaf,
             request_tag=request_tag,
         )
-        entry = unsigned + signer.sign(self._prefix + unsigned)
-        index = self.engine.append(self.tier, kind, entry, sealed.payload)
-        return Position(index=LogIndex(index), leaf=leaf_of(entry), time_ms=TimeMs(now))
+        message = self._prefix + unsigned
+        if isinstance(signer, FileSigner):
+            index, leaf = self.engine.append_signed(
+                self.tier, kind, message, len(self._prefix), SIGN, signer.secret_key, sealed.payload
+            )
+        else:
+            entry = unsigned + signer.sign(message)
+            index, leaf = self.engine.append(self.tier, kind, entry, sealed.payload), leaf_of(entry)
+        return Position(index=LogIndex(index), leaf=leaf, time_ms=TimeMs(now))
 
     def commit(self, index: LogIndex) -> None:
         """Return once the record is as durable as its tier asks. OutcomeUnknown, Poisoned: close and open the store."""

@@ -28,7 +28,7 @@ from aegis_store._engine.facts import (
     Verdict,
 )
 from aegis_store._engine.proofs import check_consistency, check_inclusion, leaf_hash
-from aegis_store._engine.signatures import open_all
+from aegis_store._engine.signatures import SignFunction, open_all, sign_function
 from aegis_store._engine.watch import Landed, Watcher
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "Record",
     "Replacement",
     "Report",
+    "SignFunction",
     "TierReport",
     "TierStats",
     "Verdict",
@@ -66,4 +67,5 @@ __all__ = [
     "make_delta",
     "open_all",
     "restore",
+    "sign_function",
 ]

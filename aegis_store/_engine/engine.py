@@ -10,6 +10,7 @@ somebody's read.
 from __future__ import annotations
 
 import os
+import struct
 import sys
 import threading
 import warnings
@@ -22,6 +23,7 @@ from aegis_store._engine import facts
 from aegis_store._engine.facts import RECORD, Description, Footer, GapRun, Progress, Record, Report, TierStats
 from aegis_store._engine.failures import failure, make
 from aegis_store._engine.proofs import PROOF_HASHES_MAX
+from aegis_store._engine.signatures import SECRET_KEY_SIZE, SignFunction
 from aegis_store._native import ffi, lib
 from aegis_store.config import Config, Durability
 from aegis_store.types import HASH_SIZE, Head, Tier
@@ -60,6 +62,8 @@ _DURABILITY: Final = {
     Durability.WRITE: lib.AEGIS_DURABILITY_WRITE,
 }
 
+_APPENDED: Final = struct.Struct(f"=Q{HASH_SIZE}s")
+
 _new_buffer: Final = ffi.new_allocator(should_clear_after_alloc=False)
 
 # How many forks away this process is from the first: a handle from another count belongs to a parent.
@@ -86,9 +90,22 @@ class _Room:
         self.view = ffi.buffer(self.buffer)
 
 
-# What nobody uses just now: rooms, and outputs of one number.
+class _Appended:
+    """Where an append says what it appended: the index, and the leaf hash behind it."""
+
+    __slots__ = ("index", "leaf", "view")
+
+    def __init__(self) -> None:
+        out = _new_buffer("uint64_t[]", 1 + HASH_SIZE // 8)
+        self.index = out
+        self.leaf = ffi.cast("uint8_t *", out + 1)
+        self.view = ffi.buffer(out)
+
+
+# What nobody uses just now: rooms, outputs of one number, outputs of appends.
 _spare_rooms: Final[list[_Room]] = []
 _spare_numbers: Final[list[Any]] = []
+_spare_appended: Final[list[_Appended]] = []
 
 
 class Engine:
@@ -218,6 +235,30 @@ class Engine:
         if type(entry) is not bytes or type(payload) is not bytes:
             raise make(errors.InvalidArgument, "entry and payload are bytes", op="append", path=self.path, tier=tier)
         return self._number("append", tier, lib.aegis_append, tier, kind, entry, len(entry), payload, len(payload))
+
+    def append_signed(
+        self, tier: Tier, kind: int, message: bytes, entry_at: int, sign: SignFunction, secret_key: bytes, payload: bytes
+    ) -> tuple[int, bytes]:
+        """The same with an entry that is signed on the way: `message` from `entry_at` on, and the signature over all of it.
+
+        The index, and the leaf hash [32]. One call, for each that lets go of the interpreter's lock may wait for it for long.
+        `secret_key` is as `sign` takes it, for libsodium 64 bytes."""
+        if type(message) is not bytes or type(payload) is not bytes or len(secret_key) != SECRET_KEY_SIZE:
+            raise make(errors.InvalidArgument, "message and payload are bytes, a key has 64", op="append", path=self.path, tier=tier)
+        try:
+            out = _spare_appended.pop()
+        except IndexError:
+            out = _Appended()
+        code = self._try(
+            "append", lib.aegis_append_signed, tier, kind, message, len(message), entry_at, sign, secret_key, payload, len(payload),
+            out.index, out.leaf,
+        )  # fmt: skip
+        if code:
+            raise failure(code, "append", self.path, tier=tier, keyed=self._keyed)
+        index, leaf = _APPENDED.unpack(out.view)
+        if len(_spare_appended) < SPARE_MAX:
+            _spare_appended.append(out)
+        return index, leaf
 
     def commit(self, tier: Tier, index: int) -> None:
         """Returns once the record at `index`, and all before it, are as durable as the tier asks.

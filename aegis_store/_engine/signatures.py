@@ -1,15 +1,24 @@
-"""Many signatures in one call, by somebody else's function: the engine has no signature code, and no interpreter in the way."""
+"""Signatures by somebody else's function, called from C: the engine has no signature code, and no interpreter in the way."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 from aegis_store._engine.failures import failure, make
 from aegis_store._native import ffi, lib
 from aegis_store.errors import InvalidArgument
 
+SECRET_KEY_SIZE: Final = 64
 _PUBLIC_KEY_SIZE: Final = 32
+
+#: What `Engine.append_signed` calls.
+SignFunction: TypeAlias = Any
+
+
+def sign_function(address: int) -> SignFunction:
+    """The function at `address`, called like libsodium's crypto_sign."""
+    return ffi.cast("aegis_sign_fn *", address)
 
 
 def open_all(address: int, signed: Sequence[bytes], public_keys: Sequence[bytes]) -> list[bool]:

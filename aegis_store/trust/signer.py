@@ -18,7 +18,7 @@ from typing import Final, NoReturn, Protocol
 from nacl._sodium import ffi, lib  # type: ignore[import-not-found]
 from nacl.bindings import crypto_sign, crypto_sign_seed_keypair
 
-from aegis_store._engine import open_all
+from aegis_store._engine import open_all, sign_function
 from aegis_store.errors import InvalidArgument
 
 SEED_SIZE: Final = 32
@@ -29,8 +29,10 @@ SIGNATURE_SIZE: Final = 64
 ED25519: Final = 1
 COSIGNATURE: Final = 4
 
-#: Where libsodium's function is in memory.
+#: Where libsodium's functions are in memory.
 _OPEN: Final = int(ffi.cast("uintptr_t", ffi.addressof(lib, "crypto_sign_open")))
+#: What signs with a FileSigner's `secret_key`, for the engine to call.
+SIGN: Final = sign_function(int(ffi.cast("uintptr_t", ffi.addressof(lib, "crypto_sign"))))
 
 
 class Signer(Protocol):
@@ -59,12 +61,13 @@ class Signer(Protocol):
 class FileSigner:
     """An Ed25519 key whose seed [32] is in this process's memory, as read from a file. May be used by any number of threads."""
 
-    __slots__ = ("_secret", "key_id", "name", "public_key")
+    __slots__ = ("key_id", "name", "public_key", "secret_key")
 
     def __init__(self, name: str, seed: bytes) -> None:
         if len(seed) != SEED_SIZE:
             raise InvalidArgument(f"an Ed25519 seed has {SEED_SIZE} bytes, not {len(seed)}", op="sign")
-        self.public_key, self._secret = crypto_sign_seed_keypair(seed)
+        #: The secret as `SIGN` takes it [64].
+        self.public_key, self.secret_key = crypto_sign_seed_keypair(seed)
         self.name = name
         self.key_id = key_id(name, self.public_key)
 
@@ -77,7 +80,7 @@ class FileSigner:
     @property
     def seed(self) -> bytes:
         """The secret [32], to be written to a key file and nowhere else."""
-        return self._secret[:SEED_SIZE]
+        return self.secret_key[:SEED_SIZE]
 
     def named(self, name: str) -> FileSigner:
         """The same key under another name, hence with another key id."""
@@ -85,7 +88,7 @@ class FileSigner:
 
     def sign(self, message: bytes) -> bytes:
         """The signature [64] over the whole message. Always the same for the same message."""
-        return crypto_sign(message, self._secret)[:SIGNATURE_SIZE]
+        return crypto_sign(message, self.secret_key)[:SIGNATURE_SIZE]
 
 
 def key_id(name: str, public_key: bytes, *, algorithm: int = ED25519) -> bytes:

@@ -422,14 +422,26 @@ void aegis_verify_end(aegis_verifier *verifier);
 
 /* ---- signatures ------------------------------------------------------------------------------------------------------ */
 
-/* The engine has no signature code. What it has is a loop, so that a caller whose interpreter lets one thread run at a time can check
- * a thousand signatures in one call. The function is libsodium's crypto_sign_open or one that can be called like it, with NULL for
- * what it would give back; 0 says that the signature at the head of a signed message holds. */
+/* The engine has no signature code. It calls the caller's, so that an interpreter which lets one thread run at a time is left once,
+ * and not for each signature. */
+
+/* libsodium's crypto_sign_open or what can be called like it, with NULL for what it would give back; 0 says that the signature at the
+ * head of a signed message holds. */
 typedef int aegis_open_fn(unsigned char *message, unsigned long long *message_length, const unsigned char *signed_message,
                           unsigned long long signed_length, const unsigned char *public_key);
 /* For `count` signed messages of these lengths, one behind the other, with their public keys [32] likewise: 1 or 0 in held[i]. */
 int aegis_open_all(aegis_open_fn *check, const uint8_t *signed_messages, const uint32_t *lengths, const uint8_t *public_keys,
                    uint32_t count, uint8_t *held);
+
+/* libsodium's crypto_sign or what can be called like it: puts the signature [64] and the message behind it into signed_message. */
+typedef int aegis_sign_fn(unsigned char *signed_message, unsigned long long *signed_length, const unsigned char *message,
+                          unsigned long long message_length, const unsigned char *secret_key);
+#define AEGIS_MESSAGE_MAX 960
+/* aegis_append of the entry that ends a message, from `entry_at` on, with the signature over the whole message behind it; `leaf` [32]
+ * gets its leaf hash. Errors as of aegis_append, and ARGUMENT for a message above AEGIS_MESSAGE_MAX bytes or one that is not signed. */
+int aegis_append_signed(aegis_store *store, uint32_t tier, uint32_t kind, const uint8_t *message, uint32_t message_length,
+                        uint32_t entry_at, aegis_sign_fn *sign, const uint8_t *secret_key, const uint8_t *payload,
+                        uint32_t payload_length, uint64_t *index, uint8_t *leaf);
 
 /* ---- about ---------------------------------------------------------------------------------------------------------- */
 

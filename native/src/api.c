@@ -487,6 +487,22 @@ AEGIS_API int aegis_open_all(aegis_open_fn *check, const uint8_t *signed_message
     return AEGIS_OK;
 }
 
+AEGIS_API int aegis_append_signed(aegis_store *store, uint32_t tier, uint32_t kind, const uint8_t *message, uint32_t message_length,
+                                  uint32_t entry_at, aegis_sign_fn *sign, const uint8_t *secret_key, const uint8_t *payload,
+                                  uint32_t payload_length, uint64_t *index, uint8_t *leaf) {
+    uint8_t signed_message[SIGNATURE_SIZE + AEGIS_MESSAGE_MAX + SIGNATURE_SIZE];
+    if (sign == NULL) return fail(AEGIS_E_ARGUMENT, "no function to sign with");
+    if (message_length > AEGIS_MESSAGE_MAX || entry_at >= message_length)
+        return fail(AEGIS_E_ARGUMENT, "a message of %u bytes with an entry from byte %u on", (unsigned)message_length, (unsigned)entry_at);
+    if (sign(signed_message, NULL, message, message_length, secret_key) != 0) return fail(AEGIS_E_ARGUMENT, "the entry was not signed");
+    const uint8_t *entry = signed_message + SIGNATURE_SIZE + entry_at;
+    memcpy(signed_message + SIGNATURE_SIZE + message_length, signed_message, SIGNATURE_SIZE);
+    uint32_t entry_length = message_length - entry_at + SIGNATURE_SIZE;
+    TRY(aegis_append(store, tier, kind, entry, entry_length, payload, payload_length, index));
+    leaf_hash(entry, entry_length, leaf);
+    return AEGIS_OK;
+}
+
 /* ---- about ---------------------------------------------------------------------------------------------------------- */
 
 static int segment_bytes_of(log *l, uint64_t *segments, uint64_t *bytes) {
