@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import lru_cache, partial
 from hashlib import sha256
 from typing import Final
 
@@ -21,7 +22,7 @@ from blake3 import blake3
 from aegis_store._engine import GAP, Engine, Record, literals_of, make_delta
 from aegis_store.catalog import Catalog, DictionaryMade, KeyAdded, KeyRecord, KeyRevoked, number_of
 from aegis_store.codec.compression import Dictionary
-from aegis_store.codec.payload import SALT_SIZE, Body, Sealed, body_of, open_payload, seal, seal_delta
+from aegis_store.codec.payload import Body, Sealed, body_of, open_payload, seal, seal_delta
 from aegis_store.dictionaries import Dictionaries
 from aegis_store.errors import (
     AegisError,
@@ -38,6 +39,7 @@ from aegis_store.errors import (
     StateTooLarge,
 )
 from aegis_store.gaps import Gaps
+from aegis_store.salts import Salts
 from aegis_store.schema import dictionary as dictionary_schema
 from aegis_store.schema import keys as key_schema
 from aegis_store.schema.entry import (
@@ -56,6 +58,8 @@ from aegis_store.types import LINK_OF, LINKS, NOUNS, OF_THE_STORE, Clock, Kind, 
 
 #: What an envelope may have around its state: names, claims, metadata.
 ENVELOPE_MARGIN_BYTES: Final = 1 << 20
+#: Request tags that are remembered: each is asked for by what is written, and by what is looked up just before and after.
+REQUEST_TAGS: Final = 256
 #: Never in chunks.
 _WHOLE: Final = OF_THE_STORE | {Kind.CHUNK, Kind.WRITES}
 
@@ -118,9 +122,11 @@ class Records:
         self._prefix = signing_prefix(store_id, tier)
         self._enrolment_key = enrolment_key
         self._log_signer = log_signer
-        self._request_key = request_key
+        #: What stands for the request id of a session, by the session's tag, in an entry [8]: nobody without the store secret can
+        #: tell which id it was.
+        self.request_tag: Final[Callable[[bytes, str], bytes]] = lru_cache(REQUEST_TAGS)(partial(_request_tag, request_key))
         self._clock = clock
-        self._draw = randomness.draw
+        self._salts = Salts(randomness)
         self.state_limit_bytes: Final = state_limit_bytes
         self._envelope_max = state_limit_bytes + ENVELOPE_MARGIN_BYTES
         #: Checkpoints that were last written or read.
@@ -156,7 +162,7 @@ class Records:
     def seal(self, envelope: bytes) -> Sealed:
         """An envelope, whole, under a fresh salt. The payload may be larger than a record holds: see `codec.payload.split`."""
         self.demand_envelope(envelope)
-        return seal(envelope, self._draw(SALT_SIZE))
+        return seal(envelope, self._salts.take())
 
     def seal_next(
         self,
@@ -175,7 +181,7 @@ class Records:
         self.demand_envelope(envelope)
         if self.tier is Tier.AUDIT:
             # Each event stands alone: damage to one is damage to no other.
-            return seal(envelope, self._draw(SALT_SIZE)), State(envelope), None
+            return seal(envelope, self._salts.take()), State(envelope), None
         dictionaries, made = self.dictionaries, None
         before = None if newest is None else self._state(newest)
         if before is not None and root is not None and before.begins_run(ordinal, len(envelope)):
@@ -188,11 +194,11 @@ class Records:
                 base = None if newest == parent else newest
                 if root is not None:
                     made = dictionaries.learn(root, literals_of(delta), self._add_dictionary)
-                sealed = seal_delta(delta, envelope, self._draw(SALT_SIZE), base=base, dictionary=dictionaries.current)
+                sealed = seal_delta(delta, envelope, self._salts.take(), base=base, dictionary=dictionaries.current)
                 return sealed, state, made
         if root is not None and newest is None:
             made = dictionaries.learn(root, envelope, self._add_dictionary)
-        return seal(envelope, self._draw(SALT_SIZE), dictionaries.current), State(envelope), made
+        return seal(envelope, self._salts.take(), dictionaries.current), State(envelope), made
 
     def _run_before(
         self, root: LogIndex, ordinal: int, newest: LogIndex | None, before: State
@@ -213,7 +219,8 @@ class Records:
     def _state(self, index: LogIndex) -> State | None:
         """What the checkpoint at `index` holds, from memory or the log; None where it is damaged, gone, about to go, or not
         durable yet."""
-        if any(index in cause.runs for cause in self.gaps.pending()):
+        pending = self.gaps.pending()
+        if pending and any(index in cause.runs for cause in pending):
             return None
         state = self.states.get(index)
         if state is not None and state.is_checked:
@@ -223,11 +230,6 @@ class Records:
             return self.state_of(record, self.entry_of(record), self.states)
         except AegisError:
             return None
-
-    def request_tag(self, session_tag: bytes, request_id: str) -> bytes:
-        """What stands for a request id in an entry [8]: nobody without the store secret can tell which id it was."""
-        text = session_tag + request_id.encode("utf-8", "surrogatepass")
-        return blake3(text, key=self._request_key).digest(REQUEST_TAG_SIZE)
 
     def append(
         self,
@@ -549,3 +551,7 @@ class Records:
 def leaf_of(entry: bytes) -> bytes:
     """The leaf hash [32] of an entry (RFC 6962, 2.1)."""
     return sha256(b"\x00" + entry).digest()
+
+
+def _request_tag(key: bytes, session_tag: bytes, request_id: str) -> bytes:
+    return blake3(session_tag + request_id.encode("utf-8", "surrogatepass"), key=key).digest(REQUEST_TAG_SIZE)

@@ -183,7 +183,8 @@ class Session:
         envelopes = [writes_schema.encode_part(part) for part in parts]
         indexes = self._chain.submit_writes(self.agent, writes.request_id, envelopes)
         if recall is not None:
-            recall.update(zip(indexes, parts, strict=True))
+            for index, part in zip(indexes, parts, strict=True):
+                recall[index] = part
         return indexes[-1]
 
     def settle(self, index: LogIndex) -> None:

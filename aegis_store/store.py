@@ -278,12 +278,12 @@ class Store:
     def session(self, session_id: str, *, agent: str | None = None) -> Session:
         """The session of that id, which begins with its first checkpoint. `agent` signs what is written through it."""
         self.check_open()
-        demand_name(session_id, "session id", op="session")
         key = session_id, self.agent if agent is None else agent
-        demand_name(key[1], "agent", op="session")
         with self._lock:
-            session = self._sessions.get(key)
+            session = self._sessions.get(key) if type(session_id) is type(key[1]) is str else None
             if session is None:
+                demand_name(session_id, "session id", op="session")
+                demand_name(key[1], "agent", op="session")
                 chain = self._chain_of(session_id)
                 self._recent[session_id] = chain
                 self._recent.move_to_end(session_id)

@@ -28,7 +28,7 @@ PYTHON_FLOORS = {
     0: ["errors", "types", "amounts", "rules", "lifetimes", "targets", "config"],
     1: ["_engine", "housekeeping"],
     2: ["codec", "schema", "trust", "catalog", "changes"],
-    3: ["gaps", "states", "gathering", "dictionaries", "records"],
+    3: ["gaps", "states", "salts", "gathering", "dictionaries", "records"],
     # docs/decisions/0002 says why these lie below the store.
     # docs/decisions/0016 says why what stays and what goes lies there as well.
     4: [

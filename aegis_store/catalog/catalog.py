@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import lmdb
 
@@ -84,6 +84,10 @@ PENDING_ROWS_MAX = 8_192
 BULK_ROWS = 16_384
 #: Of address space, not of disk; doubled when full.
 MAP_BYTES = 64 << 20
+
+#: Rows with which what was asked of keys, of gaps and of holds may be answered otherwise.
+_OF_KEYS: Final = frozenset({KeyAdded, KeyRevoked})
+_OF_GAPS: Final = frozenset({PayloadsGone, HoldPlaced, HoldReleased})
 
 Found = TypeVar("Found")
 
@@ -190,9 +194,10 @@ class Catalog:
                 return  # it is in the log, and the log will be read
             self._rows.append(row)
             self._coverage.note(row.tier, row.index)
-            if isinstance(row, KeyAdded | KeyRevoked):
+            kind = type(row)
+            if kind in _OF_KEYS:
                 self.keys_version += 1
-            elif isinstance(row, PayloadsGone | HoldPlaced | HoldReleased):
+            elif kind in _OF_GAPS:
                 self.gaps_version += 1
             pending = self._unwritten + len(self._rows)
         if PENDING_ROWS <= pending < PENDING_ROWS_MAX and self._due is not None:

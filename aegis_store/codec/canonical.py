@@ -37,7 +37,7 @@ from aegis_store.codec.splicing import pack_spliced
 from aegis_store.errors import Corrupt, InvalidArgument, NewerFormat, StateTypeError
 
 __all__ = [
-    "DEPTH_MAX", "decode", "decode_envelope", "encode", "encode_envelope", "name_from_wire", "name_to_wire",
+    "DEPTH_MAX", "decode", "decode_envelope", "encode", "encode_envelope", "encode_plain", "name_from_wire", "name_to_wire",
 ]  # fmt: skip
 
 _packb = ormsgpack.packb
@@ -63,6 +63,13 @@ def decode(data: bytes, *, types: StateTypes = NO_TYPES) -> object:
 def encode_envelope(fields: Sequence[object], names: Sequence[str], *, types: StateTypes = NO_TYPES) -> bytes:
     """The canonical bytes of the array `fields` (schema, version, the rest); `names[i]` is what messages call `fields[i]`."""
     return _encode(fields if type(fields) is list else list(fields), "envelope", names, types)
+
+
+def encode_plain(value: list[object]) -> bytes:
+    """The canonical bytes of lists inside each other, for whoever has made them: all that they hold is None, bool, int, str or
+    bytes, and of exactly these types. Nothing is looked at again."""
+    spliced = pack_spliced(value)
+    return _packb(value, None, STR_KEYS) if spliced is None else spliced
 
 
 def decode_envelope(
@@ -94,6 +101,8 @@ def name_to_wire(name: str, *, what: str) -> str | bytes:
 
     InvalidArgument if it is no str; a subclass of str is stored as the str that it is.
     """
+    if type(name) is str and name.isascii():
+        return name  # as most are, and the interpreter knows it without a look
     if not isinstance(name, str):
         raise InvalidArgument(f"{what} is of type {type_name(name)}, not str", op="encode")
     try:

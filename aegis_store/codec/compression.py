@@ -21,7 +21,7 @@ LEVEL_SMALL: Final = 1
 LEVEL: Final = 3
 
 #: What is shorter than this is not tried: a frame's own bytes eat what so few could give.
-TRIED_MIN: Final = 64
+TRIED_MIN: Final = 192
 #: Dictionaries that a set of contexts is ready for. A decoder asks for older ones too.
 CONTEXTS_MAX: Final = 4
 #: Sets of contexts that are kept for the next who needs one.

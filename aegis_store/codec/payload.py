@@ -20,12 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 from blake3 import blake3
 
-from aegis_store.codec.compression import SMALL_MAX, Dictionary, compress, decompress
+from aegis_store.codec.compression import SMALL_MAX, TRIED_MIN, Dictionary, compress, decompress
 from aegis_store.errors import Corrupt, InvalidArgument, NewerFormat, StateTooLarge
 
 SALT_SIZE: Final = 16
@@ -60,7 +60,7 @@ def commit(envelope: bytes, salt: bytes) -> bytes:
     return blake3(prefix).update(envelope).digest()
 
 
-class Sealed(NamedTuple):
+class Sealed(msgspec.Struct, frozen=True, gc=False):
     """A payload that no record holds yet, and what its entry says of it: commitment [32], length of the envelope in bytes."""
 
     payload: bytes
@@ -78,7 +78,7 @@ class Body(msgspec.Struct, frozen=True, gc=False):
 
 def seal(envelope: bytes, salt: bytes, dictionary: Dictionary | None = None) -> Sealed:
     """An envelope, whole. The salt [16] must be random and is used once. With a dictionary, where that makes it shorter."""
-    return Sealed(recode(envelope, salt, dictionary), commit(envelope, salt), len(envelope))
+    return Sealed(_encoded(envelope, salt, 0, b"", dictionary), commit(envelope, salt), len(envelope))
 
 
 def seal_delta(delta: bytes, envelope: bytes, salt: bytes, *, base: int | None, dictionary: Dictionary | None = None) -> Sealed:
@@ -122,6 +122,8 @@ def dictionary_of(payload: bytes) -> int | None:
 def _encoded(data: bytes, salt: bytes, flags: int, names: bytes, dictionary: Dictionary | None) -> bytes:
     if len(salt) != SALT_SIZE:
         raise InvalidArgument(f"a salt has {SALT_SIZE} bytes, not {len(salt)}", op="seal")
+    if len(data) < TRIED_MIN:
+        return bytes((_RAW, flags)) + salt + names + data
     codec, body = _ZSTD, None
     if dictionary is not None and len(data) <= SMALL_MAX:
         # Not tried without as well: on recorded sessions that came to less than half a byte a checkpoint.

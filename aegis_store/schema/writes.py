@@ -15,8 +15,8 @@ from typing import Final
 
 import msgspec
 
-from aegis_store.codec.canonical import decode, decode_envelope, encode, encode_envelope, name_from_wire, name_to_wire
-from aegis_store.errors import Corrupt
+from aegis_store.codec.canonical import decode, decode_envelope, encode_plain, name_from_wire, name_to_wire
+from aegis_store.errors import Corrupt, InvalidArgument
 
 SCHEMA: Final = "writes"
 VERSION: Final = 0
@@ -55,12 +55,16 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parts_of(writes: Writes) -> list[Part]:
-    """What is to be written, in that order. InvalidArgument for a name that is no str."""
-    rows = [
-        [each.place, name_to_wire(each.channel, what="channel"), name_to_wire(each.type, what="type"), each.value]
-        for each in writes.writes
-    ]
-    body = encode([name_to_wire(writes.task, what="task"), name_to_wire(writes.path, what="path"), rows], name="writes")
+    """What is to be written, in that order. InvalidArgument for a name that is no str, a place that is no int or a value that is
+    no bytes."""
+    rows: list[object] = []
+    for each in writes.writes:
+        if type(each.place) is not int or each.place not in _PLACES or type(each.value) is not bytes:
+            raise InvalidArgument(f"a write to channel {each.channel!r} has no place, or no bytes for a value", op="encode")
+        rows.append([each.place, name_to_wire(each.channel, what="channel"), name_to_wire(each.type, what="type"), each.value])
+    body = encode_plain([name_to_wire(writes.task, what="task"), name_to_wire(writes.path, what="path"), rows])
+    if len(body) <= PART_BYTES:
+        return [Part(request_id=writes.request_id, part=0, parts=1, body=body)]
     pieces = [body[at : at + PART_BYTES] for at in range(0, len(body), PART_BYTES)]
     return [Part(request_id=writes.request_id, part=part, parts=len(pieces), body=piece) for part, piece in enumerate(pieces)]
 
@@ -68,7 +72,7 @@ def parts_of(writes: Writes) -> list[Part]:
 def encode_part(part: Part) -> bytes:
     """The envelope of a writes record."""
     request_id = name_to_wire(part.request_id, what="request id")
-    return encode_envelope([SCHEMA, VERSION, request_id, part.part, part.parts, part.body], _NAMES)
+    return encode_plain([SCHEMA, VERSION, request_id, part.part, part.parts, part.body])
 
 
 def decode_part(data: bytes) -> Part:

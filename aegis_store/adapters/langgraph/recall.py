@@ -30,17 +30,21 @@ class Recall(MutableMapping[Key, Known]):
 
     def __getitem__(self, key: Key) -> Known:
         with self._lock:
-            self._catch_up()
+            if self._age() != self._aged:
+                self._start_anew()
             found = self._kept[key]
             self._kept.move_to_end(key)
             return found
 
     def __setitem__(self, key: Key, known: Known) -> None:
+        size = self._size_of(known)
         with self._lock:
-            self._catch_up()
-            self._forget(key)
+            if self._age() != self._aged:
+                self._start_anew()
+            if key in self._kept:
+                self._forget(key)
             self._kept[key] = known
-            self._bytes += self._size_of(known)
+            self._bytes += size
             while self._bytes > self._capacity and len(self._kept) > 1:
                 self._forget(next(iter(self._kept)))
 
@@ -50,19 +54,19 @@ class Recall(MutableMapping[Key, Known]):
 
     def __iter__(self) -> Iterator[Key]:
         with self._lock:
-            self._catch_up()
+            if self._age() != self._aged:
+                self._start_anew()
             return iter(list(self._kept))
 
     def __len__(self) -> int:
         with self._lock:
-            self._catch_up()
+            if self._age() != self._aged:
+                self._start_anew()
             return len(self._kept)
 
-    def _catch_up(self) -> None:
-        age = self._age()
-        if age != self._aged:
-            self._aged, self._bytes = age, 0
-            self._kept.clear()
+    def _start_anew(self) -> None:
+        self._aged, self._bytes = self._age(), 0
+        self._kept.clear()
 
     def _forget(self, key: Key) -> None:
         gone = self._kept.pop(key, None)
