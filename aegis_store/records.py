@@ -177,8 +177,7 @@ class Records:
         before, where that is shorter; and what is to be kept of it. `parent` is what its entry will name.
 
         `root` is its session's number, if that is no fork. Where what such sessions have in common is worth a dictionary, that
-        is queued, and its row comes with the rest."""
-        self.demand_envelope(envelope)
+        is queued, and its row comes with the rest. The caller has demanded that the envelope fits."""
         if self.tier is Tier.AUDIT:
             # Each event stands alone: damage to one is damage to no other.
             return seal(envelope, self._salts.take()), State(envelope), None

@@ -109,7 +109,8 @@ class States:
         with self._lock:
             if instead_of is not None:
                 self._forget(instead_of)
-            self._forget(index)
+            if index in self._kept:
+                self._forget(index)
             size = len(state.envelope) + _OVERHEAD_BYTES
             if size > self._capacity:
                 return

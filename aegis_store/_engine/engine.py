@@ -265,7 +265,9 @@ class Engine:
 
         After OutcomeUnknown or Poisoned the engine accepts nothing more: close it and open the store again.
         """
-        self._call("commit", tier, lib.aegis_commit, tier, index)
+        code = self._try("commit", lib.aegis_commit, tier, index)
+        if code:
+            raise failure(code, "commit", self.path, tier=tier, keyed=self._keyed)
 
     def rotate(self, tier: Tier) -> None:
         """Commits what was appended, then begins the tier's next segment though the active one is not full.

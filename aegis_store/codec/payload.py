@@ -84,7 +84,8 @@ def seal(envelope: bytes, salt: bytes, dictionary: Dictionary | None = None) -> 
 def seal_delta(delta: bytes, envelope: bytes, salt: bytes, *, base: int | None, dictionary: Dictionary | None = None) -> Sealed:
     """An envelope by the delta that makes it from that of another checkpoint: of record `base`, or where that is None of the
     one that the entry names as its parent."""
-    return Sealed(recode_delta(delta, salt, base=base, dictionary=dictionary), commit(envelope, salt), len(envelope))
+    flags, name = (_DELTA, b"") if base is None else (_DELTA | _NAMED, base.to_bytes(_NAME_SIZE, "little"))
+    return Sealed(_encoded(delta, salt, flags, name, dictionary), commit(envelope, salt), len(envelope))
 
 
 def recode(envelope: bytes, salt: bytes, dictionary: Dictionary | None = None) -> bytes:
@@ -94,9 +95,8 @@ def recode(envelope: bytes, salt: bytes, dictionary: Dictionary | None = None) -
 
 def recode_delta(delta: bytes, salt: bytes, *, base: int | None, dictionary: Dictionary | None = None) -> bytes:
     """The payload that `seal_delta` makes, for an entry that has its commitment already."""
-    if base is None:
-        return _encoded(delta, salt, _DELTA, b"", dictionary)
-    return _encoded(delta, salt, _DELTA | _NAMED, base.to_bytes(_NAME_SIZE, "little"), dictionary)
+    flags, name = (_DELTA, b"") if base is None else (_DELTA | _NAMED, base.to_bytes(_NAME_SIZE, "little"))
+    return _encoded(delta, salt, flags, name, dictionary)
 
 
 def is_delta(payload: bytes) -> bool:

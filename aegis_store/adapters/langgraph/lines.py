@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from aegis_store.adapters.langgraph.names import Line, line_of, session_id, thread_prefix
@@ -69,6 +71,8 @@ class Lines:
 
     def __init__(self, store: Store) -> None:
         self.store: Final = store
+        # Changes with everything that takes records away.
+        self._age: Final = partial(attrgetter("gaps_version"), store.catalog)
         self._newest: Recall[int, _Seen] = Recall(SEEN_MAX, size_of=lambda seen: 1, age=self._age)
         self._pending: Recall[tuple[int, str], _Written] = Recall(
             PARTS_BYTES,
@@ -81,9 +85,6 @@ class Lines:
         self._parts: Recall[int, Part] = Recall(
             PARTS_BYTES, size_of=lambda part: len(part.body) + _PART_OVERHEAD_BYTES, age=self._age
         )
-
-    def _age(self) -> int:
-        return self.store.catalog.gaps_version
 
     def session(self, line: Line) -> Session:
         """The session that holds a line."""

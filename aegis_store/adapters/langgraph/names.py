@@ -8,18 +8,24 @@ The thread's own `%` and `/` are escaped, so the second slash is where it ends, 
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Final
+
+import msgspec
 
 PREFIX: Final = "langgraph/"
+#: Lines whose session is not made out again.
+KNOWN_LINES: Final = 4096
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True, order=True):
     """A thread in one namespace; that of the graph itself is ""."""
 
     thread: str
     namespace: str
 
 
+@lru_cache(KNOWN_LINES)
 def session_id(line: Line) -> str:
     """The session that holds a thread's checkpoints of a namespace."""
     return f"{thread_prefix(line.thread)}{line.namespace}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, MutableMapping
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 Key = TypeVar("Key")
 Known = TypeVar("Known")
@@ -35,6 +35,15 @@ class Recall(MutableMapping[Key, Known]):
             found = self._kept[key]
             self._kept.move_to_end(key)
             return found
+
+    def get(self, key: Key, default: Any = None) -> Any:
+        with self._lock:
+            if self._age() != self._aged:
+                self._start_anew()
+            if key not in self._kept:
+                return default
+            self._kept.move_to_end(key)
+            return self._kept[key]
 
     def __setitem__(self, key: Key, known: Known) -> None:
         size = self._size_of(known)

@@ -58,7 +58,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def size(self) -> int:
         """Bytes that it takes in memory, about."""
-        return _OVERHEAD_BYTES + len(self.checkpoint[1]) + sum(len(value) for _, value in self.channels.values())
+        size = _OVERHEAD_BYTES + len(self.checkpoint[1])
+        for _, value in self.channels.values():
+            size += len(value)
+        return size
 
     def arguments(self) -> dict[str, Any]:
         """What it is for `Session.submit`."""
