@@ -88,6 +88,21 @@ class _Lib:
     def aegis_append(
         self, store: Any, tier: int, kind: int, entry: bytes, entry_length: int, payload: bytes, payload_length: int, index: Any
     ) -> int: ...
+    def aegis_append_signed(
+        self,
+        store: Any,
+        tier: int,
+        kind: int,
+        message: bytes,
+        message_length: int,
+        entry_at: int,
+        sign: Any,
+        secret_key: bytes,
+        payload: bytes,
+        payload_length: int,
+        index: Any,
+        leaf: Any,
+    ) -> int: ...
     def aegis_commit(self, store: Any, tier: int, index: int) -> int: ...
     def aegis_rotate(self, store: Any, tier: int) -> int: ...
     def aegis_background(self, store: Any, wait_ms: Any) -> int: ...

@@ -94,7 +94,7 @@ class Enrolment:
 
     # ---- signing ----------------------------------------------------------------------------------------------------------
 
-    def signer(self, agent: str, tier: Tier) -> Signer:
+    def signer(self, agent: str, tier: Tier = Tier.SESSION) -> Signer:
         """The agent's key, allowed by the tier's log from here on. Asked under the lock of the chain that is written to."""
         signer = self._signers.get((agent, tier))
         if signer is None:

@@ -122,8 +122,8 @@ class Records:
         self._prefix = signing_prefix(store_id, tier)
         self._enrolment_key = enrolment_key
         self._log_signer = log_signer
-        #: What stands for the request id of a session, by the session's tag, in an entry [8]: nobody without the store secret can
-        #: tell which id it was.
+        #: What stands for a request id in an entry [8], by the session's tag and the id. Nobody without the store secret can
+        #: tell which it was.
         self.request_tag: Final[Callable[[bytes, str], bytes]] = lru_cache(REQUEST_TAGS)(partial(_request_tag, request_key))
         self._clock = clock
         self._salts = Salts(randomness)

@@ -169,6 +169,27 @@ class Session:
             records.demand_limit(len(canonical.encode(state, types=self._owner.types)))
         return self._chain.submit(self.agent, envelope, expect=expect, request_id=request_id, replace=replace, role=role)
 
+    def submit_plain(
+        self,
+        pieces: Sequence[bytes],
+        *,
+        position: str,
+        metadata: dict[str, object],
+        request_id: str,
+        replace: bool = False,
+    ) -> Pending:
+        """`submit` for adapters whose state is bytes, in pieces, and who have made the rest of plain values themselves: see
+        `schema.checkpoint.encode_plain`. Errors as of `checkpoint`."""
+        self._owner.check_open()
+        records = self._owner.records
+        records.demand_limit(sum(map(len, pieces)))
+        try:
+            envelope = checkpoint_schema.encode_plain(position, metadata, request_id, pieces)
+        except TypeError:  # a name that is no UTF-8, say: then it is looked at
+            state = b"".join(pieces)
+            return self.submit(state, position=position, metadata=metadata, request_id=request_id, replace=replace)
+        return self._chain.submit(self.agent, envelope, expect=None, request_id=request_id, replace=replace)
+
     def write(self, writes: Writes, *, recall: MutableMapping[int, Part] | None = None) -> None:
         """Keep what a task has done towards the checkpoint after that of a request, before there is one; durable when this
         returns. It goes when the checkpoint of that request goes. Errors as of `checkpoint`."""

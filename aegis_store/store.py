@@ -130,6 +130,8 @@ class Store:
         )
         self._records: Final = {tier: self._records_of(tier) for tier in LINK_OF}
         self._enrolment: Final = Enrolment(self, self._records, writes=mode != "r")
+        #: The agent's key, allowed by the tier's log from here on.
+        self.signer_for: Final = self._enrolment.signer
         #: Of the session tier.
         self.records: Final = self._records[Tier.SESSION]
         self.keeping: Final = Keeping(self)
@@ -476,10 +478,6 @@ class Store:
     def is_writable(self) -> bool:
         """Whether it is open for writing."""
         return self._mode != "r"
-
-    def signer_for(self, agent: str, tier: Tier = Tier.SESSION) -> Signer:
-        """The agent's key, allowed by the tier's log from here on."""
-        return self._enrolment.signer(agent, tier)
 
     def store_signer(self, op: str) -> Signer:
         """The log key, for what is the store's own."""

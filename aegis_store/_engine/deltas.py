@@ -36,30 +36,19 @@ class _Room:
 _spare: Final[list[_Room]] = []
 
 
-def _taken() -> _Room:
-    try:
-        return _spare.pop()
-    except IndexError:
-        return _Room()
-
-
-def _give_back(room: _Room) -> None:
-    if len(_spare) < SPARE_MAX:
-        _spare.append(room)
-
-
 def make_delta(base: bytes, target: bytes, most: int) -> bytes | None:
     """The delta that makes `target` from `base`, or None where it would have more than `most` bytes."""
-    room = _taken()
+    try:
+        room = _spare.pop()
+    except IndexError:
+        room = _Room()
     out, length = room.of(most), room.length
     code = lib.aegis_delta_make(base, len(base), target, len(target), out, most, length)
-    if code == lib.AEGIS_E_SPACE:
-        _give_back(room)
-        return None
-    if code:
+    if code and code != lib.AEGIS_E_SPACE:
         raise failure(code, "compare", None)
-    delta: bytes = ffi.buffer(out, length[0])[:]
-    _give_back(room)
+    delta: bytes | None = ffi.buffer(out, length[0])[:] if code == 0 else None
+    if len(_spare) < SPARE_MAX:
+        _spare.append(room)
     return delta
 
 
@@ -85,7 +74,10 @@ def restore(keyframe: bytes, deltas: Sequence[bytes], *, length: int, limit: int
     """
     kept = [ffi.from_buffer("uint8_t[]", each) for each in deltas]  # as long as the call takes
     lengths = ffi.new("uint64_t[]", [len(each) for each in deltas])
-    room = _taken()
+    try:
+        room = _spare.pop()
+    except IndexError:
+        room = _Room()
     out = room.of(length)
     code = lib.aegis_delta_restore(
         keyframe, len(keyframe), ffi.new("uint8_t *[]", kept), lengths, len(kept), limit, out, length
@@ -93,5 +85,6 @@ def restore(keyframe: bytes, deltas: Sequence[bytes], *, length: int, limit: int
     if code:
         raise failure(code, "restore", None)
     state: bytes = ffi.buffer(out, length)[:]
-    _give_back(room)
+    if len(_spare) < SPARE_MAX:
+        _spare.append(room)
     return state

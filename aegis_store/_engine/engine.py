@@ -244,14 +244,16 @@ class Engine:
         The index, and the leaf hash [32]. One call, for each that lets go of the interpreter's lock may wait for it for long.
         `secret_key` is as `sign` takes it, for libsodium 64 bytes."""
         if type(message) is not bytes or type(payload) is not bytes or len(secret_key) != SECRET_KEY_SIZE:
-            raise make(errors.InvalidArgument, "message and payload are bytes, a key has 64", op="append", path=self.path, tier=tier)
+            raise make(
+                errors.InvalidArgument, "message and payload are bytes, a key has 64", op="append", path=self.path, tier=tier
+            )
         try:
             out = _spare_appended.pop()
         except IndexError:
             out = _Appended()
         code = self._try(
-            "append", lib.aegis_append_signed, tier, kind, message, len(message), entry_at, sign, secret_key, payload, len(payload),
-            out.index, out.leaf,
+            "append", lib.aegis_append_signed, tier, kind, message, len(message), entry_at, sign, secret_key, payload,
+            len(payload), out.index, out.leaf,
         )  # fmt: skip
         if code:
             raise failure(code, "append", self.path, tier=tier, keyed=self._keyed)

@@ -186,10 +186,9 @@ class Catalog:
         Where many rows pend, `due` is called, which is to see to it that `flush` is, elsewhere. Without it, or where very many
         pend all the same, this call writes them.
         """
-        self._check()
         with self._pend:
-            if self._closed:
-                raise _closed()
+            if self._closed or os.getpid() != self._pid:
+                self._check()
             if self._stale:
                 return  # it is in the log, and the log will be read
             self._rows.append(row)

@@ -33,7 +33,7 @@ from aegis_store.codec.nesting import is_exact, pack_nested
 from aegis_store.codec.offences import shown, type_name
 from aegis_store.codec.registry import NO_TYPES, StateTypes
 from aegis_store.codec.restoring import unpack
-from aegis_store.codec.splicing import pack_spliced
+from aegis_store.codec.splicing import pack_spliced, splice
 from aegis_store.errors import Corrupt, InvalidArgument, NewerFormat, StateTypeError
 
 __all__ = [
@@ -65,11 +65,12 @@ def encode_envelope(fields: Sequence[object], names: Sequence[str], *, types: St
     return _encode(fields if type(fields) is list else list(fields), "envelope", names, types)
 
 
-def encode_plain(value: list[object]) -> bytes:
-    """The canonical bytes of lists inside each other, for whoever has made them: all that they hold is None, bool, int, str or
-    bytes, and of exactly these types. Nothing is looked at again."""
-    spliced = pack_spliced(value)
-    return _packb(value, None, STR_KEYS) if spliced is None else spliced
+def encode_plain(fields: list[object], pieces: Sequence[bytes] | None = None) -> bytes:
+    """The canonical bytes of an array, for whoever has made all of it: of lists, dicts with str for keys, None, bool, int, str
+    and bytes, and of exactly these types. It is not looked at again; TypeError for some of what else there is.
+
+    `pieces` are those of one bytes object that is the last field, behind `fields`."""
+    return _packb(fields, None, STR_KEYS) if pieces is None else splice(fields, pieces)
 
 
 def decode_envelope(

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from blake3 import blake3
@@ -60,7 +60,7 @@ def commit(envelope: bytes, salt: bytes) -> bytes:
     return blake3(prefix).update(envelope).digest()
 
 
-class Sealed(msgspec.Struct, frozen=True, gc=False):
+class Sealed(NamedTuple):
     """A payload that no record holds yet, and what its entry says of it: commitment [32], length of the envelope in bytes."""
 
     payload: bytes

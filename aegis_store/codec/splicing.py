@@ -8,6 +8,7 @@ Source: the msgpack specification, format bin.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import ormsgpack
@@ -30,13 +31,24 @@ def pack_spliced(value: object) -> bytes | None:
     last = value[-1]
     if type(last) is not bytes or not LARGE_BYTES <= len(last) < 1 << 32:
         return None
-    before = [*value[:-1], b""]
+    before = value[:-1]
     if not is_exact(before, _EXACT, levels_max=LEVELS_MAX):
         return None
     try:
-        packed = ormsgpack.packb(before, None, STR_KEYS)
+        return splice(before, [last])
     except TypeError:
         return None
-    size = len(last)
-    header = b"\xc5" + size.to_bytes(2, "big") if size < 1 << 16 else b"\xc6" + size.to_bytes(4, "big")
-    return b"".join((memoryview(packed)[:-2], header, last))
+
+
+def splice(before: list[object], pieces: Sequence[bytes]) -> bytes:
+    """The array of what comes before and of one bytes object, in pieces, of fewer than 2**32 bytes together.
+
+    `before` holds nothing but lists, dicts with str for keys, None, bool, int, float, str and bytes, of exactly these types;
+    TypeError for some of what else there is."""
+    packed = ormsgpack.packb([*before, b""], None, STR_KEYS)
+    size = sum(map(len, pieces))
+    if size < 1 << 8:
+        header = bytes((0xC4, size))
+    else:
+        header = b"\xc5" + size.to_bytes(2, "big") if size < 1 << 16 else b"\xc6" + size.to_bytes(4, "big")
+    return b"".join((memoryview(packed)[:-2], header, *pieces))

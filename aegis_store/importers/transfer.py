@@ -257,7 +257,7 @@ class _Here:
         """Keep a checkpoint; with `replace` in the place of the one of its id."""
         if self._session is not None and not self._rehearse:
             given = msgspec.structs.replace(row, is_again=replace)
-            self._session.land(self._session.submit(**given.arguments(), replace=replace).ref.index)
+            self._session.land(self._session.submit_plain(**given.arguments(), replace=replace).ref.index)
 
     def write(self, writes: Writes) -> None:
         """Keep what a task wrote."""

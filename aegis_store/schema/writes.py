@@ -55,8 +55,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parts_of(writes: Writes) -> list[Part]:
-    """What is to be written, in that order. InvalidArgument for a name that is no str, a place that is no int or a value that is
-    no bytes."""
+    """What is to be written, in that order. InvalidArgument for a name that is no str, a place that is no int or a value that
+    is no bytes."""
     rows: list[object] = []
     for each in writes.writes:
         if type(each.place) is not int or each.place not in _PLACES or type(each.value) is not bytes:
@@ -72,7 +72,7 @@ def parts_of(writes: Writes) -> list[Part]:
 def encode_part(part: Part) -> bytes:
     """The envelope of a writes record."""
     request_id = name_to_wire(part.request_id, what="request id")
-    return encode_plain([SCHEMA, VERSION, request_id, part.part, part.parts, part.body])
+    return encode_plain([SCHEMA, VERSION, request_id, part.part, part.parts], (part.body,))
 
 
 def decode_part(data: bytes) -> Part:

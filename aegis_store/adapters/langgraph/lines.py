@@ -81,7 +81,7 @@ class Lines:
         )
         # Of a line, the record that was noted last.
         self._last: dict[Line, LogIndex] = {}
-        self._rows: Recall[int, Row] = Recall(ROWS_BYTES, size_of=lambda row: row.size, age=self._age)
+        self._rows: Recall[int, Row] = Recall(ROWS_BYTES, size_of=attrgetter("size"), age=self._age)
         self._parts: Recall[int, Part] = Recall(
             PARTS_BYTES, size_of=lambda part: len(part.body) + _PART_OVERHEAD_BYTES, age=self._age
         )
@@ -121,7 +121,7 @@ class Lines:
     def recalled(self, line: Line, checkpoint_id: str) -> Row | None:
         """The row of that id, where it is the last one that was put or decoded: most are its successor's parent."""
         last = self._last.get(line)
-        row = None if last is None else self._rows.get(last)
+        row = None if last is None else self._rows.known(last)
         return row if row is not None and row.id == checkpoint_id else None
 
     def find(self, line: Line, checkpoint_id: str) -> Found | None:
@@ -140,10 +140,10 @@ class Lines:
         """The newest checkpoint of a line that is there."""
         stamp = self.session(line).stamp()
         if stamp is not None:
-            row = self._rows.get(stamp.last)
+            row = self._rows.known(stamp.last)
             if row is not None and not row.is_again:
                 return Found(Place(stamp.ordinal, stamp.last), row)
-            seen = self._newest.get(stamp.number)
+            seen = self._newest.known(stamp.number)
             if seen is not None and seen.stamp == stamp:
                 return seen.found
         found = next(self.down(line, first_page=1), None)
@@ -174,7 +174,7 @@ class Lines:
         yield from again.values()
 
     def _read(self, session: Session, place: Place) -> Row:
-        row = self._rows.get(place.index)
+        row = self._rows.known(place.index)
         if row is None:
             row = self._rows[place.index] = row_of(session.read(place))
         return row
@@ -198,7 +198,7 @@ class Lines:
         stamp = session.stamp()
         if stamp is None:
             return pending_of(self.writes(line, checkpoint_id))
-        known = self._pending.get((stamp.number, checkpoint_id))
+        known = self._pending.known((stamp.number, checkpoint_id))
         if known is None or known.writes != stamp.writes:
             known = _Written(stamp.writes, pending_of(self.writes(line, checkpoint_id)))
             self._pending[stamp.number, checkpoint_id] = known

@@ -9,16 +9,14 @@ The thread's own `%` and `/` are escaped, so the second slash is where it ends, 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
-
-import msgspec
+from typing import Final, NamedTuple
 
 PREFIX: Final = "langgraph/"
 #: Lines whose session is not made out again.
 KNOWN_LINES: Final = 4096
 
 
-class Line(msgspec.Struct, frozen=True, order=True):
+class Line(NamedTuple):
     """A thread in one namespace; that of the graph itself is ""."""
 
     thread: str

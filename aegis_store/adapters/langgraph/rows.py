@@ -64,12 +64,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return size
 
     def arguments(self) -> dict[str, Any]:
-        """What it is for `Session.submit`."""
+        """What it is for `Session.submit_plain`."""
         about: dict[str, object] = {"langgraph": VERSION, "parent": self.parent, "metadata": list(self.metadata)}
         if self.is_again:
             about["again"] = True
         return {
-            "state": _joined(self.checkpoint, self.channels),
+            "pieces": _pieces(self.checkpoint, self.channels),
             "position": self.position,
             "metadata": about,
             "request_id": self.id,
@@ -147,19 +147,19 @@ def row_of(saved: Checkpoint) -> Row:
     )
 
 
-def _joined(checkpoint: Typed, channels: Mapping[str, Typed]) -> bytes:
-    """The state of a row."""
+def _pieces(checkpoint: Typed, channels: Mapping[str, Typed]) -> list[bytes]:
+    """The state of a row, which whoever packs it puts together."""
     index: list[tuple[str | None, str, int]] = [(None, checkpoint[0], len(checkpoint[1]))]
     values = [checkpoint[1]]
     for name, (kind, value) in channels.items():
         index.append((name, kind, len(value)))
         values.append(value)
     packed = _encode_index(index)
-    return b"".join((len(packed).to_bytes(_LENGTH, "little"), packed, *values))
+    return [len(packed).to_bytes(_LENGTH, "little"), packed, *values]
 
 
 def _parted(state: object) -> tuple[Typed, dict[str, Typed]]:
-    """What `_joined` put together. TypeError, ValueError, DecodeError: it did not."""
+    """What `_pieces` were put together to. TypeError, ValueError, DecodeError: it did not."""
     if type(state) is not bytes:
         raise TypeError
     at = _LENGTH + int.from_bytes(state[:_LENGTH], "little")

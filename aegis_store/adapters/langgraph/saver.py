@@ -85,12 +85,12 @@ class AegisSaver(BaseCheckpointSaver[str]):
         """
         line, row = self._packed(config, checkpoint, metadata, new_versions)
         session = self._lines.session(line)
-        pending = session.submit(**row.arguments())
+        pending = session.submit_plain(**row.arguments())
         if pending.is_repeat:
             again = self._in_place(line, row)
             if again is None:
                 return _config(config, line, row.id)
-            row, pending = again, session.submit(**again.arguments(), replace=True)
+            row, pending = again, session.submit_plain(**again.arguments(), replace=True)
         session.land(pending.ref.index)
         self._lines.note(line, pending.ref.index, row)
         return _config(config, line, row.id)
@@ -105,12 +105,12 @@ class AegisSaver(BaseCheckpointSaver[str]):
             return await in_thread_to_its_end(partial(self.put, config, checkpoint, metadata, new_versions))
         line, row = self._packed(config, checkpoint, metadata, new_versions)
         session, tasks = self._lines.session(line), self._tasks.session(session_id(line))
-        pending: Pending = await tasks.landed(partial(session.submit, **row.arguments()))
+        pending: Pending = await tasks.landed(partial(session.submit_plain, **row.arguments()))
         if pending.is_repeat:
             again = self._in_place(line, row)
             if again is None:
                 return _config(config, line, row.id)
-            row, pending = again, await tasks.landed(partial(session.submit, **again.arguments(), replace=True))
+            row, pending = again, await tasks.landed(partial(session.submit_plain, **again.arguments(), replace=True))
         self._lines.note(line, pending.ref.index, row)
         return _config(config, line, row.id)
 

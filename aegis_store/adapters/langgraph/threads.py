@@ -123,7 +123,7 @@ class _Copying:
 
     def checkpoint(self, row: Row) -> None:
         if row.is_again or self._session.find(row.id) is None:
-            self._queue(self._session.submit(**row.arguments(), replace=row.is_again).ref.index)
+            self._queue(self._session.submit_plain(**row.arguments(), replace=row.is_again).ref.index)
 
     def writes(self, lines: Lines, line: Line, checkpoint_id: str) -> None:
         written = lines.writes(line, checkpoint_id)

@@ -14,8 +14,8 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from aegis_store.adapters.langgraph.rows import (
     Opener,
     Row,
-    _joined,
     _parted,
+    _pieces,
     demand_harmless,
     pack,
     pending_of,
@@ -50,12 +50,12 @@ def packed(values, *, before=None, new_versions=(), version="1", serde=SERDE) ->
 
 @given(TYPED, st.dictionaries(st.text(max_size=5), TYPED, max_size=6))
 def test_a_state_is_put_together_and_taken_apart(whole, channels):
-    assert _parted(_joined(whole, channels)) == (whole, channels)
+    assert _parted(b"".join(_pieces(whole, channels))) == (whole, channels)
 
 
 @given(TYPED, st.dictionaries(st.text(max_size=5), TYPED, max_size=3), st.data())
 def test_a_state_of_another_length_is_refused(whole, channels, data):
-    state = _joined(whole, channels)
+    state = b"".join(_pieces(whole, channels))
     cut = data.draw(st.integers(0, len(state) - 1))
     for other in (state[:cut], state + b"x"):
         with pytest.raises((ValueError, TypeError)):
@@ -68,13 +68,18 @@ def test_any_bytes_are_a_state_or_refused(data):
         whole, channels = _parted(data)
     except (ValueError, TypeError):
         return
-    assert _parted(_joined(whole, channels)) == (whole, channels)
+    assert _parted(b"".join(_pieces(whole, channels))) == (whole, channels)
+
+
+def as_state(arguments):
+    """The same for `Session.checkpoint`."""
+    return {name: value for name, value in arguments.items() if name != "pieces"} | {"state": b"".join(arguments["pieces"])}
 
 
 def test_what_is_packed_comes_back(store):
     row = packed({"a": [1, "two", b"three"], "b": None})
     session = store.session("langgraph/t/")
-    session.checkpoint(**row.arguments())
+    session.land(session.submit_plain(**row.arguments()).ref.index)
     back = row_of(session.latest())
     assert back.says_the_same_as(row)
     assert (back.id, back.position, back.is_again) == (row.id, "loop/3", False)
@@ -122,14 +127,14 @@ def test_what_did_not_change_is_not_serialized_again():
 )
 def test_what_something_else_wrote_is_no_row(store, arguments):
     session = store.session("langgraph/t/")
-    session.checkpoint(**packed({}).arguments() | arguments)
+    session.checkpoint(**as_state(packed({}).arguments()) | arguments)
     with pytest.raises(Foreign, match="something else wrote it"):
         row_of(session.latest())
 
 
 def test_a_later_form_is_said_to_be_one(store):
     session = store.session("langgraph/t/")
-    session.checkpoint(**packed({}).arguments() | {"metadata": {"langgraph": 1}})
+    session.checkpoint(**as_state(packed({}).arguments()) | {"metadata": {"langgraph": 1}})
     with pytest.raises(NewerFormat, match="later version, 1"):
         row_of(session.latest())
 
