@@ -16,6 +16,7 @@ class _Ffi:
     def memmove(self, dest: Any, src: Any, n: int) -> None: ...
 
 class _Lib:
+    AEGIS_MESSAGE_MAX: Final[int]
     AEGIS_OK: Final[int]
     AEGIS_E_ARGUMENT: Final[int]
     AEGIS_E_NOMEM: Final[int]

@@ -546,7 +546,7 @@ def test_a_refused_append_leaves_the_session_where_it_was(store, monkeypatch):
         monkeypatch.undo()
         raise NoSpace("no space")
 
-    monkeypatch.setattr(store.records.engine, "append", full)
+    monkeypatch.setattr(store.records.engine, "append_signed", full)
     with pytest.raises(NoSpace):
         session.checkpoint(1)
     assert session.checkpoint(2).ordinal == 1

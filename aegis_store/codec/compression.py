@@ -20,8 +20,9 @@ SMALL_MAX: Final = 256 << 10
 LEVEL_SMALL: Final = 1
 LEVEL: Final = 3
 
-#: What is shorter than this is not tried: a frame's own bytes eat what so few could give.
+#: What is shorter than this is not tried: a frame's own bytes and tables eat what so few could give. A dictionary gives more.
 TRIED_MIN: Final = 192
+PRIMED_MIN: Final = 64
 #: Dictionaries that a set of contexts is ready for. A decoder asks for older ones too.
 CONTEXTS_MAX: Final = 4
 #: Sets of contexts that are kept for the next who needs one.
@@ -109,7 +110,7 @@ def compress(data: bytes, dictionary: Dictionary | None = None) -> bytes | None:
 
     With a dictionary, `data` has SMALL_MAX bytes at most: in more, what it spares is not worth a context of another level.
     """
-    if len(data) < TRIED_MIN:
+    if len(data) < (TRIED_MIN if dictionary is None else PRIMED_MIN):
         return None
     frame: bytes
     contexts = _taken()

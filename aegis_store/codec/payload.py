@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 import msgspec
 from blake3 import blake3
 
-from aegis_store.codec.compression import SMALL_MAX, TRIED_MIN, Dictionary, compress, decompress
+from aegis_store.codec.compression import PRIMED_MIN, SMALL_MAX, Dictionary, compress, decompress
 from aegis_store.errors import Corrupt, InvalidArgument, NewerFormat, StateTooLarge
 
 SALT_SIZE: Final = 16
@@ -122,7 +122,7 @@ def dictionary_of(payload: bytes) -> int | None:
 def _encoded(data: bytes, salt: bytes, flags: int, names: bytes, dictionary: Dictionary | None) -> bytes:
     if len(salt) != SALT_SIZE:
         raise InvalidArgument(f"a salt has {SALT_SIZE} bytes, not {len(salt)}", op="seal")
-    if len(data) < TRIED_MIN:
+    if len(data) < PRIMED_MIN:
         return bytes((_RAW, flags)) + salt + names + data
     codec, body = _ZSTD, None
     if dictionary is not None and len(data) <= SMALL_MAX:

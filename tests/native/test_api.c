@@ -276,6 +276,56 @@ TEST(each_signed_message_is_checked_under_its_own_key) {
     EXPECT_BYTES(held, ((const uint8_t[]){1, 1, 0}), 3);
 }
 
+/* Signs with the key's first byte, all over; not what begins with 'x'. */
+static int one_byte(unsigned char *signed_message, unsigned long long *signed_length, const unsigned char *message,
+                    unsigned long long message_length, const unsigned char *secret_key) {
+    (void)signed_length;
+    if (message[0] == 'x') return -1;
+    memset(signed_message, secret_key[0], 64);
+    memcpy(signed_message + 64, message, (size_t)message_length);
+    return 0;
+}
+
+TEST(an_entry_is_signed_on_its_way_into_the_log) {
+    const uint8_t message[] = "prefix" "entry", key[64] = {7};
+    uint8_t buffer[4096], expected[5 + 64], leaf[HASH_SIZE], hashed[HASH_SIZE];
+    uint64_t index = 9;
+    aegis_record record;
+    if (!begin_store(AEGIS_OPEN_NO_THREAD)) return;
+    EXPECT_OK(aegis_append_signed(store, SESSION, 3, message, 11, 6, one_byte, key, (const uint8_t *)"load", 4, &index, leaf));
+    EXPECT_EQ_U64(index, 0);
+    EXPECT_OK(aegis_commit(store, SESSION, index));
+    EXPECT_OK(aegis_read(store, SESSION, index, buffer, sizeof buffer, &record));
+    EXPECT_EQ_U64(record.entry_length, sizeof expected);
+    memcpy(expected, "entry", 5);
+    memset(expected + 5, 7, 64);
+    EXPECT_BYTES(buffer + record.entry_at, expected, sizeof expected);
+    EXPECT_BYTES(buffer + record.payload_at, "load", 4);
+    EXPECT_OK(aegis_leaf_hash(expected, sizeof expected, hashed));
+    EXPECT_BYTES(leaf, hashed, HASH_SIZE);
+    end_store();
+}
+
+TEST(what_is_not_signed_is_not_appended) {
+    uint8_t message[AEGIS_MESSAGE_MAX + 1] = {'m'}, leaf[HASH_SIZE];
+    const uint8_t key[64] = {7};
+    uint64_t index = 9, size = 9;
+    if (!begin_store(AEGIS_OPEN_NO_THREAD)) return;
+    EXPECT_CODE(aegis_append_signed(store, SESSION, 3, message, 11, 6, NULL, key, NULL, 0, &index, leaf), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_append_signed(store, SESSION, 3, message, 11, 11, one_byte, key, NULL, 0, &index, leaf), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_append_signed(store, SESSION, 3, message, sizeof message, 6, one_byte, key, NULL, 0, &index, leaf), AEGIS_E_ARGUMENT);
+    EXPECT_CODE(aegis_append_signed(store, SESSION, 0, message, 11, 6, one_byte, key, NULL, 0, &index, leaf), AEGIS_E_ARGUMENT);
+    message[0] = 'x';
+    EXPECT_CODE(aegis_append_signed(store, SESSION, 3, message, 11, 6, one_byte, key, NULL, 0, &index, leaf), AEGIS_E_ARGUMENT);
+    EXPECT(message_has("not signed"));
+    EXPECT_OK(aegis_size(store, SESSION, &size));
+    EXPECT_EQ_U64(size, 0);
+    message[0] = 'm';
+    EXPECT_OK(aegis_append_signed(store, SESSION, 3, message, AEGIS_MESSAGE_MAX, 0, one_byte, key, NULL, 0, &index, leaf));
+    EXPECT_EQ_U64(index, 0);
+    end_store();
+}
+
 TEST(a_reader_changes_nothing) {
     uint64_t index = 0, wait = 0;
     uint8_t signature[64] = {1};
