@@ -43,7 +43,7 @@ REQUESTS_MAX: Final = 4096
 _REFUSED: Final = (Conflict, Ended, Erased, IncidentOpen, NotFound)
 
 
-class Pending(msgspec.Struct, frozen=True):
+class Pending(msgspec.Struct, frozen=True, gc=False):
     """A checkpoint that is queued, or where a request was repeated the one that there is. `length`: of the envelope."""
 
     ref: Ref
@@ -61,7 +61,7 @@ class Stamp(NamedTuple):
     writes: int
 
 
-class _Standing(msgspec.Struct, frozen=True, kw_only=True):
+class _Standing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Where a session stands: the record that begins it, its tag, the record that the next one follows, its newest."""
 
     number: LogIndex
@@ -74,7 +74,7 @@ class _Standing(msgspec.Struct, frozen=True, kw_only=True):
     is_ended: bool = False
 
 
-class _Owed(msgspec.Struct, frozen=True):
+class _Owed(msgspec.Struct, frozen=True, gc=False):
     """The row of a record that was queued and that the catalogue has not been told of; the request that it was for."""
 
     row: Row

@@ -72,7 +72,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     time_ms: TimeMs
 
 
-class TrustedEntry(msgspec.Struct, frozen=True, kw_only=True):
+class TrustedEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An entry whose signature was checked. `agent` is whose key made it; "" of a key or the store itself."""
 
     index: LogIndex

@@ -116,7 +116,7 @@ OF_THE_STORE: Final = frozenset({Kind.DICTIONARY, Kind.HOLD, Kind.HOLD_RELEASE, 
 OF_A_SESSION: Final = LINKS | {Kind.SESSION_BEGIN, Kind.SESSION_END, Kind.WRITES, Kind.CHUNK}
 
 
-class Ref(msgspec.Struct, frozen=True, kw_only=True):
+class Ref(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Which record, so precisely that another in its place is noticed: `leaf` is the SHA-256 leaf hash of its entry [32]."""
 
     tier: Tier
@@ -127,7 +127,7 @@ class Ref(msgspec.Struct, frozen=True, kw_only=True):
     time_ms: TimeMs | None = None
 
 
-class Head(msgspec.Struct, frozen=True, kw_only=True):
+class Head(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The state of a log: its first `size` records have the RFC 6962 root `root` [32]."""
 
     tier: Tier
@@ -135,7 +135,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     root: bytes
 
 
-class MemoryPointer(msgspec.Struct, frozen=True, kw_only=True):
+class MemoryPointer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What of the memory tier an agent had read: up to record `index` (-1: there was none yet), under the root `root` [32]."""
 
     index: LogIndex

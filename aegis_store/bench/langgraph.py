@@ -3,6 +3,9 @@
 The graph has one node and an append reducer; a turn adds two messages of 1,000 random hexadecimal characters. The runtime's own
 default durability is what it is run with, and every commit of ours is synced. A graph's time is that of all its turns; a case's
 is that of one call. Each side takes its turn in each round, in one process.
+
+How near InMemorySaver's time a graph can come whose every call is synced, and signed, is measured as well: by InMemorySaver
+itself, which is made to do so and nothing else.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from aegis_store.bench.measure import Figure, Sample, Samples, Side, Wanted, Wor
 from aegis_store.bench.results import Outcome
 from aegis_store.bench.rivals import saver
 from aegis_store.bench.rivals.absent import Missing, demand, noted
+from aegis_store.bench.rivals.synced_memory import SIGNED, SYNCED, synced_memory
 from aegis_store.bench.workload import DURABLE, Run, Workload
 from aegis_store.stats import disk_bytes
 
@@ -72,7 +76,10 @@ def _savers(missing: list[Missing]) -> dict[str, Opened]:
     def in_memory(stack: ExitStack, place: Path) -> Any:
         return demand("langgraph.checkpoint.memory", IN_MEMORY, PACKAGE).InMemorySaver()
 
-    found: dict[str, Opened] = {OURS: ours, IN_MEMORY: in_memory}
+    def synced(signs: bool) -> Opened:
+        return lambda stack, place: stack.enter_context(synced_memory(place / "synced", signs=signs))
+
+    found: dict[str, Opened] = {OURS: ours, IN_MEMORY: in_memory, SYNCED: synced(False), SIGNED: synced(True)}
     with noted(missing):
         demand("langgraph.checkpoint.sqlite", SQLITE, saver.PACKAGE)
         found[SQLITE] = sqlite
@@ -97,6 +104,12 @@ def _graph(how: Run, savers: dict[str, Opened], samples: dict[str, Samples], pla
         field_figure(title, found, OURS, IN_MEMORY, "seconds", f"{DURABLE}; the peer: none", unit="s", wanted=TIME_WANTED),
         field_figure(f"{turns} turns: CPU", found, OURS, IN_MEMORY, "cpu_us", f"{DURABLE}; the peer: none", note="a turn"),
     ]
+    for floor in (SYNCED, SIGNED):
+        note = "the least that can be had of a saver that syncs each call"
+        figures.append(
+            field_figure(title, found, floor, IN_MEMORY, "seconds", "a sync a call; the peer: none", unit="s", note=note)
+        )
+    figures.append(field_figure(title, found, OURS, SIGNED, "seconds", f"{DURABLE}; the peer: a sync a call", unit="s"))
     if SQLITE in found:
         figures.append(field_figure(title, found, OURS, SQLITE, "seconds", DURABLE, unit="s", wanted=CASE_WANTED))
     for when, wanted in (("open", BYTES_WANTED), ("closed", BYTES_WANTED)):

@@ -186,9 +186,11 @@ class Catalog:
         Where many rows pend, `due` is called, which is to see to it that `flush` is, elsewhere. Without it, or where very many
         pend all the same, this call writes them.
         """
+        if os.getpid() != self._pid:
+            self._check()  # before any lock, which may never be let go in a child
         with self._pend:
-            if self._closed or os.getpid() != self._pid:
-                self._check()
+            if self._closed:
+                raise _closed()
             if self._stale:
                 return  # it is in the log, and the log will be read
             self._rows.append(row)

@@ -78,7 +78,7 @@ _NEVER_AUDITED: Final = frozenset({Kind.PRUNE, Kind.ERASE, Kind.HOLD, Kind.HOLD_
 _MAY_HAVE_TAG: Final = LINKS | {Kind.WRITES}
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An entry, parsed. `session_tag` [16] is zero and `parent_leaf` [32] is zero where there is none.
 
     `request_tag` [8] stands for the request id that the caller gave, for those who hold the store secret; None: none was given.

@@ -36,7 +36,7 @@ class Write(msgspec.Struct, frozen=True, gc=False):
     value: bytes
 
 
-class Writes(msgspec.Struct, frozen=True, kw_only=True):
+class Writes(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one task wrote at once. `path` is the task's own, by which the writes of many are put in order."""
 
     request_id: str
@@ -45,7 +45,7 @@ class Writes(msgspec.Struct, frozen=True, kw_only=True):
     writes: tuple[Write, ...]
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class Part(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one record holds of a body: the one of that number, from 0, of so many."""
 
     request_id: str

@@ -48,6 +48,7 @@ INNER = {
         "submit",
         "submit_end",
         "submit_fork",
+        "submit_plain",
         "submit_write",
     },
     aegis_store.Audit: {"follow", "land", "requested", "settle", "submit"},

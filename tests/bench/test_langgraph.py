@@ -5,6 +5,7 @@ import pytest
 from aegis_store.bench import langgraph
 from aegis_store.bench.langgraph import CALLS_QUICK, IN_MEMORY, OURS, SIZES, SQLITE, THREADS, TURNS_QUICK
 from aegis_store.bench.rivals.absent import NotHere
+from aegis_store.bench.rivals.synced_memory import SIGNED, SYNCED
 from tests.bench.facts import tiny
 
 
@@ -13,7 +14,7 @@ def test_every_side_does_the_same(tmp_path):
     found = langgraph.run(tiny(tmp_path))
     assert found.missing == []
     turns = found.samples[f"{TURNS_QUICK} turns"]
-    assert set(turns) == {OURS, SQLITE, IN_MEMORY}
+    assert set(turns) == {OURS, SQLITE, IN_MEMORY, SYNCED, SIGNED}
     assert {each.operations for samples in turns.values() for each in samples} == {TURNS_QUICK}
     cases = [f"{case}, {size}" for size in SIZES for case in langgraph._Calls.CASES]
     assert set(found.samples) == {f"{TURNS_QUICK} turns", *cases, *(f"{THREADS} threads, {size}" for size in SIZES)}

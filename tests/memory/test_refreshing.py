@@ -187,7 +187,7 @@ def test_a_refresh_that_cannot_be_written_fails_no_read(store, clock, monkeypatc
     def full(*args, **options):
         raise NoSpace("no space", op="append")
 
-    monkeypatch.setattr(type(store._engine), "append", full)
+    monkeypatch.setattr(type(store._engine), "append_signed", full)
     assert store.memory.get(ANN, "k").value == 1
     store.memory._refreshes.finish()
     monkeypatch.undo()

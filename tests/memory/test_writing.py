@@ -70,11 +70,11 @@ def test_versions_of_a_value_are_stored_as_what_changed(store):
 
 
 @pytest.mark.parametrize("step", ["before", "behind"])
-@pytest.mark.parametrize("what", ["append", "commit", "note"])
+@pytest.mark.parametrize("what", ["append_signed", "commit", "note"])
 def test_an_interrupt_between_any_two_steps_loses_no_count(tmp_path, monkeypatch, what, step):
     store = aegis_store.open(tmp_path / "s", config=SMALL)
     store.memory.put(ANN, "k", 1)
-    owner = {"append": type(store._engine), "commit": type(store.memory.records), "note": type(store.memory._tier)}[what]
+    owner = {"append_signed": type(store._engine), "commit": type(store.memory.records), "note": type(store.memory._tier)}[what]
     real = getattr(owner, what)
 
     def interrupted(self, *args, **options):
@@ -99,7 +99,7 @@ def test_an_interrupt_between_any_two_steps_loses_no_count(tmp_path, monkeypatch
 
 def test_a_put_that_there_is_no_space_for_leaves_those_before_it_on_their_way(store, monkeypatch):
     memory = store.memory
-    real, calls = type(store._engine).append, []
+    real, calls = type(store._engine).append_signed, []
 
     def full(self, tier, *record):
         calls.append(tier)
@@ -108,7 +108,7 @@ def test_a_put_that_there_is_no_space_for_leaves_those_before_it_on_their_way(st
         return real(self, tier, *record)
 
     memory.put(ANN, "j", 0)
-    monkeypatch.setattr(type(store._engine), "append", full)
+    monkeypatch.setattr(type(store._engine), "append_signed", full)
     with pytest.raises(NoSpace):
         memory.batch([Put(namespace=ANN, key="k", value=number) for number in range(5)])
     assert (memory.get(ANN, "k").version, memory.get(ANN, "k").value) == (2, 1)
