@@ -25,7 +25,7 @@ LINKS_MAX: Final = 63
 #: in between is stored twice, and not the whole envelope. Only ordinals that it divides begin runs.
 RUN: Final = 48
 #: What a session is large by: its envelope's bytes.
-RUN_BYTES_MIN: Final = 64 << 10
+RUN_BYTES_MIN: Final = 128 << 10
 #: Envelopes shorter than this are stored whole, and so are those that are shorter than so small a part of the one before: what
 #: little there is to win is not worth reading another record.
 WHOLE_MAX: Final = 256

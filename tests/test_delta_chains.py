@@ -69,8 +69,8 @@ def test_every_checkpoint_comes_back(place, mode, cache):
 
 def large(count: int) -> list[bytes]:
     """States of 70 kB and more, each a little longer than the one before."""
-    text = noise(70_000 + 300 * count)
-    return [text[: 70_000 + 300 * number] for number in range(count)]
+    text = noise(140_000 + 300 * count)
+    return [text[: 140_000 + 300 * number] for number in range(count)]
 
 
 @pytest.mark.parametrize("cache", [0, 64 << 20], ids=["nothing kept", "kept"])
@@ -87,7 +87,7 @@ def test_a_large_session_is_stored_in_runs(place, cache):
         assert [bases[at] for at in (RUN, 2 * RUN, 3 * RUN)] == [refs[at].index for at in (0, RUN, 2 * RUN)]
         assert flags_of(store, "s").count(0) == 1
         stored = sum(len(record.payload) for record in store.records.scan(0, store.records.size()))
-        assert stored < 70_000 + 2 * 300 * count + 100 * count
+        assert stored < 140_000 + 2 * 300 * count + 100 * count
         assert [store.session("s").get(number).state for number in range(count)] == states
         assert store.verify(deep=True).ok
 

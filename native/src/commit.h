@@ -27,7 +27,7 @@
 #define GATHER_YIELDS_MAX 200u
 #define GATHER_MS_MAX 1u
 #define GATHER_SKIP_MAX 1024u
-#define ZERO_STEP_MIN (256u << 10)
+#define ZERO_STEP_MIN (128u << 10)
 #define ZERO_STEP_MAX (16u << 20)
 #define ZERO_CHUNK_MAX (1u << 20)
 

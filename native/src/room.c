@@ -7,9 +7,9 @@
  */
 #include "commit.h"
 
-/* How far ahead to zero: a quarter of what the log has, between the two bounds. */
+/* How far ahead to zero: an eighth of what the log has, between the two bounds. */
 static uint64_t zero_step(const writer *w) {
-    return max_u64(ZERO_STEP_MIN, min_u64((w->full_bytes + w->tail) / 4, ZERO_STEP_MAX));
+    return max_u64(ZERO_STEP_MIN, min_u64((w->full_bytes + w->tail) / 8, ZERO_STEP_MAX));
 }
 
 static bool overflows(const writer *w, uint64_t size) { return w->tail + w->groups[w->building].used + size > w->segment_bytes; }

@@ -182,11 +182,11 @@ TEST(zeros_are_written_ahead_in_steps_that_grow_with_the_log) {
         upkeep_until_idle(store);
         done = stats().frame_bytes;
         uint64_t ahead = file_size(SEGMENT) - SEGMENT_FRAMES - done;
-        uint64_t step = max_u64(ZERO_STEP_MIN, min_u64((done + SEGMENT_FRAMES) / 4, ZERO_STEP_MAX));
+        uint64_t step = max_u64(ZERO_STEP_MIN, min_u64((done + SEGMENT_FRAMES) / 8, ZERO_STEP_MAX));
         if (!EXPECT(ahead >= step / 2 && ahead <= step + 4096)) break;
         largest = max_u64(largest, ahead);
     }
-    EXPECT(largest >= (9u << 20));
+    EXPECT(largest >= (9u << 19));
     EXPECT_OK(verify_whole(store, SESSION));
     end_store();
 }
@@ -196,7 +196,7 @@ TEST(upkeep_goes_by_chunks_and_rests_when_enough_is_zeroed) {
     uint64_t index = 0, before = 0;
     if (!begin_store(64 << 20)) return;
     EXPECT_OK(vfs_sim_settle(sim, false));
-    for (int i = 0; i < 12; i++) EXPECT_OK(aegis_append(store, SESSION, 1, payload, 8, payload, sizeof payload, &index));
+    for (int i = 0; i < 24; i++) EXPECT_OK(aegis_append(store, SESSION, 1, payload, 8, payload, sizeof payload, &index));
     EXPECT_OK(aegis_commit(store, SESSION, index));
     before = stats().zeroed_bytes;
     for (int turns = 0;; turns++) {
