@@ -82,7 +82,7 @@ def make(place: Path, **config: object) -> None:
                 store.session("fork").fork("fork of it").checkpoint({"on": "its own"}, request_id="r")
                 store.session("fork of it").end(reason="done")
                 for number in range(2 * RUN + 3):
-                    store.session("runs").checkpoint(noise(70_000) + noise(20 * number))
+                    store.session("runs").checkpoint(noise(140_000) + noise(20 * number))
                 store.session("written").write(written(b"before its checkpoint"))
                 store.session("written").checkpoint(b"1", request_id="r")
                 store.session("written").write(written(noise(17 << 20)))

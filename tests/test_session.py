@@ -564,3 +564,22 @@ def test_a_session_of_a_closed_store_says_so(place):
     for use in (session.latest, lambda: session.checkpoint(1), lambda: list(session.history()), lambda: store.session("s")):
         with pytest.raises(Closed):
             use()
+
+
+def test_a_state_in_pieces_is_the_same_checkpoint(store):
+    session, metadata = store.session("s"), {"a": [1, b"2"]}
+    pending = session.submit_plain([b"in ", b"", b"pieces"], position="loop/1", metadata=metadata, request_id="r")
+    session.land(pending.ref.index)
+    latest = session.latest()
+    assert (latest.state, latest.position, latest.metadata) == (b"in pieces", "loop/1", metadata)
+    assert session.requested("r") == latest
+    assert session.submit_plain([b"again"], position="", metadata={}, request_id="r").is_repeat
+    with pytest.raises(StateTypeError, match="request_id is a str with a lone surrogate"):
+        session.submit_plain([b"x"], position="", metadata={}, request_id="\ud800")
+
+
+def test_pieces_above_the_limit_are_refused(tmp_path):
+    with aegis_store.open(tmp_path / "limited", config=Config(state_limit_bytes=1 << 20)) as store:
+        with pytest.raises(StateTooLarge, match="1,048,577 bytes"):
+            store.session("s").submit_plain([bytes(1 << 20), b"x"], position="", metadata={}, request_id="r")
+        assert store.session("s").latest() is None

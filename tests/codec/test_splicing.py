@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_store.codec.canonical import decode, encode
+from aegis_store.codec.canonical import decode, encode, encode_plain
 from aegis_store.codec.extensions import STR_KEYS
-from aegis_store.codec.splicing import LARGE_BYTES, LEVELS_MAX, pack_spliced
+from aegis_store.codec.splicing import LARGE_BYTES, LEVELS_MAX, pack_spliced, splice
 from aegis_store.errors import Corrupt
 
 SIZES = [LARGE_BYTES, LARGE_BYTES + 1, (1 << 16) - 1, 1 << 16, (1 << 16) + 1, 200_000]
@@ -24,6 +24,21 @@ def test_it_makes_the_bytes_that_ormsgpack_makes(before, size):
     assert packed == ormsgpack.packb(value, None, STR_KEYS)
     assert encode(value) == packed
     assert encode(decode(packed)) == packed
+
+
+@given(st.lists(VALUES, max_size=17), st.lists(st.binary(max_size=300), max_size=4), st.sampled_from([0, 255, 256, *SIZES]))
+def test_pieces_make_the_bytes_that_the_whole_makes(before, pieces, size):
+    pieces = [*pieces, b"x" * max(0, size - sum(map(len, pieces)))]
+    assert splice(before, pieces) == encode_plain(before, pieces) == encode([*before, b"".join(pieces)])
+    assert encode_plain(before) == encode(before)
+
+
+@pytest.mark.parametrize("value", [{1, 2}, (1,), "\ud800", 2**64], ids=["set", "tuple", "surrogate", "large"])
+def test_what_is_not_plain_is_not_packed(value):
+    with pytest.raises(TypeError):
+        encode_plain([value])
+    with pytest.raises(TypeError):
+        encode_plain([value], [b"x"])
 
 
 class Text(str):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aegis_store.codec.canonical import encode as canonical
 from aegis_store.errors import Corrupt, InvalidArgument, NewerFormat, StateTypeError
-from aegis_store.schema.checkpoint import Checkpoint, decode, encode
+from aegis_store.schema.checkpoint import Checkpoint, decode, encode, encode_plain
 from aegis_store.types import MemoryPointer
 
 ROOT = b"R" * 32
@@ -55,6 +55,13 @@ def test_a_checkpoint_comes_back():
 )
 def test_any_checkpoint_comes_back(checkpoint):
     assert decode(encode(checkpoint)) == checkpoint
+
+
+def test_what_was_made_of_plain_values_has_the_same_envelope():
+    metadata = {"parent": None, "kinds": ["text", b"bytes"], "again": True}
+    for size in (0, 300, 70_000):
+        whole = Checkpoint(position="loop/3", metadata=metadata, request_id="r", state=b"a" + bytes(size))
+        assert encode_plain("loop/3", metadata, "r", [b"a", bytes(size)]) == encode(whole)
 
 
 @pytest.mark.parametrize("index", [0, 2**64 - 1])

@@ -90,3 +90,11 @@ def test_a_body_of_something_else_is_refused(body):
 def test_a_name_that_is_no_text_is_refused():
     with pytest.raises(InvalidArgument, match="task"):
         parts_of(Writes(request_id="r", task=7, path="", writes=()))
+
+
+@pytest.mark.parametrize(
+    "write", [Write(0, "c", "t", bytearray(b"v")), Write(True, "c", "t", b"v"), Write(1 << 31, "c", "t", b"v")]
+)
+def test_what_no_reader_would_take_is_not_written(write):
+    with pytest.raises(InvalidArgument, match="'c' has no place, or no bytes"):
+        parts_of(Writes(request_id="r", task="t", path="", writes=(write,)))
