@@ -136,7 +136,7 @@ class Chain:
             with self.lock:
                 # In here: who revokes a key waits for the lock, and knows then that nobody has the key who will still use it.
                 signer = self._owner.signer_for(agent)
-                standing = self._stand()
+                standing = self._standing or self._stand()
                 if request_id is not None and standing is not None and not replace:
                     first = self._first(standing, request_id)
                     if first is not None:
@@ -250,7 +250,7 @@ class Chain:
             sealed = [records.seal(each) for each in envelopes]
             with self.lock:
                 signer = self._owner.signer_for(agent)
-                standing = self._stand()
+                standing = self._standing or self._stand()
                 if standing is not None and standing.is_ended:
                     raise self._ended()
                 if standing is None:

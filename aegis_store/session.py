@@ -231,7 +231,7 @@ class Session:
         """Wait until what was submitted is durable, up to record `index`, and settle it."""
         try:
             self._owner.records.commit(index)
-            self.settle(index)
+            self._chain.settle(index)
         except BaseException:
             self._owner.lost_track()
             raise

@@ -103,6 +103,8 @@ class Store:
         self.types: Final = types
         self.keys: Final = keys
         self._engine = engine
+        #: Closed, UsedAfterFork: asked before any lock, for in a forked child a lock may never be let go.
+        self.check_open: Final = engine.demand_open
         self._mode = mode
         self.clock: Final = clock
         self._randomness = randomness
@@ -470,10 +472,6 @@ class Store:
 
     # ---- for sessions -----------------------------------------------------------------------------------------------------
 
-    def check_open(self) -> None:
-        """Closed, UsedAfterFork: asked before any lock, for in a forked child a lock may never be let go."""
-        self._engine.demand_open("use")
-
     @property
     def is_writable(self) -> bool:
         """Whether it is open for writing."""
@@ -529,7 +527,7 @@ class Store:
         except Closed:
             pass
         self._since_housekeeping += 1
-        heads_due = type(row) is CheckpointMade and self.heads.is_due(row.time_ms)
+        heads_due = type(row) is CheckpointMade and row.time_ms >= self.heads.due_ms and self.heads.is_due(row.time_ms)
         if heads_due or self._since_housekeeping >= HOUSEKEEPING_RECORDS:
             self._since_housekeeping = 0
             self._housekeeping.due()

@@ -21,15 +21,15 @@ class _Room:
 
     def __init__(self) -> None:
         self.length = ffi.new("uint64_t *")
-        self._buffer = _new_buffer("uint8_t[]", 1 << 16)
+        self.buffer = _new_buffer("uint8_t[]", 1 << 16)
 
     def of(self, size: int) -> Any:
         """At least `size` bytes."""
-        if size <= len(self._buffer):
-            return self._buffer
+        if size <= len(self.buffer):
+            return self.buffer
         buffer = _new_buffer("uint8_t[]", size)
         if size <= KEPT_BYTES:
-            self._buffer = buffer
+            self.buffer = buffer
         return buffer
 
 
@@ -42,7 +42,7 @@ def make_delta(base: bytes, target: bytes, most: int) -> bytes | None:
         room = _spare.pop()
     except IndexError:
         room = _Room()
-    out, length = room.of(most), room.length
+    out, length = room.buffer if most <= len(room.buffer) else room.of(most), room.length
     code = lib.aegis_delta_make(base, len(base), target, len(target), out, most, length)
     if code and code != lib.AEGIS_E_SPACE:
         raise failure(code, "compare", None)

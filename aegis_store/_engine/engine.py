@@ -210,7 +210,7 @@ class Engine:
         """Whether it was closed, abandoned, or is about to be."""
         return self._closing
 
-    def demand_open(self, op: str) -> None:
+    def demand_open(self, op: str = "use") -> None:
         """Closed, UsedAfterFork: no call of this handle would do anything."""
         if self._closing or self._born != _forks:
             self._check_usable(op)

@@ -373,7 +373,9 @@ def _thread(config: RunnableConfig) -> str:
 
 
 def _line(config: RunnableConfig) -> Line:
-    return Line(_thread(config), config["configurable"].get("checkpoint_ns") or "")
+    named = config.get("configurable", {})
+    thread = named.get("thread_id")
+    return Line(str(thread) if thread is not None else _thread(config), named.get("checkpoint_ns") or "")
 
 
 def _named(config: RunnableConfig) -> list[Line]:
