@@ -64,7 +64,7 @@ typedef struct writer {
     bool busy;
     bool turning;            /* the busy one leads the group being built, and waits for `making` before another is begun */
     bool making;
-    bool zeroing;            /* in the middle of a step of zeroing ahead */
+    uint64_t zeros_due;      /* what is left of a step of zeroing ahead; 0: none was begun */
     bool turn_asked;         /* the group that is built goes to the next segment though the active one is not full */
     bool closing;
     int poison;              /* the code that did it; AEGIS_OK: none */

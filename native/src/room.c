@@ -106,12 +106,15 @@ bool writer_wants_zeros(const writer *w) {
 
 bool writer_zero_ahead(writer *w) {
     if (w->making || w->closing || w->poison != AEGIS_OK) return false;
-    /* Once begun, a step is finished: its chunks come one a turn, so that nobody waits long for room. */
-    if (!writer_wants_zeros(w) && !(w->zeroing && zeros_ahead(w) < zero_step(w))) return false;
+    /* Once begun, a step is finished: its chunks come one a turn, so that nobody waits long for room. How much it is was said at its
+     * beginning: what is taken meanwhile is for the next one, or each commit would be followed by a sync of some zeros. */
+    if (w->zeros_due == 0 && writer_wants_zeros(w)) w->zeros_due = zero_step(w) - zeros_ahead(w);
+    if (w->zeros_due == 0) return false;
     bool in_next = w->zeroed >= w->segment_bytes;
     uint64_t from = !in_next ? w->zeroed : w->next_ready ? w->next_zeroed : SEGMENT_FRAMES;
-    uint64_t wanted = zero_step(w) - min_u64(zeros_ahead(w), zero_step(w));
-    uint64_t to = min_u64(align_up(from + min_u64(wanted, ZERO_CHUNK_MAX), 4096), w->segment_bytes);
-    w->zeroing = to > from && make_range(w, in_next, to) == AEGIS_OK;
-    return w->zeroing;
+    uint64_t to = min_u64(align_up(from + min_u64(w->zeros_due, ZERO_CHUNK_MAX), 4096), w->segment_bytes);
+    uint64_t left = w->zeros_due - min_u64(w->zeros_due, to - min_u64(from, to));
+    bool made = to > from && make_range(w, in_next, to) == AEGIS_OK;
+    w->zeros_due = made ? left : 0;
+    return made;
 }

@@ -212,6 +212,26 @@ TEST(upkeep_goes_by_chunks_and_rests_when_enough_is_zeroed) {
     end_store();
 }
 
+TEST(between_two_steps_commits_are_not_followed_by_zeros) {
+    uint64_t index = 0, before = 0;
+    uint32_t steps = 0;
+    static uint8_t payload[1000];
+    if (!begin_store(64 << 20)) return;
+    EXPECT_OK(append_committed(store, SESSION, 0, PAYLOAD));
+    upkeep_until_idle(store);
+    before = stats().zeroed_bytes;
+    for (int i = 0; i < 200; i++) {
+        EXPECT_OK(aegis_append(store, SESSION, 1, payload, 8, payload, sizeof payload, &index));
+        EXPECT_OK(aegis_commit(store, SESSION, index));
+        (void)turn();
+        steps += stats().zeroed_bytes != before;
+        before = stats().zeroed_bytes;
+    }
+    /* 200 kB: half of a step is taken before the next one begins. */
+    EXPECT(steps >= 1 && steps <= 2 * 210000 / ZERO_STEP_MIN + 1);
+    end_store();
+}
+
 TEST(the_next_segment_is_made_ahead_and_taken_away_at_a_close) {
     uint64_t size = 0;
     if (!begin_store(SMALL_SEGMENT)) return;
