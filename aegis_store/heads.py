@@ -55,20 +55,21 @@ class Heads:
         self._lock = threading.Lock()
         #: The newest that is recorded of each tier.
         self._newest: dict[Tier, Head] = {}
-        #: When `is_due` is to be asked next, by the times of records; 0: nothing was written yet.
-        self.due_ms = 0
+        # When the next ones are due, by the times of records; None: nothing was written yet.
+        self._due_ms: int | None = None
         self._is_due = False
 
     # ---- recording --------------------------------------------------------------------------------------------------------
 
     def is_due(self, time_ms: int) -> bool:
         """Whether it is time to record heads, now that a record of that time is there. Costs an append next to nothing."""
-        if time_ms < self.due_ms:
-            return False
-        is_first = self.due_ms == 0
-        self.due_ms = time_ms + self._every_ms
-        self._is_due = self._is_due or not is_first
-        return self._is_due
+        if self._due_ms is None:
+            self._due_ms = time_ms + self._every_ms
+        elif time_ms >= self._due_ms:
+            self._due_ms = time_ms + self._every_ms
+            self._is_due = True
+            return True
+        return False
 
     def record_due(self) -> None:
         """Record the heads of what has grown, if it was time to since the last call."""

@@ -183,7 +183,7 @@ class Records:
             return seal(envelope, self._salts.take()), State(envelope), None
         dictionaries, made = self.dictionaries, None
         before = None if newest is None else self._state(newest)
-        if ordinal % RUN == 0 and before is not None and root is not None and before.begins_run(ordinal, len(envelope)):
+        if before is not None and root is not None and before.begins_run(ordinal, len(envelope)):
             newest, before = self._run_before(root, ordinal, newest, before)
         most = 0 if before is None else before.longest_delta(len(envelope))
         if before is not None and most:

@@ -107,9 +107,9 @@ class States:
     def put(self, index: LogIndex, state: State, *, instead_of: LogIndex | None = None) -> None:
         """Keep a state; `instead_of` one that nobody will ask for again."""
         with self._lock:
-            for gone in (self._kept.pop(index, None), None if instead_of is None else self._kept.pop(instead_of, None)):
-                if gone is not None:
-                    self._bytes -= len(gone.envelope) + _OVERHEAD_BYTES
+            if instead_of is not None:
+                self._forget(instead_of)
+            self._forget(index)
             size = len(state.envelope) + _OVERHEAD_BYTES
             if size > self._capacity:
                 return
@@ -124,6 +124,11 @@ class States:
         with self._lock:
             self._kept.clear()
             self._bytes = 0
+
+    def _forget(self, index: LogIndex) -> None:
+        gone = self._kept.pop(index, None)
+        if gone is not None:
+            self._bytes -= len(gone.envelope) + _OVERHEAD_BYTES
 
     def restore(self, last: Link, fetch: Callable[[LogIndex], Link], *, limit: int, keep_way: bool = False) -> State:
         """The state of a checkpoint: back to its keyframe, or to what is in memory, and forth in one go.

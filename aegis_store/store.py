@@ -527,7 +527,7 @@ class Store:
         except Closed:
             pass
         self._since_housekeeping += 1
-        heads_due = type(row) is CheckpointMade and row.time_ms >= self.heads.due_ms and self.heads.is_due(row.time_ms)
+        heads_due = type(row) is CheckpointMade and self.heads.is_due(row.time_ms)
         if heads_due or self._since_housekeeping >= HOUSEKEEPING_RECORDS:
             self._since_housekeeping = 0
             self._housekeeping.due()

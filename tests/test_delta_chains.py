@@ -68,7 +68,7 @@ def test_every_checkpoint_comes_back(place, mode, cache):
 
 
 def large(count: int) -> list[bytes]:
-    """States of 70 kB and more, each a little longer than the one before."""
+    """States of 140 kB and more, each a little longer than the one before."""
     text = noise(140_000 + 300 * count)
     return [text[: 140_000 + 300 * number] for number in range(count)]
 

@@ -21,34 +21,45 @@ class _Room:
 
     def __init__(self) -> None:
         self.length = ffi.new("uint64_t *")
-        self.buffer = _new_buffer("uint8_t[]", 1 << 16)
+        self._buffer = _new_buffer("uint8_t[]", 1 << 16)
 
     def of(self, size: int) -> Any:
         """At least `size` bytes."""
-        if size <= len(self.buffer):
-            return self.buffer
+        if size <= len(self._buffer):
+            return self._buffer
         buffer = _new_buffer("uint8_t[]", size)
         if size <= KEPT_BYTES:
-            self.buffer = buffer
+            self._buffer = buffer
         return buffer
 
 
 _spare: Final[list[_Room]] = []
 
 
-def make_delta(base: bytes, target: bytes, most: int) -> bytes | None:
-    """The delta that makes `target` from `base`, or None where it would have more than `most` bytes."""
+def _taken() -> _Room:
     try:
-        room = _spare.pop()
+        return _spare.pop()
     except IndexError:
-        room = _Room()
-    out, length = room.buffer if most <= len(room.buffer) else room.of(most), room.length
-    code = lib.aegis_delta_make(base, len(base), target, len(target), out, most, length)
-    if code and code != lib.AEGIS_E_SPACE:
-        raise failure(code, "compare", None)
-    delta: bytes | None = ffi.buffer(out, length[0])[:] if code == 0 else None
+        return _Room()
+
+
+def _give_back(room: _Room) -> None:
     if len(_spare) < SPARE_MAX:
         _spare.append(room)
+
+
+def make_delta(base: bytes, target: bytes, most: int) -> bytes | None:
+    """The delta that makes `target` from `base`, or None where it would have more than `most` bytes."""
+    room = _taken()
+    out, length = room.of(most), room.length
+    code = lib.aegis_delta_make(base, len(base), target, len(target), out, most, length)
+    if code == lib.AEGIS_E_SPACE:
+        _give_back(room)
+        return None
+    if code:
+        raise failure(code, "compare", None)
+    delta: bytes = ffi.buffer(out, length[0])[:]
+    _give_back(room)
     return delta
 
 
@@ -74,10 +85,7 @@ def restore(keyframe: bytes, deltas: Sequence[bytes], *, length: int, limit: int
     """
     kept = [ffi.from_buffer("uint8_t[]", each) for each in deltas]  # as long as the call takes
     lengths = ffi.new("uint64_t[]", [len(each) for each in deltas])
-    try:
-        room = _spare.pop()
-    except IndexError:
-        room = _Room()
+    room = _taken()
     out = room.of(length)
     code = lib.aegis_delta_restore(
         keyframe, len(keyframe), ffi.new("uint8_t *[]", kept), lengths, len(kept), limit, out, length
@@ -85,6 +93,5 @@ def restore(keyframe: bytes, deltas: Sequence[bytes], *, length: int, limit: int
     if code:
         raise failure(code, "restore", None)
     state: bytes = ffi.buffer(out, length)[:]
-    if len(_spare) < SPARE_MAX:
-        _spare.append(room)
+    _give_back(room)
     return state

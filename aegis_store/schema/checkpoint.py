@@ -13,9 +13,9 @@ from typing import Final
 
 import msgspec
 
+from aegis_store.codec import canonical
 from aegis_store.codec.canonical import decode_envelope, encode_envelope
 from aegis_store.codec.registry import NO_TYPES, StateTypes
-from aegis_store.codec.splicing import splice
 from aegis_store.errors import Corrupt, InvalidArgument
 from aegis_store.types import HASH_SIZE, LogIndex, MemoryPointer
 
@@ -81,7 +81,7 @@ def encode(checkpoint: Checkpoint, *, types: StateTypes = NO_TYPES) -> bytes:
 def encode_plain(position: str, metadata: dict[str, object], request_id: str, pieces: Sequence[bytes]) -> bytes:
     """The envelope of a checkpoint whose state is bytes, in pieces, for whoever has made all of it of plain values: see
     `codec.canonical.encode_plain`."""
-    return splice([SCHEMA, VERSION, position, None, None, None, None, metadata, request_id], pieces)
+    return canonical.encode_plain([SCHEMA, VERSION, position, None, None, None, None, metadata, request_id], pieces)
 
 
 def position_of(data: bytes) -> str | None:

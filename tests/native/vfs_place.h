@@ -22,7 +22,7 @@ static inline int remove_one(const char *path, const struct stat *info, int type
 
 static inline bool begin(void) {
     const char *base = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
-    snprintf(place_path, sizeof place_path, "%s/aegis-vfs-XXXXXX", base);
+    snprintf(place_path, sizeof place_path, "%s/aegis-vfs-XXXXXX", base);    /* a name for mkdtemp to fill in */
     v = vfs_posix();
     return EXPECT(mkdtemp(place_path) != NULL) && EXPECT_OK(v->open_root(v, place_path, VFS_READ, &root));
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,7 +25,7 @@ PLAIN, COMPACTED = "plain", "compacted"
 KILLED = [f"killed {nth}" for nth in (1, 2, 3, 4, 5, 7, 10, 14)] if sys.platform == "linux" else []
 
 
-class Scenario:
+class Scenario(ABC):
     """What comes before, what is cut short, and what must be true."""
 
     #: Workflows that are there in the end.
@@ -33,11 +34,11 @@ class Scenario:
     def before(self, engine: DurableWorkflowEngine) -> None:
         engine.create(Order("a"), actor="shop")
 
-    def middle(self, engine: DurableWorkflowEngine) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def middle(self, engine: DurableWorkflowEngine) -> None: ...
 
-    def check(self, engine: DurableWorkflowEngine, *, is_pruned: bool) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def check(self, engine: DurableWorkflowEngine, *, is_pruned: bool) -> None: ...
 
 
 class CheckpointAndResume(Scenario):

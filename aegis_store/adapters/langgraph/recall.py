@@ -29,30 +29,25 @@ class Recall(MutableMapping[Key, Known]):
         self._lock = threading.Lock()
 
     def __getitem__(self, key: Key) -> Known:
-        with self._lock:
-            if self._age() != self._aged:
-                self._start_anew()
-            found = self._kept[key]
-            self._kept.move_to_end(key)
-            return found
+        found = self.known(key)
+        if found is None:
+            raise KeyError(key)
+        return found
 
     def known(self, key: Key) -> Known | None:
         """`get(key)`, without the exception in between that makes it slow where there is nothing."""
         with self._lock:
-            if self._age() != self._aged:
-                self._start_anew()
-            if key not in self._kept:
-                return None
-            self._kept.move_to_end(key)
-            return self._kept[key]
+            self._catch_up()
+            found = self._kept.get(key)
+            if found is not None:
+                self._kept.move_to_end(key)
+            return found
 
     def __setitem__(self, key: Key, known: Known) -> None:
         size = self._size_of(known)
         with self._lock:
-            if self._age() != self._aged:
-                self._start_anew()
-            if key in self._kept:
-                self._forget(key)
+            self._catch_up()
+            self._forget(key)
             self._kept[key] = known
             self._bytes += size
             while self._bytes > self._capacity and len(self._kept) > 1:
@@ -64,19 +59,19 @@ class Recall(MutableMapping[Key, Known]):
 
     def __iter__(self) -> Iterator[Key]:
         with self._lock:
-            if self._age() != self._aged:
-                self._start_anew()
+            self._catch_up()
             return iter(list(self._kept))
 
     def __len__(self) -> int:
         with self._lock:
-            if self._age() != self._aged:
-                self._start_anew()
+            self._catch_up()
             return len(self._kept)
 
-    def _start_anew(self) -> None:
-        self._aged, self._bytes = self._age(), 0
-        self._kept.clear()
+    def _catch_up(self) -> None:
+        age = self._age()
+        if age != self._aged:
+            self._aged, self._bytes = age, 0
+            self._kept.clear()
 
     def _forget(self, key: Key) -> None:
         gone = self._kept.pop(key, None)

@@ -244,7 +244,7 @@ class Opener:
             )
         try:
             return self.serde.loads_typed(typed)
-        except NotImplementedError:
+        except NotImplementedError:  # what LangGraph's serializer raises for a form that it does not know, or unpickles
             raise Corrupt(
                 f"a value is stored as {kind!r}, which the saver does not read: nothing is unpickled",
                 op="read",
